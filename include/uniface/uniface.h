@@ -1,0 +1,10 @@
+/* uniface/uniface.h - all of UniFace. */
+#ifndef UNIFACE_UNIFACE_H
+#define UNIFACE_UNIFACE_H
+
+#include "uniface/base.h"
+#include "uniface/face.h"
+#include "uniface/image.h"
+#include "uniface/model.h"
+
+#endif

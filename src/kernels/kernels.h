@@ -1,0 +1,211 @@
+/*
+ * Kernels: pure functions on pointers. Floor 2: nothing but base and tensor below. Thread: any.
+ *
+ * Activations are FP32, channels last: an image is [height][width][channel], dense unless a stride
+ * says otherwise. Every operation has one C reference (src/kernels/c) that is obviously right; the
+ * variants in x86 and arm are compared with it by tests/checkasm. kernels.def lists them all.
+ * The table is a pure function of the flags: C first, then better versions overwrite.
+ */
+#ifndef UFI_KERNELS_KERNELS_H
+#define UFI_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- epilogue of a convolution: v = acc + bias[c]; v += residual; v = act(v) ---- */
+
+typedef enum ufk_act {
+    UFK_ACT_NONE = 0,
+    UFK_ACT_CLAMP, /* min(max(v, lo), hi); ReLU is lo = 0, hi = +inf */
+    UFK_ACT_PRELU, /* v >= 0 ? v : v * slope[c]; slope is never NULL (leaky: filled) */
+    UFK_ACT_HARD_SWISH,
+    UFK_ACT_SILU,
+    UFK_ACT_SIGMOID
+} ufk_act;
+
+typedef struct ufk_epilogue {
+    const float *bias;      /* [n], or NULL */
+    const float *slope;     /* [n] for UFK_ACT_PRELU */
+    const float *residual;  /* first output pixel's channel 0, or NULL */
+    size_t residual_stride; /* floats between consecutive output pixels */
+    ufk_act act;
+    float lo, hi; /* UFK_ACT_CLAMP */
+} ufk_epilogue;
+
+/* ---- convolution as GEMM over runs: 1x1, k x k on padded input, fully connected ----
+ *
+ * C[i][j] = act(bias[j] + sum_{y < runs_y} sum_{x < runs_x} sum_{k < run_length}
+ *               a[i * a_stride + y * run_stride_y + x * run_stride_x + k]
+ *             * B[(y * runs_x + x) * run_length + k][j] + residual)
+ * for i < m, j < n. B is packed by ufk_conv_pack: panels of `nr` columns, [panel][K][nr], columns
+ * past n are zero; K = runs_y * runs_x * run_length. bias and slope have n entries (no padding).
+ * Nothing outside the named elements of `a` and `c` is read or written. c and a do not overlap;
+ * residual may equal c. A 3x3 convolution without dilation over NHWC has runs_y = 3, runs_x = 1,
+ * run_length = 3 * channels. */
+typedef struct ufk_conv_args {
+    const float *a;
+    size_t a_stride;
+    size_t runs_y, run_stride_y, runs_x, run_stride_x, run_length;
+    const float *b;
+    float *c;
+    size_t c_stride;
+    size_t m, n;
+    ufk_epilogue epilogue;
+} ufk_conv_args;
+
+/* ---- depthwise convolution, image at a time ----
+ *
+ * Computes output rows y_begin <= y < y_end of one image, all columns and channels; reads outside
+ * the image count as zero. weights are [kh * kw][channels]. Input and output do not overlap. */
+typedef struct ufk_dwconv_args {
+    const float *in; /* [in_h][in_w][channels] with row and pixel strides */
+    size_t in_row_stride, in_pixel_stride;
+    float *out; /* row y starts at out + y * out_row_stride */
+    size_t out_row_stride, out_pixel_stride;
+    size_t in_h, in_w, out_h, out_w, channels;
+    size_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    size_t y_begin, y_end;
+    const float *weights;
+    ufk_epilogue
+        epilogue; /* residual: image base; residual_stride: pixels, rows are out_w pixels */
+} ufk_dwconv_args;
+
+/* ---- pooling, same conventions ---- */
+typedef struct ufk_pool_args {
+    const float *in;
+    float *out;
+    size_t in_h, in_w, out_h, out_w, channels; /* both dense */
+    size_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    size_t y_begin, y_end;
+    bool count_include_pad; /* average only: divide by kernel_h * kernel_w */
+} ufk_pool_args;
+
+typedef enum ufk_binop {
+    UFK_ADD,
+    UFK_SUB,
+    UFK_MUL,
+    UFK_DIV,
+    UFK_MIN,
+    UFK_MAX,
+    UFK_PRELU
+} ufk_binop;
+
+/* out[r][c] = a[r * a_row_stride + c] op b[r * b_row_stride + c * b_col_stride]; b_col_stride is 0
+ * or 1, b_row_stride may be 0 (one vector for all rows). out may equal a or b. */
+typedef struct ufk_binary_args {
+    ufk_binop op;
+    float *out;
+    const float *a, *b;
+    size_t rows, cols, out_row_stride, a_row_stride, b_row_stride, b_col_stride;
+    bool swap; /* b op a */
+} ufk_binary_args;
+
+typedef enum ufk_unop {
+    UFK_RELU,
+    UFK_CLAMP, /* p0, p1 */
+    UFK_LEAKY, /* p0 */
+    UFK_ELU,   /* p0 */
+    UFK_SIGMOID,
+    UFK_HARD_SIGMOID, /* p0 * x + p1 clamped to 0..1 */
+    UFK_HARD_SWISH,
+    UFK_SILU,
+    UFK_GELU_ERF,
+    UFK_TANH,
+    UFK_EXP,
+    UFK_SQRT,
+    UFK_NEG,
+    UFK_ABS,
+    UFK_SCALE_SHIFT /* x * p0 + p1 */
+} ufk_unop;
+
+typedef struct ufk_table {
+    uint32_t flags; /* the word it was made from */
+
+    /* Convolution. `conv_nr` is the panel width of packed B, `conv_mr` the natural step of m. */
+    size_t conv_nr, conv_mr;
+    void (*conv_f32)(const ufk_conv_args *args);
+    const char *conv_f32_name; /* "conv_f32_avx512": every *_name says which variant is in place */
+
+    void (*dwconv_f32)(const ufk_dwconv_args *args);
+    const char *dwconv_f32_name;
+
+    void (*max_pool_f32)(const ufk_pool_args *args);
+    void (*average_pool_f32)(const ufk_pool_args *args);
+    /* out[c] = mean over `pixels` rows of [pixels][channels] */
+    void (*global_average_f32)(float *out, const float *in, size_t pixels, size_t channels);
+    const char *pool_f32_name;
+
+    void (*binary_f32)(const ufk_binary_args *args);
+    void (*unary_f32)(ufk_unop op, float *out, const float *in, size_t count, float p0, float p1);
+    /* out[r][c] = in[r][c] * scale[c] + shift[c]; out may equal in */
+    void (*affine_f32)(float *out, const float *in, size_t rows, size_t cols, const float *scale,
+                       const float *shift);
+    /* softmax over each row of [rows][cols], stable; out may equal in */
+    void (*softmax_f32)(float *out, const float *in, size_t rows, size_t cols);
+    const char *elementwise_f32_name;
+
+    /* out[c][r] = in[r][c]: NHWC <-> NCHW of one image is a transpose of [pixels][channels].
+     * Row strides in floats. */
+    void (*transpose_f32)(float *out, size_t out_row_stride, const float *in, size_t in_row_stride,
+                          size_t rows, size_t cols);
+    const char *transpose_f32_name;
+
+    /* Winograd F(4x4, 3x3) (Lavin & Gray 2015): tiles of 6x6 input, 4x4 output, NHWC.
+     * Input: transforms `tiles` consecutive tiles (row-major over tiles_x columns, starting at
+     * `first`) of the image in [in_h][in_w][channels], zero outside, padded by pad_top/pad_left,
+     * into out[36][out_tile_stride apart per position][tile][channels]. */
+    void (*wino4_input_f32)(float *out, size_t position_stride, const float *in, size_t in_h,
+                            size_t in_w, size_t channels, size_t pad_top, size_t pad_left,
+                            size_t tiles_x, size_t first, size_t tiles);
+    /* Inverse: in[36][position_stride][tile][channels] -> 4x4 pixels per tile of
+     * out[out_h][out_w][channels] with epilogue (residual laid out as out). */
+    void (*wino4_output_f32)(float *out, size_t out_h, size_t out_w, size_t channels,
+                             const float *in, size_t position_stride, size_t tiles_x, size_t first,
+                             size_t tiles, const ufk_epilogue *epilogue);
+    /* Same for F(2x2, 3x3): 16 positions, 4x4 input, 2x2 output. */
+    void (*wino2_input_f32)(float *out, size_t position_stride, const float *in, size_t in_h,
+                            size_t in_w, size_t channels, size_t pad_top, size_t pad_left,
+                            size_t tiles_x, size_t first, size_t tiles);
+    void (*wino2_output_f32)(float *out, size_t out_h, size_t out_w, size_t channels,
+                             const float *in, size_t position_stride, size_t tiles_x, size_t first,
+                             size_t tiles, const ufk_epilogue *epilogue);
+    const char *winograd_f32_name;
+
+    /* Inner product of two vectors (template comparison). */
+    float (*dot_f32)(const float *a, const float *b, size_t count);
+    const char *dot_f32_name;
+
+    /* ---- pictures: 8-bit, interleaved ---- */
+
+    /* Bilinear resize of RGB8 (or any `channels` 1..4), half-pixel centres, as OpenCV's
+     * INTER_LINEAR and 11-bit fixed-point weights: EXACT across variants. Computes output rows
+     * y_begin..y_end. */
+    void (*resize_bilinear_u8)(uint8_t *out, size_t out_stride, size_t out_w, size_t out_h,
+                               const uint8_t *in, size_t in_stride, size_t in_w, size_t in_h,
+                               size_t channels, size_t y_begin, size_t y_end);
+    /* Affine warp, bilinear, RGB8: out(x, y) = in(m0 x + m1 y + m2, m3 x + m4 y + m5), pixel
+     * centres at integers, `border` outside. 5 fractional bits, as OpenCV's warpAffine: EXACT. */
+    void (*warp_affine_u8)(uint8_t *out, size_t out_stride, size_t out_w, size_t out_h,
+                           const uint8_t *in, size_t in_stride, size_t in_w, size_t in_h,
+                           const float m[6], uint8_t border);
+    /* out[pixel][c] = in[pixel][swap ? 2 - c : c] * scale[c] + shift[c], RGB8 to FP32 NHWC. */
+    void (*normalize_u8_f32)(float *out, const uint8_t *in, size_t pixels, const float scale[3],
+                             const float shift[3], bool swap);
+    const char *image_u8_name;
+} ufk_table;
+
+/* Fills `t` for a machine with `flags` (ufi_cpu_flag). */
+void ufk_table_init(ufk_table *t, uint32_t flags);
+/* The table of this machine (ufi_cpu_flags), made once. */
+const ufk_table *ufk_default_table(void);
+
+/* Packs B[k][n] (row-major, `b_stride` floats between rows) for `conv_f32` of table `t`. */
+size_t ufk_conv_packed_floats(const ufk_table *t, size_t k, size_t n);
+void ufk_conv_pack(const ufk_table *t, float *packed, const float *b, size_t b_stride, size_t k,
+                   size_t n);
+/* Winograd weight transform of one 3x3 filter: w[9] -> u[36] / u[16] (double inside). */
+void ufk_wino4_weight(float u[36], const float w[9]);
+void ufk_wino2_weight(float u[16], const float w[9]);
+
+#endif
