@@ -14,4 +14,20 @@ void ufk_transpose_init(ufk_table *t, uint32_t flags);
 void ufk_dot_init(ufk_table *t, uint32_t flags);
 void ufk_image_init(ufk_table *t, uint32_t flags);
 
+/* Overwrite the topic's fields with the variants of one instruction set; each is defined where
+ * kernels.def has a row for it, in src/kernels/{x86,arm}/<topic>_<isa>.c. */
+#define UFK_SELECT(topic)                                                                          \
+    void ufk_##topic##_select_avx2(ufk_table *t);                                                  \
+    void ufk_##topic##_select_avx512(ufk_table *t);                                                \
+    void ufk_##topic##_select_neon(ufk_table *t)
+
+UFK_SELECT(conv);
+UFK_SELECT(dwconv);
+UFK_SELECT(winograd);
+UFK_SELECT(pool);
+UFK_SELECT(elementwise);
+UFK_SELECT(transpose);
+UFK_SELECT(dot);
+UFK_SELECT(image);
+
 #endif
