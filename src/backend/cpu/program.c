@@ -1,0 +1,271 @@
+/*
+ * Packed weights. Each constant is packed once per program, under a lock, when the first plan asks
+ * for it; later plans and other contexts find it by the address of its data. Packing is most of the
+ * start-up time, so nothing is packed that no plan uses.
+ */
+#include <string.h>
+
+#include "backend/cpu/cpu.h"
+#include "base/cpu.h"
+#include "base/mem.h"
+
+typedef struct packed {
+    const void *data;
+    cpu_pack_kind kind;
+    uint32_t n;
+    float *floats;
+    size_t bytes;
+} packed;
+
+struct cpu_program {
+    const ufi_graph *graph;
+    ufi_mutex *mutex;
+    packed *entries; /* everything below: under the mutex */
+    size_t count, cap;
+    size_t bytes;
+};
+
+const ufi_graph *cpu_program_graph(const cpu_program *p)
+{
+    return p->graph;
+}
+
+uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err)
+{
+    if (ufi_cpu_mask_error())
+        return ufi_fail(err, UF_E_ARG, "%s", ufi_cpu_mask_error());
+    cpu_program *p = ufi_calloc(1, sizeof *p);
+    if (!p)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a program");
+    p->graph = graph;
+    uf_status st = ufi_mutex_create(&p->mutex, err);
+    if (st) {
+        ufi_free(p);
+        return st;
+    }
+    *out = p;
+    return UF_OK;
+}
+
+void cpu_program_destroy(void *program)
+{
+    cpu_program *p = program;
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->count; i++)
+        ufi_free(p->entries[i].floats);
+    ufi_free(p->entries);
+    ufi_mutex_destroy(p->mutex);
+    ufi_free(p);
+}
+
+size_t cpu_program_packed_bytes(const void *program)
+{
+    const cpu_program *p = program;
+    ufi_mutex_lock(p->mutex);
+    size_t bytes = p->bytes;
+    ufi_mutex_unlock(p->mutex);
+    return bytes;
+}
+
+/* ---- the forms ---- */
+
+/* [O][I][kh][kw] of one group -> matrix [(kh, kw, I)][O], then panels. */
+static void pack_conv(const ufk_table *k, float *out, const ufi_tensor *w, uint32_t groups,
+                      float *matrix)
+{
+    const int64_t *d = w->shape.dims;
+    size_t o = (size_t)d[0] / groups, in = (size_t)d[1], taps = (size_t)(d[2] * d[3]);
+    const float *src = w->data;
+    size_t group_floats = ufk_conv_packed_floats(k, in * taps, o);
+    for (uint32_t g = 0; g < groups; g++) {
+        const float *from = src + g * o * in * taps;
+        for (size_t j = 0; j < o; j++)
+            for (size_t i = 0; i < in; i++)
+                for (size_t t = 0; t < taps; t++)
+                    matrix[(t * in + i) * o + j] = from[(j * in + i) * taps + t];
+        ufk_conv_pack(k, out + g * group_floats, matrix, o, in * taps, o);
+    }
+}
+
+static void pack_depthwise(float *out, const ufi_tensor *w)
+{
+    size_t c = (size_t)w->shape.dims[0], taps = (size_t)(w->shape.dims[2] * w->shape.dims[3]);
+    const float *src = w->data;
+    for (size_t t = 0; t < taps; t++)
+        for (size_t i = 0; i < c; i++)
+            out[t * c + i] = src[i * taps + t];
+}
+
+/* One packed I x O matrix per position of the transformed filter. */
+static void pack_winograd(const ufk_table *k, float *out, const ufi_tensor *w, int positions,
+                          float *matrices)
+{
+    size_t o = (size_t)w->shape.dims[0], in = (size_t)w->shape.dims[1];
+    const float *src = w->data;
+    float u[36];
+    for (size_t j = 0; j < o; j++)
+        for (size_t i = 0; i < in; i++) {
+            if (positions == 36)
+                ufk_wino4_weight(u, src + (j * in + i) * 9);
+            else
+                ufk_wino2_weight(u, src + (j * in + i) * 9);
+            for (int p = 0; p < positions; p++)
+                matrices[((size_t)p * in + i) * o + j] = u[p];
+        }
+    size_t floats = ufk_conv_packed_floats(k, in, o);
+    for (int p = 0; p < positions; p++)
+        ufk_conv_pack(k, out + (size_t)p * floats, matrices + (size_t)p * in * o, o, in, o);
+}
+
+/* [N][K] -> [K][N] -> panels. */
+static void pack_gemm_t(const ufk_table *k, float *out, const ufi_tensor *w, float *matrix)
+{
+    size_t n = (size_t)w->shape.dims[0], depth = (size_t)w->shape.dims[1];
+    k->transpose_f32(matrix, n, w->data, depth, n, depth);
+    ufk_conv_pack(k, out, matrix, n, depth, n);
+}
+
+static void pack_vector(float *out, const ufi_tensor *w, uint32_t n)
+{
+    const float *src = w->data;
+    size_t count = (size_t)ufi_shape_count(&w->shape);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = src[count == 1 ? 0 : i];
+}
+
+/* Floats of the packed form, and of the scratch that packing needs. */
+static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tensor *w, uint32_t n,
+                          size_t *scratch)
+{
+    const int64_t *d = w->shape.dims;
+    size_t count = (size_t)ufi_shape_count(&w->shape);
+    *scratch = 0;
+    switch (kind) {
+    case CPU_PACK_CONV:
+        *scratch = count / n;
+        return n * ufk_conv_packed_floats(k, (size_t)(d[1] * d[2] * d[3]), (size_t)d[0] / n);
+    case CPU_PACK_DEPTHWISE:
+        return count;
+    case CPU_PACK_WINO4:
+        *scratch = count * 4;
+        return 36 * ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+    case CPU_PACK_WINO2:
+        *scratch = count * 16 / 9 + 16;
+        return 16 * ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+    case CPU_PACK_GEMM:
+        return ufk_conv_packed_floats(k, (size_t)d[0], (size_t)d[1]);
+    case CPU_PACK_GEMM_T:
+        *scratch = count;
+        return ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+    case CPU_PACK_VECTOR:
+        return n;
+    }
+    return 0;
+}
+
+static void pack_into(const ufk_table *k, float *out, cpu_pack_kind kind, const ufi_tensor *w,
+                      uint32_t n, float *scratch)
+{
+    switch (kind) {
+    case CPU_PACK_CONV:
+        pack_conv(k, out, w, n, scratch);
+        break;
+    case CPU_PACK_DEPTHWISE:
+        pack_depthwise(out, w);
+        break;
+    case CPU_PACK_WINO4:
+        pack_winograd(k, out, w, 36, scratch);
+        break;
+    case CPU_PACK_WINO2:
+        pack_winograd(k, out, w, 16, scratch);
+        break;
+    case CPU_PACK_GEMM:
+        ufk_conv_pack(k, out, w->data, (size_t)w->shape.dims[1], (size_t)w->shape.dims[0],
+                      (size_t)w->shape.dims[1]);
+        break;
+    case CPU_PACK_GEMM_T:
+        pack_gemm_t(k, out, w, scratch);
+        break;
+    case CPU_PACK_VECTOR:
+        pack_vector(out, w, n);
+        break;
+    }
+}
+
+/* ---- the cache ---- */
+
+static bool belongs_to_program(const cpu_program *p, const void *data)
+{
+    const ufi_graph *g = p->graph;
+    for (uint32_t i = 0; i < g->value_count; i++)
+        if (g->values[i].data == data)
+            return true;
+    return false;
+}
+
+static const float *find_packed(const cpu_program *p, cpu_pack_kind kind, const void *data,
+                                uint32_t n)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const packed *e = &p->entries[i];
+        if (e->data == data && e->kind == kind && e->n == n)
+            return e->floats;
+    }
+    return NULL;
+}
+
+static bool keep_packed(cpu_program *p, packed entry)
+{
+    if (p->count == p->cap) {
+        size_t cap = p->cap ? p->cap * 2 : 64;
+        packed *entries = ufi_realloc(p->entries, cap, sizeof *entries);
+        if (!entries)
+            return false;
+        p->entries = entries;
+        p->cap = cap;
+    }
+    p->entries[p->count++] = entry;
+    p->bytes += entry.bytes;
+    return true;
+}
+
+static uf_status pack_new(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                          uint32_t n, const float **out, uf_error *err)
+{
+    const ufk_table *k = ufk_default_table();
+    size_t scratch_floats;
+    size_t floats = packed_size(k, kind, w, n, &scratch_floats);
+    bool keep = belongs_to_program(p, w->data);
+    float *scratch = scratch_floats ? ufi_malloc(scratch_floats, sizeof(float)) : NULL;
+    float *to = NULL;
+    if (!scratch_floats || scratch) {
+        if (keep)
+            to = ufi_aligned_malloc(floats * sizeof(float));
+        else if ((to = ufi_arena_alloc(arena, floats + 16, sizeof(float))))
+            to = (float *)(((uintptr_t)to + 63) & ~(uintptr_t)63);
+    }
+    if (to)
+        pack_into(k, to, kind, w, n, scratch);
+    ufi_free(scratch);
+    if (to && keep && !keep_packed(p, (packed){w->data, kind, n, to, floats * sizeof(float)})) {
+        ufi_free(to);
+        to = NULL;
+    }
+    if (!to)
+        return ufi_fail(err, UF_E_NOMEM, "no memory to pack %zu weights", floats);
+    *out = to;
+    return UF_OK;
+}
+
+uf_status cpu_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                   uint32_t n, const float **out, uf_error *err)
+{
+    ufi_mutex_lock(p->mutex);
+    uf_status st = UF_OK;
+    *out = find_packed(p, kind, w->data, n);
+    if (!*out)
+        st = pack_new(p, arena, kind, w, n, out, err);
+    ufi_mutex_unlock(p->mutex);
+    return st;
+}

@@ -1,0 +1,412 @@
+/*
+ * Convolutions. Three ways to feed the one GEMM-like kernel:
+ *   - 1x1, stride 1, no padding: the activation itself is the matrix;
+ *   - small maps: patches are copied into rows of a matrix (im2col) a block at a time, so that the
+ *     packed weights, then the larger part, are read once per block;
+ *   - large maps: the input rows of a band are copied with their padding into scratch, and the
+ *     kernel walks the kh runs of kw * C floats in place.
+ * Depthwise convolution has its own kernel, 3x3 may go to Winograd (step_winograd.c).
+ */
+#include <string.h>
+
+#include "backend/cpu/build.h"
+#include "backend/cpu/conv_shape.h"
+
+/* Working sets that still leave room for the weights in a core's second-level cache. */
+#define BLOCK_BYTES ((size_t)256 << 10)
+/* Narrower maps than this are fed by im2col. */
+#define MIN_DIRECT_WIDTH 24
+
+typedef struct conv_params {
+    cpu_conv_shape s;
+    const float *weights;
+    size_t group_floats; /* packed weights of one group */
+    ufk_epilogue epilogue;
+    bool has_residual;
+    size_t m_block; /* output pixels (1x1, im2col) or rows (direct) of one task */
+    size_t m_tasks, n_tasks, n_block;
+} conv_params;
+
+typedef struct conv_job {
+    const cpu_step *step;
+    const conv_params *p;
+    cpu_plan *plan;
+} conv_job;
+
+bool cpu_conv_shape_read(const cpu_builder *b, const ufi_node *n, cpu_conv_shape *s)
+{
+    const ufi_shape *x = cpu_shape(b, n->in[0]), *w = cpu_shape(b, n->in[1]);
+    const ufi_shape *y = cpu_shape(b, n->out[0]);
+    if (x->rank != 4 || !cpu_is_f32(b, n->in[0]) || !cpu_is_constant(b, n->in[1]))
+        return false;
+    const ufi_attr *strides = ufi_node_attr(n, UFI_ATTR_STRIDES);
+    const ufi_attr *dilations = ufi_node_attr(n, UFI_ATTR_DILATIONS);
+    const ufi_attr *pads = ufi_node_attr(n, UFI_ATTR_PADS);
+    if (ufi_node_attr(n, UFI_ATTR_AUTO_PAD))
+        return false;
+    *s = (cpu_conv_shape){
+        .batch = (size_t)x->dims[0],
+        .in_c = (size_t)x->dims[1],
+        .in_h = (size_t)x->dims[2],
+        .in_w = (size_t)x->dims[3],
+        .out_c = (size_t)y->dims[1],
+        .out_h = (size_t)y->dims[2],
+        .out_w = (size_t)y->dims[3],
+        .kernel_h = (size_t)w->dims[2],
+        .kernel_w = (size_t)w->dims[3],
+        .groups = (size_t)ufi_node_int(n, UFI_ATTR_GROUP, 1),
+        .stride_h = strides ? (size_t)strides->u.ints[0] : 1,
+        .stride_w = strides ? (size_t)strides->u.ints[1] : 1,
+        .dilation_h = dilations ? (size_t)dilations->u.ints[0] : 1,
+        .dilation_w = dilations ? (size_t)dilations->u.ints[1] : 1,
+    };
+    if (pads)
+        for (int i = 0; i < 4; i++) {
+            if (pads->u.ints[i] < 0)
+                return false;
+            s->pads[i] = (size_t)pads->u.ints[i];
+        }
+    return true;
+}
+
+/* ---- runs ---- */
+
+/* The kernel's arguments for group `g` and column task `nt`; a, m and c are the caller's. */
+static ufk_conv_args base_args(const conv_params *p, size_t g, size_t nt, size_t nr)
+{
+    const cpu_conv_shape *s = &p->s;
+    size_t in = s->in_c / s->groups, out = s->out_c / s->groups;
+    size_t n0 = nt * p->n_block, k = in * s->kernel_h * s->kernel_w;
+    size_t n = out - n0 < p->n_block ? out - n0 : p->n_block;
+    ufk_conv_args a = {.runs_y = 1,
+                       .runs_x = 1,
+                       .run_length = k,
+                       .n = n,
+                       .c_stride = s->out_c,
+                       .epilogue = p->epilogue};
+    a.b = p->weights + g * p->group_floats + n0 / nr * k * nr;
+    size_t first = g * out + n0;
+    if (a.epilogue.bias)
+        a.epilogue.bias += first;
+    if (a.epilogue.slope)
+        a.epilogue.slope += first;
+    return a;
+}
+
+/* Points c and the residual at output pixel `pixel` (over the whole batch), column n0 of group g.
+ */
+static void set_output(ufk_conv_args *a, const conv_job *job, size_t pixel, size_t g, size_t nt)
+{
+    const conv_params *p = job->p;
+    size_t offset = pixel * p->s.out_c + g * (p->s.out_c / p->s.groups) + nt * p->n_block;
+    a->c = (float *)job->step->out[0].t.data + offset;
+    if (p->has_residual) {
+        a->epilogue.residual = (const float *)job->step->in[1].t.data + offset;
+        a->epilogue.residual_stride = p->s.out_c;
+    }
+}
+
+static void pointwise_task(void *arg, size_t task, size_t worker)
+{
+    const conv_job *job = arg;
+    const conv_params *p = job->p;
+    const cpu_conv_shape *s = &p->s;
+    size_t mt = task / p->n_tasks, nt = task % p->n_tasks;
+    size_t total = s->batch * s->out_h * s->out_w, m0 = mt * p->m_block;
+    for (size_t g = 0; g < s->groups; g++) {
+        ufk_conv_args a = base_args(p, g, nt, job->plan->k->conv_nr);
+        a.m = total - m0 < p->m_block ? total - m0 : p->m_block;
+        a.a = (const float *)job->step->in[0].t.data + m0 * s->in_c + g * (s->in_c / s->groups);
+        a.a_stride = s->in_c;
+        set_output(&a, job, m0, g, nt);
+        job->plan->k->conv_f32(&a);
+    }
+}
+
+/* Copies the patch of output pixel (y, x), channels of one group, to `to`: (kh, kw, C). */
+static void copy_patch(float *to, const cpu_conv_shape *s, const float *image, size_t y, size_t x,
+                       size_t g)
+{
+    size_t in = s->in_c / s->groups;
+    for (size_t ky = 0; ky < s->kernel_h; ky++) {
+        size_t iy = y * s->stride_h + ky * s->dilation_h - s->pads[0];
+        float *row = to + ky * s->kernel_w * in;
+        if (iy >= s->in_h) { /* wraps around below zero */
+            memset(row, 0, s->kernel_w * in * sizeof *row);
+            continue;
+        }
+        for (size_t kx = 0; kx < s->kernel_w; kx++) {
+            size_t ix = x * s->stride_w + kx * s->dilation_w - s->pads[1];
+            if (ix >= s->in_w)
+                memset(row + kx * in, 0, in * sizeof *row);
+            else
+                memcpy(row + kx * in, image + (iy * s->in_w + ix) * s->in_c + g * in,
+                       in * sizeof *row);
+        }
+    }
+}
+
+static void im2col_task(void *arg, size_t task, size_t worker)
+{
+    const conv_job *job = arg;
+    const conv_params *p = job->p;
+    const cpu_conv_shape *s = &p->s;
+    size_t mt = task / p->n_tasks, nt = task % p->n_tasks;
+    size_t pixels = s->out_h * s->out_w, total = s->batch * pixels, m0 = mt * p->m_block;
+    size_t m = total - m0 < p->m_block ? total - m0 : p->m_block;
+    float *matrix = cpu_worker_scratch(job->plan, worker);
+    const float *in = job->step->in[0].t.data;
+    for (size_t g = 0; g < s->groups; g++) {
+        ufk_conv_args a = base_args(p, g, nt, job->plan->k->conv_nr);
+        for (size_t i = 0; i < m; i++) {
+            size_t at = (m0 + i) % pixels;
+            const float *image = in + (m0 + i) / pixels * s->in_h * s->in_w * s->in_c;
+            copy_patch(matrix + i * a.run_length, s, image, at / s->out_w, at % s->out_w, g);
+        }
+        a.a = matrix;
+        a.a_stride = a.run_length;
+        a.m = m;
+        set_output(&a, job, m0, g, nt);
+        job->plan->k->conv_f32(&a);
+    }
+}
+
+/* Input rows first .. first + rows - 1 (in padded coordinates) with left and right padding. */
+static void copy_band(float *to, const cpu_conv_shape *s, const float *image, size_t first,
+                      size_t rows, size_t padded_w)
+{
+    size_t row = s->in_w * s->in_c, left = s->pads[1] * s->in_c;
+    size_t right = padded_w * s->in_c - left - row;
+    for (size_t r = 0; r < rows; r++, to += padded_w * s->in_c) {
+        size_t y = first + r - s->pads[0];
+        if (y >= s->in_h) {
+            memset(to, 0, padded_w * s->in_c * sizeof *to);
+            continue;
+        }
+        memset(to, 0, left * sizeof *to);
+        memcpy(to + left, image + y * row, row * sizeof *to);
+        memset(to + left + row, 0, right * sizeof *to);
+    }
+}
+
+static void direct_task(void *arg, size_t task, size_t worker)
+{
+    const conv_job *job = arg;
+    const conv_params *p = job->p;
+    const cpu_conv_shape *s = &p->s;
+    size_t bands = (s->out_h + p->m_block - 1) / p->m_block;
+    size_t nt = task % p->n_tasks, mt = task / p->n_tasks;
+    size_t image = mt / bands, y0 = mt % bands * p->m_block;
+    size_t rows = s->out_h - y0 < p->m_block ? s->out_h - y0 : p->m_block;
+    size_t padded_w = s->in_w + s->pads[1] + s->pads[3];
+    size_t span = cpu_conv_band_rows(s, rows);
+    const float *in = (const float *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c;
+    float *band = cpu_worker_scratch(job->plan, worker);
+    copy_band(band, s, in, y0 * s->stride_h, span, padded_w);
+    size_t channels = s->in_c / s->groups;
+    for (size_t g = 0; g < s->groups; g++) {
+        ufk_conv_args a = base_args(p, g, nt, job->plan->k->conv_nr);
+        bool joined = s->dilation_w == 1 && s->groups == 1;
+        a.runs_y = s->kernel_h;
+        a.run_stride_y = s->dilation_h * padded_w * s->in_c;
+        a.runs_x = joined ? 1 : s->kernel_w;
+        a.run_stride_x = s->dilation_w * s->in_c;
+        a.run_length = joined ? s->kernel_w * channels : channels;
+        a.a_stride = s->stride_w * s->in_c;
+        a.m = s->out_w;
+        for (size_t r = 0; r < rows; r++) {
+            a.a = band + r * s->stride_h * padded_w * s->in_c + g * channels;
+            set_output(&a, job, (image * s->out_h + y0 + r) * s->out_w, g, nt);
+            job->plan->k->conv_f32(&a);
+        }
+    }
+}
+
+static uf_status run_pointwise(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    conv_job job = {s, s->params, plan};
+    ufi_pool_run(plan->pool, pointwise_task, &job, job.p->m_tasks * job.p->n_tasks);
+    return UF_OK;
+}
+
+static uf_status run_im2col(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    conv_job job = {s, s->params, plan};
+    ufi_pool_run(plan->pool, im2col_task, &job, job.p->m_tasks * job.p->n_tasks);
+    return UF_OK;
+}
+
+static uf_status run_direct(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    conv_job job = {s, s->params, plan};
+    ufi_pool_run(plan->pool, direct_task, &job, job.p->m_tasks * job.p->n_tasks);
+    return UF_OK;
+}
+
+static void depthwise_task(void *arg, size_t task, size_t worker)
+{
+    const conv_job *job = arg;
+    const conv_params *p = job->p;
+    const cpu_conv_shape *s = &p->s;
+    size_t bands = (s->out_h + p->m_block - 1) / p->m_block;
+    size_t image = task / bands, y0 = task % bands * p->m_block;
+    size_t in_image = s->in_h * s->in_w * s->in_c, out_image = s->out_h * s->out_w * s->out_c;
+    ufk_dwconv_args a = {
+        .in = (const float *)job->step->in[0].t.data + image * in_image,
+        .in_row_stride = s->in_w * s->in_c,
+        .in_pixel_stride = s->in_c,
+        .out = (float *)job->step->out[0].t.data + image * out_image,
+        .out_row_stride = s->out_w * s->out_c,
+        .out_pixel_stride = s->out_c,
+        .in_h = s->in_h,
+        .in_w = s->in_w,
+        .out_h = s->out_h,
+        .out_w = s->out_w,
+        .channels = s->in_c,
+        .kernel_h = s->kernel_h,
+        .kernel_w = s->kernel_w,
+        .stride_h = s->stride_h,
+        .stride_w = s->stride_w,
+        .dilation_h = s->dilation_h,
+        .dilation_w = s->dilation_w,
+        .pad_top = s->pads[0],
+        .pad_left = s->pads[1],
+        .y_begin = y0,
+        .y_end = y0 + p->m_block < s->out_h ? y0 + p->m_block : s->out_h,
+        .weights = p->weights,
+        .epilogue = p->epilogue,
+    };
+    if (p->has_residual) {
+        a.epilogue.residual = (const float *)job->step->in[1].t.data + image * out_image;
+        a.epilogue.residual_stride = s->out_c;
+    }
+    job->plan->k->dwconv_f32(&a);
+}
+
+static uf_status run_depthwise(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    conv_job job = {s, s->params, plan};
+    ufi_pool_run(plan->pool, depthwise_task, &job, job.p->m_tasks);
+    return UF_OK;
+}
+
+/* ---- plans ---- */
+
+/* Cuts m units into blocks of at most `most`, at least one task for each worker if there is enough
+ * to do; cuts the columns where the rows do not suffice. */
+static void cut(conv_params *p, size_t images, size_t m, size_t most, size_t step, size_t workers,
+                size_t nr)
+{
+    size_t out = p->s.out_c / p->s.groups, panels = (out + nr - 1) / nr;
+    size_t per_image = workers > 1 && images < workers ? (m + 2 * workers - 1) / (2 * workers) : m;
+    size_t block = per_image < most ? per_image : most;
+    block = (block + step - 1) / step * step;
+    p->m_block = block ? block : 1;
+    p->m_tasks = images * ((m + p->m_block - 1) / p->m_block);
+    size_t splits = 1;
+    if (workers > 1 && p->m_tasks < 2 * workers)
+        splits = (2 * workers + p->m_tasks - 1) / p->m_tasks;
+    if (splits > panels)
+        splits = panels;
+    p->n_block = (panels + splits - 1) / splits * nr;
+    p->n_tasks = (out + p->n_block - 1) / p->n_block;
+}
+
+static void plan_depthwise(conv_params *p, size_t workers)
+{
+    p->m_block = p->s.out_h;
+    if (workers > 1 && p->s.batch < 2 * workers) {
+        size_t bands = (2 * workers + p->s.batch - 1) / p->s.batch;
+        p->m_block = (p->s.out_h + bands - 1) / bands;
+    }
+    p->m_tasks = p->s.batch * ((p->s.out_h + p->m_block - 1) / p->m_block);
+}
+
+/* Chooses the way, fills the blocking, and returns the run function; scratch in *bytes. */
+static cpu_run_fn *choose(const cpu_builder *b, conv_params *p, size_t *bytes)
+{
+    const cpu_conv_shape *s = &p->s;
+    size_t k = s->in_c / s->groups * s->kernel_h * s->kernel_w, mr = b->k->conv_mr;
+    size_t pixels = s->out_h * s->out_w, nr = b->k->conv_nr;
+    bool padded = s->pads[0] || s->pads[1] || s->pads[2] || s->pads[3];
+    bool pointwise = s->kernel_h == 1 && s->kernel_w == 1;
+    *bytes = 0;
+    if (pointwise && s->stride_h == 1 && s->stride_w == 1 && !padded) {
+        size_t most = BLOCK_BYTES / (s->in_c * sizeof(float));
+        cut(p, 1, s->batch * pixels, most > 4 * mr ? most : 4 * mr, mr, b->workers, nr);
+        return run_pointwise;
+    }
+    if (s->out_w < MIN_DIRECT_WIDTH) {
+        size_t most = BLOCK_BYTES / (k * sizeof(float));
+        cut(p, 1, s->batch * pixels, most > 4 * mr ? most : 4 * mr, mr, b->workers, nr);
+        *bytes = p->m_block * k * sizeof(float);
+        return run_im2col;
+    }
+    size_t row_bytes = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c * sizeof(float);
+    size_t most = BLOCK_BYTES / (row_bytes * s->stride_h);
+    cut(p, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, nr);
+    *bytes = cpu_conv_band_rows(s, p->m_block) * row_bytes;
+    return run_direct;
+}
+
+static uf_status pack_weights(cpu_builder *b, const ufi_node *n, conv_params *p, bool depthwise)
+{
+    ufi_tensor w = cpu_constant(b, n->in[1]);
+    size_t k = p->s.in_c / p->s.groups * p->s.kernel_h * p->s.kernel_w;
+    p->group_floats = ufk_conv_packed_floats(b->k, k, p->s.out_c / p->s.groups);
+    return cpu_pack(b->program, &b->plan->arena, depthwise ? CPU_PACK_DEPTHWISE : CPU_PACK_CONV, &w,
+                    (uint32_t)p->s.groups, &p->weights, b->err);
+}
+
+uf_status cpu_conv_operands(cpu_builder *b, const ufi_node *n, cpu_operand in[2],
+                            uint32_t *in_count, cpu_operand *out)
+{
+    *in_count = 1;
+    uf_status st = cpu_in(b, n->in[0], UFI_NHWC, &in[0]);
+    if (!st && cpu_has_input(n, 4)) {
+        st = cpu_in(b, n->in[4], UFI_NHWC, &in[1]);
+        *in_count = 2;
+    }
+    if (st)
+        return st;
+    bool reuse = *in_count == 2 && in[1].buffer != in[0].buffer;
+    return cpu_out(b, n->out[0], UFI_NHWC, reuse ? &in[1] : NULL, out);
+}
+
+uf_status cpu_build_conv(cpu_builder *b, const ufi_node *n)
+{
+    cpu_conv_shape s;
+    if (!cpu_conv_shape_read(b, n, &s))
+        return UF_E_UNSUPPORTED;
+    int tile = cpu_winograd_tile(b, n);
+    if (tile)
+        return cpu_build_winograd(b, n, tile);
+    conv_params *p = cpu_params(b, sizeof *p);
+    if (!p)
+        return UF_E_NOMEM;
+    p->s = s;
+    bool depthwise = s.groups == s.in_c && s.out_c == s.in_c && s.groups > 1;
+    uf_status st = cpu_epilogue(b, n, cpu_has_input(n, 2) ? n->in[2] : UFI_NONE,
+                                cpu_has_input(n, 3) ? n->in[3] : UFI_NONE, s.out_c, &p->epilogue);
+    if (!st)
+        st = pack_weights(b, n, p, depthwise);
+    if (st)
+        return st;
+    size_t bytes = 0;
+    cpu_run_fn *run = run_depthwise;
+    if (depthwise)
+        plan_depthwise(p, b->workers);
+    else
+        run = choose(b, p, &bytes);
+    cpu_operand in[2], out;
+    uint32_t in_count;
+    cpu_step *step;
+    st = cpu_conv_operands(b, n, in, &in_count, &out);
+    p->has_residual = in_count == 2;
+    if (!st)
+        st = cpu_add_step(b, n, run, depthwise ? b->k->dwconv_f32_name : b->k->conv_f32_name, in,
+                          in_count, &out, 1, p, &step);
+    if (!st)
+        step->worker_bytes = bytes;
+    return st;
+}
