@@ -24,61 +24,61 @@ static int test_failures_here;
 static const char *test_skip_reason;
 
 /* Programs are run by one thread; helpers in other threads report through return values. */
-#define TEST(id)                                                                                   \
-    static void test_fn_##id(void);                                                                \
-    static test_case test_case_##id = {#id, test_fn_##id, NULL};                                   \
-    __attribute__((constructor)) static void test_add_##id(void)                                   \
-    {                                                                                              \
-        *test_last = &test_case_##id;                                                              \
-        test_last = &test_case_##id.next;                                                          \
-    }                                                                                              \
+#define TEST(id)                                                 \
+    static void test_fn_##id(void);                              \
+    static test_case test_case_##id = {#id, test_fn_##id, NULL}; \
+    __attribute__((constructor)) static void test_add_##id(void) \
+    {                                                            \
+        *test_last = &test_case_##id;                            \
+        test_last = &test_case_##id.next;                        \
+    }                                                            \
     static void test_fn_##id(void)
 
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            test_failures_here++;                                                                  \
-            printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #cond);                              \
-        }                                                                                          \
+#define CHECK(cond)                                                   \
+    do {                                                              \
+        if (!(cond)) {                                                \
+            test_failures_here++;                                     \
+            printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #cond); \
+        }                                                             \
     } while (0)
 
 /* CHECK with an explanation in printf form. */
-#define CHECK_MSG(cond, ...)                                                                       \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            test_failures_here++;                                                                  \
-            printf("%s:%d: failed: %s: ", __FILE__, __LINE__, #cond);                              \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-        }                                                                                          \
+#define CHECK_MSG(cond, ...)                                          \
+    do {                                                              \
+        if (!(cond)) {                                                \
+            test_failures_here++;                                     \
+            printf("%s:%d: failed: %s: ", __FILE__, __LINE__, #cond); \
+            printf(__VA_ARGS__);                                      \
+            printf("\n");                                             \
+        }                                                             \
     } while (0)
 
 /* Stops this test when the condition is false: what follows would make no sense. */
-#define REQUIRE(cond)                                                                              \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            test_failures_here++;                                                                  \
-            printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #cond);                              \
-            return;                                                                                \
-        }                                                                                          \
+#define REQUIRE(cond)                                                 \
+    do {                                                              \
+        if (!(cond)) {                                                \
+            test_failures_here++;                                     \
+            printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #cond); \
+            return;                                                   \
+        }                                                             \
     } while (0)
 
 /* Checks that a call succeeded and prints its error otherwise. `err` is a uf_error. */
 #define CHECK_OK(call, err) CHECK_MSG((call) == UF_OK, "%s", (err).message)
-#define REQUIRE_OK(call, err)                                                                      \
-    do {                                                                                           \
-        if ((call) != UF_OK) {                                                                     \
-            test_failures_here++;                                                                  \
-            printf("%s:%d: failed: %s: %s\n", __FILE__, __LINE__, #call, (err).message);           \
-            return;                                                                                \
-        }                                                                                          \
+#define REQUIRE_OK(call, err)                                                            \
+    do {                                                                                 \
+        if ((call) != UF_OK) {                                                           \
+            test_failures_here++;                                                        \
+            printf("%s:%d: failed: %s: %s\n", __FILE__, __LINE__, #call, (err).message); \
+            return;                                                                      \
+        }                                                                                \
     } while (0)
 
 /* Ends this test as skipped; the reason is printed. */
-#define SKIP(reason)                                                                               \
-    do {                                                                                           \
-        test_skip_reason = (reason);                                                               \
-        return;                                                                                    \
+#define SKIP(reason)                 \
+    do {                             \
+        test_skip_reason = (reason); \
+        return;                      \
     } while (0)
 
 static inline int test_run_all(int argc, char **argv)
@@ -107,10 +107,10 @@ static inline int test_run_all(int argc, char **argv)
     return passed == 0 && skipped > 0 ? 77 : 0;
 }
 
-#define TEST_MAIN                                                                                  \
-    int main(int argc, char **argv)                                                                \
-    {                                                                                              \
-        return test_run_all(argc, argv);                                                           \
+#define TEST_MAIN                        \
+    int main(int argc, char **argv)      \
+    {                                    \
+        return test_run_all(argc, argv); \
     }
 
 /* xorshift64*: the same numbers on every machine. */

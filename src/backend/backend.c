@@ -300,6 +300,11 @@ void ufi_context_step(const ufi_context *c, uint32_t i, ufi_step_info *out)
         c->program->ops->plan_step(c->current->impl, i, out);
 }
 
+unsigned ufi_context_threads(const ufi_context *c)
+{
+    return c->program->ops->queue_threads(c->queue);
+}
+
 size_t ufi_context_arena_bytes(const ufi_context *c)
 {
     return c->current ? c->program->ops->plan_bytes(c->current->impl) : 0;

@@ -19,6 +19,7 @@ typedef struct ufi_device_ops {
 
     uf_status (*queue_create)(void **queue, void *program, unsigned threads, uf_error *err);
     void (*queue_destroy)(void *queue);
+    unsigned (*queue_threads)(const void *queue);
 
     uf_status (*plan_create)(void **plan, void *queue, const ufi_shape *inputs, ufi_layout layout,
                              uf_error *err);

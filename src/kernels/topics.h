@@ -16,9 +16,9 @@ void ufk_image_init(ufk_table *t, uint32_t flags);
 
 /* Overwrite the topic's fields with the variants of one instruction set; each is defined where
  * kernels.def has a row for it, in src/kernels/{x86,arm}/<topic>_<isa>.c. */
-#define UFK_SELECT(topic)                                                                          \
-    void ufk_##topic##_select_avx2(ufk_table *t);                                                  \
-    void ufk_##topic##_select_avx512(ufk_table *t);                                                \
+#define UFK_SELECT(topic)                           \
+    void ufk_##topic##_select_avx2(ufk_table *t);   \
+    void ufk_##topic##_select_avx512(ufk_table *t); \
     void ufk_##topic##_select_neon(ufk_table *t)
 
 UFK_SELECT(conv);

@@ -46,6 +46,11 @@ static void queue_destroy(void *queue)
     ufi_free(q);
 }
 
+static unsigned queue_threads(const void *queue)
+{
+    return ufi_pool_size(((const cpu_queue *)queue)->pool);
+}
+
 const ufi_device_ops ufi_cpu_device = {
     .kind = "CPU",
     .count = count,
@@ -55,6 +60,7 @@ const ufi_device_ops ufi_cpu_device = {
     .program_packed_bytes = cpu_program_packed_bytes,
     .queue_create = queue_create,
     .queue_destroy = queue_destroy,
+    .queue_threads = queue_threads,
     .plan_create = cpu_plan_create,
     .plan_destroy = cpu_plan_destroy,
     .plan_run = cpu_plan_run,

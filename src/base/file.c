@@ -1,0 +1,186 @@
+/*
+ * Files. Only regular files are taken: a FIFO would block, /dev/zero would never end. A size is
+ * read from the open descriptor, never from the path, so that what is checked is what is used.
+ */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+
+#define READ_CHUNK_BYTES ((size_t)64 << 10)
+
+static uf_status open_regular(const char *path, int *fd, size_t *size, uf_error *err)
+{
+    struct stat s;
+    /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
+        return ufi_fail(err, UF_E_IO, "%s: cannot open: %s", path, strerror(errno));
+    if (fstat(*fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size >= 0) {
+        *size = (size_t)s.st_size;
+        return UF_OK;
+    }
+    close(*fd);
+    return ufi_fail(err, UF_E_IO, "%s: not a regular file", path);
+}
+
+uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_bytes, uf_error *err)
+{
+    int fd;
+    size_t size;
+    *out = (ufi_file_map){0};
+    uf_status st = open_regular(path, &fd, &size, err);
+    if (st)
+        return st;
+    if (size > max_bytes) {
+        st = ufi_fail(err, UF_E_LIMIT, "%s: %zu bytes, the limit is %zu", path, size, max_bytes);
+    } else if (size > 0) {
+        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            st = ufi_fail(err, UF_E_IO, "%s: cannot map: %s", path, strerror(errno));
+        else
+            *out = (ufi_file_map){data, size};
+    }
+    close(fd);
+    return st;
+}
+
+void ufi_file_map_close(ufi_file_map *map)
+{
+    if (map->data)
+        munmap((void *)(uintptr_t)map->data, map->size);
+    *map = (ufi_file_map){0};
+}
+
+void ufi_file_map_release(const ufi_file_map *map, const void *start, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), base = (uintptr_t)map->data;
+    uintptr_t from = ((uintptr_t)start + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)start + size) / page * page;
+    if (map->data && from >= base && to > from && to <= base + map->size)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/* Reads to the end, growing as needed: the file may grow or shrink meanwhile. */
+static uf_status read_all(int fd, const char *name, size_t hint, size_t max_bytes, uint8_t **data,
+                          size_t *size, uf_error *err)
+{
+    size_t cap = hint < max_bytes ? hint + 1 : max_bytes, used = 0;
+    uint8_t *buffer = NULL;
+    uf_status st = UF_OK;
+    for (;;) {
+        if (!buffer || used == cap) {
+            if (buffer)
+                cap = cap > max_bytes / 2 ? max_bytes + 1 : cap * 2 + READ_CHUNK_BYTES;
+            uint8_t *grown = ufi_realloc(buffer, cap ? cap : 1, 1);
+            if (!grown) {
+                st = ufi_fail(err, UF_E_NOMEM, "%s: no memory for %zu bytes", name, cap);
+                break;
+            }
+            buffer = grown;
+        }
+        ssize_t n = read(fd, buffer + used, cap - used);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            st = ufi_fail(err, UF_E_IO, "%s: cannot read: %s", name, strerror(errno));
+        if (n <= 0)
+            break;
+        used += (size_t)n;
+        if (used > max_bytes) {
+            st = ufi_fail(err, UF_E_LIMIT, "%s: more than %zu bytes", name, max_bytes);
+            break;
+        }
+    }
+    if (st) {
+        ufi_free(buffer);
+        return st;
+    }
+    *data = buffer;
+    *size = used;
+    return UF_OK;
+}
+
+uf_status ufi_file_read(uint8_t **data, size_t *size, const char *path, size_t max_bytes,
+                        uf_error *err)
+{
+    int fd;
+    size_t hint;
+    *data = NULL;
+    *size = 0;
+    if (strcmp(path, "-") == 0)
+        return read_all(STDIN_FILENO, "standard input", READ_CHUNK_BYTES, max_bytes, data, size,
+                        err);
+    uf_status st = open_regular(path, &fd, &hint, err);
+    if (st)
+        return st;
+    st = read_all(fd, path, hint, max_bytes, data, size, err);
+    close(fd);
+    return st;
+}
+
+static uf_status write_all(int fd, const char *path, const uint8_t *data, size_t size,
+                           uf_error *err)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return ufi_fail(err, UF_E_IO, "%s: cannot write: %s", path, strerror(errno));
+        data += n;
+        size -= (size_t)n;
+    }
+    if (fsync(fd) != 0)
+        return ufi_fail(err, UF_E_IO, "%s: cannot sync: %s", path, strerror(errno));
+    return UF_OK;
+}
+
+/* Makes the rename itself durable. */
+static void sync_folder(const char *path)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 1;
+    if (n >= sizeof folder)
+        return;
+    memcpy(folder, slash ? path : ".", n);
+    folder[n] = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
+}
+
+uf_status ufi_file_write(const char *path, const void *data, size_t size, uf_error *err)
+{
+    char temporary[4096];
+    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+    if (n < 0 || (size_t)n >= sizeof temporary)
+        return ufi_fail(err, UF_E_ARG, "%.64s...: the path is too long", path);
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0)
+        return ufi_fail(err, UF_E_IO, "%s: cannot create: %s", path, strerror(errno));
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(fd, 0666 & ~mask);
+    uf_status st = write_all(fd, path, data, size, err);
+    close(fd);
+    if (!st && rename(temporary, path) != 0)
+        st = ufi_fail(err, UF_E_IO, "%s: cannot rename: %s", path, strerror(errno));
+    if (st)
+        unlink(temporary);
+    else
+        sync_folder(path);
+    return st;
+}

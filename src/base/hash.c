@@ -1,0 +1,110 @@
+/* SHA-256 (FIPS 180-4), in plain C. */
+#include "base/hash.h"
+
+#include <string.h>
+
+static const uint32_t round_constants[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static uint32_t rotate_right(uint32_t x, int n)
+{
+    return x >> n | x << (32 - n);
+}
+
+static void blocks_of(uint32_t state[8], const uint8_t *data, size_t blocks)
+{
+    for (; blocks > 0; blocks--, data += 64) {
+        uint32_t w[64], s[8];
+        for (int i = 0; i < 16; i++)
+            w[i] = (uint32_t)data[4 * i] << 24 | (uint32_t)data[4 * i + 1] << 16 |
+                   (uint32_t)data[4 * i + 2] << 8 | data[4 * i + 3];
+        for (int i = 16; i < 64; i++) {
+            uint32_t a = w[i - 15], b = w[i - 2];
+            uint32_t s0 = rotate_right(a, 7) ^ rotate_right(a, 18) ^ a >> 3;
+            uint32_t s1 = rotate_right(b, 17) ^ rotate_right(b, 19) ^ b >> 10;
+            w[i] = w[i - 16] + s0 + w[i - 7] + s1;
+        }
+        memcpy(s, state, sizeof s);
+        for (int i = 0; i < 64; i++) {
+            uint32_t a = s[0], e = s[4];
+            uint32_t s1 = rotate_right(e, 6) ^ rotate_right(e, 11) ^ rotate_right(e, 25);
+            uint32_t t1 = s[7] + s1 + ((e & s[5]) ^ (~e & s[6])) + round_constants[i] + w[i];
+            uint32_t s0 = rotate_right(a, 2) ^ rotate_right(a, 13) ^ rotate_right(a, 22);
+            uint32_t t2 = s0 + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+            memmove(s + 1, s, 7 * sizeof s[0]);
+            s[4] += t1;
+            s[0] = t1 + t2;
+        }
+        for (int i = 0; i < 8; i++)
+            state[i] += s[i];
+    }
+}
+
+void ufi_sha256_init(ufi_sha256 *h)
+{
+    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memset(h, 0, sizeof *h);
+    memcpy(h->state, start, sizeof start);
+}
+
+void ufi_sha256_update(ufi_sha256 *h, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    if (size == 0)
+        return;
+    h->length_bytes += size;
+    if (h->block_used > 0) {
+        size_t n = sizeof h->block - h->block_used;
+        n = n < size ? n : size;
+        memcpy(h->block + h->block_used, p, n);
+        h->block_used += n;
+        p += n;
+        size -= n;
+        if (h->block_used < sizeof h->block)
+            return;
+        blocks_of(h->state, h->block, 1);
+        h->block_used = 0;
+    }
+    blocks_of(h->state, p, size / 64);
+    h->block_used = size % 64;
+    memcpy(h->block, p + size / 64 * 64, h->block_used);
+}
+
+void ufi_sha256_final(ufi_sha256 *h, uint8_t out[UFI_SHA256_BYTES])
+{
+    static const uint8_t padding[64] = {0x80};
+    uint64_t bits = h->length_bytes * 8;
+    uint8_t length[8];
+    for (int i = 0; i < 8; i++)
+        length[i] = (uint8_t)(bits >> (56 - 8 * i));
+    ufi_sha256_update(h, padding, 1 + (119 - h->block_used) % 64);
+    ufi_sha256_update(h, length, sizeof length);
+    for (int i = 0; i < UFI_SHA256_BYTES; i++)
+        out[i] = (uint8_t)(h->state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void ufi_sha256_of(const void *data, size_t size, uint8_t out[UFI_SHA256_BYTES])
+{
+    ufi_sha256 h;
+    ufi_sha256_init(&h);
+    ufi_sha256_update(&h, data, size);
+    ufi_sha256_final(&h, out);
+}
+
+void ufi_hex(const uint8_t *bytes, size_t count, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < count; i++) {
+        *out++ = digits[bytes[i] >> 4];
+        *out++ = digits[bytes[i] & 15];
+    }
+    *out = '\0';
+}

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Installs the Debian packages that are missing. `install-deps.sh ci` adds those of the CI run.
+set -eu
+want="gcc libc6-dev make meson ninja-build pkg-config python3"
+if [ "${1:-}" = ci ]; then
+    want="$want git clang clang-format libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+fi
+missing=""
+for package in $want; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+        missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+echo "installing:$missing"
+if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+# shellcheck disable=SC2086
+$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
