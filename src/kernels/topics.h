@@ -7,12 +7,8 @@
 
 void ufk_conv_init(ufk_table *t, uint32_t flags);
 void ufk_dwconv_init(ufk_table *t, uint32_t flags);
-void ufk_winograd_init(ufk_table *t, uint32_t flags);
-void ufk_pool_init(ufk_table *t, uint32_t flags);
-void ufk_elementwise_init(ufk_table *t, uint32_t flags);
 void ufk_transpose_init(ufk_table *t, uint32_t flags);
 void ufk_dot_init(ufk_table *t, uint32_t flags);
-void ufk_image_init(ufk_table *t, uint32_t flags);
 
 /* Overwrite the topic's fields with the variants of one instruction set; each is defined where
  * kernels.def has a row for it, in src/kernels/{x86,arm}/<topic>_<isa>.c. */
@@ -23,11 +19,7 @@ void ufk_image_init(ufk_table *t, uint32_t flags);
 
 UFK_SELECT(conv);
 UFK_SELECT(dwconv);
-UFK_SELECT(winograd);
-UFK_SELECT(pool);
-UFK_SELECT(elementwise);
 UFK_SELECT(transpose);
 UFK_SELECT(dot);
-UFK_SELECT(image);
 
 #endif
