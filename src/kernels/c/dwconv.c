@@ -1,4 +1,5 @@
-/* Depthwise convolution: the reference. */
+/* Depthwise convolution: the reference, and the selection. */
+#include "base/cpu.h"
 #include "kernels/c/epilogue.h"
 #include "kernels/topics.h"
 
@@ -34,4 +35,8 @@ void ufk_dwconv_init(ufk_table *t, uint32_t flags)
 {
     t->dwconv_f32 = ufk_dwconv_f32_c;
     t->dwconv_f32_name = "dwconv_f32_c";
+#if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX512)
+        ufk_dwconv_select_avx512(t);
+#endif
 }

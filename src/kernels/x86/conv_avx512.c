@@ -10,6 +10,7 @@
 #include <immintrin.h>
 
 #include "kernels/topics.h"
+#include "kernels/x86/epilogue_avx512.h"
 
 #define MR 14
 #define NR 32
@@ -22,52 +23,6 @@ typedef struct tile_out {
     size_t column; /* first column of the panel */
     __mmask16 mask[2];
 } tile_out;
-
-/* exp by 2^n * p(r), |r| <= ln2/2, degree 6: relative error below 2^-22. */
-static inline __m512 exp_ps(__m512 x)
-{
-    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.3f)), _mm512_set1_ps(88.3f));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 p = _mm512_set1_ps(1.0f / 720);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, n);
-}
-
-static inline __m512 sigmoid_ps(__m512 v)
-{
-    __m512 one = _mm512_set1_ps(1);
-    return _mm512_div_ps(one, _mm512_add_ps(one, exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), v))));
-}
-
-static inline __m512 activate(const ufk_epilogue *e, __m512 v, __m512 slope)
-{
-    switch (e->act) {
-    case UFK_ACT_NONE:
-        return v;
-    case UFK_ACT_CLAMP:
-        return _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(e->lo)), _mm512_set1_ps(e->hi));
-    case UFK_ACT_PRELU:
-        return _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), v,
-                                  slope);
-    case UFK_ACT_HARD_SWISH: {
-        __m512 gate = _mm512_fmadd_ps(v, _mm512_set1_ps(1.0f / 6), _mm512_set1_ps(0.5f));
-        gate = _mm512_min_ps(_mm512_max_ps(gate, _mm512_setzero_ps()), _mm512_set1_ps(1));
-        return _mm512_mul_ps(v, gate);
-    }
-    case UFK_ACT_SILU:
-        return _mm512_mul_ps(v, sigmoid_ps(v));
-    case UFK_ACT_SIGMOID:
-        return sigmoid_ps(v);
-    }
-    return v;
-}
 
 /* Bias, residual, activation and store of one vector column of a tile. */
 static inline __attribute__((always_inline)) void finish(const tile_out *o, const __m512 *acc,
@@ -88,7 +43,8 @@ static inline __attribute__((always_inline)) void finish(const tile_out *o, cons
         if (o->residual)
             v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(
                                      mask, o->residual + (size_t)i * e->residual_stride + column));
-        _mm512_mask_storeu_ps(o->c + (size_t)i * o->c_stride + column, mask, activate(e, v, slope));
+        _mm512_mask_storeu_ps(o->c + (size_t)i * o->c_stride + column, mask,
+                              ufk_activate_avx512(e, v, slope));
     }
 }
 
