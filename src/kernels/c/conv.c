@@ -50,6 +50,8 @@ void ufk_conv_init(ufk_table *t, uint32_t flags)
     t->conv_f32 = ufk_conv_f32_c;
     t->conv_f32_name = "conv_f32_c";
 #if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_conv_select_avx2(t);
     if (flags & UFI_CPU_AVX512)
         ufk_conv_select_avx512(t);
 #endif
