@@ -1,9 +1,10 @@
 /*
  * Convolution as GEMM over runs, AVX2 and FMA: tiles of 6 pixels by 16 columns, 12 accumulators of
- * the 16 registers. The epilogue works on the finished tile in the first-level cache, column by
- * column; its exponentials call the C library, which costs nothing next to the sums.
+ * the 16 registers. The epilogue works on the finished tile in the first-level cache, row by row;
+ * exponentials call the C library. With fewer than some 64 products a sum the epilogue shows.
  */
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels/c/epilogue.h"
 #include "kernels/topics.h"
@@ -54,18 +55,49 @@ TILE(6)
 typedef void tile_fn(const ufk_conv_args *p, const float *a, const float *b, float *sums);
 static tile_fn *const tiles[MR + 1] = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 
-static void finish(const ufk_conv_args *p, const float *sums, size_t row, size_t rows,
-                   size_t column)
+/* One row of a tile; the switch stands outside the loops so that the compiler makes vectors of
+ * them. */
+static void finish_row(const ufk_epilogue *e, float *v, const float *residual, size_t column,
+                       size_t columns)
+{
+    if (e->bias)
+        for (size_t j = 0; j < columns; j++)
+            v[j] += e->bias[column + j];
+    if (residual)
+        for (size_t j = 0; j < columns; j++)
+            v[j] += residual[column + j];
+    switch (e->act) {
+    case UFK_ACT_NONE:
+        return;
+    case UFK_ACT_CLAMP:
+        for (size_t j = 0; j < columns; j++) {
+            float low = v[j] > e->lo ? v[j] : e->lo;
+            v[j] = low < e->hi ? low : e->hi;
+        }
+        return;
+    case UFK_ACT_PRELU:
+        for (size_t j = 0; j < columns; j++)
+            v[j] = v[j] >= 0 ? v[j] : v[j] * e->slope[column + j];
+        return;
+    case UFK_ACT_HARD_SWISH:
+    case UFK_ACT_SILU:
+    case UFK_ACT_SIGMOID:
+        for (size_t j = 0; j < columns; j++)
+            v[j] = ufk_activate(e, v[j], column + j);
+        return;
+    }
+}
+
+static void finish(const ufk_conv_args *p, float *sums, size_t row, size_t rows, size_t column)
 {
     const ufk_epilogue *e = &p->epilogue;
     size_t columns = p->n - column < NR ? p->n - column : NR;
     for (size_t i = 0; i < rows; i++) {
-        float *c = p->c + (row + i) * p->c_stride;
         const float *residual = e->residual;
         if (residual)
             residual += (row + i) * e->residual_stride;
-        for (size_t j = 0; j < columns; j++)
-            c[column + j] = ufk_finish(e, sums[i * NR + j], residual, column + j);
+        finish_row(e, sums + i * NR, residual, column, columns);
+        memcpy(p->c + (row + i) * p->c_stride + column, sums + i * NR, columns * sizeof *sums);
     }
 }
 
