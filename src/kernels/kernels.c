@@ -14,6 +14,8 @@ void ufk_table_init(ufk_table *t, uint32_t flags)
     *t = (ufk_table){.flags = flags};
     ufk_conv_init(t, flags);
     ufk_dwconv_init(t, flags);
+    ufk_pool_init(t, flags);
+    ufk_elementwise_init(t, flags);
     ufk_transpose_init(t, flags);
     ufk_dot_init(t, flags);
 }

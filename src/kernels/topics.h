@@ -7,6 +7,8 @@
 
 void ufk_conv_init(ufk_table *t, uint32_t flags);
 void ufk_dwconv_init(ufk_table *t, uint32_t flags);
+void ufk_pool_init(ufk_table *t, uint32_t flags);
+void ufk_elementwise_init(ufk_table *t, uint32_t flags);
 void ufk_transpose_init(ufk_table *t, uint32_t flags);
 void ufk_dot_init(ufk_table *t, uint32_t flags);
 
