@@ -242,8 +242,7 @@ static bool can_fold(const inference *f, const ufi_node *n, const node_tensors *
     }
     if (f->max_fold_bytes && total > f->max_fold_bytes)
         return false;
-    return total <= MAX_FOLDED_TOTAL - f->folded_bytes && n->op != UFI_OP_EINSUM &&
-           ufi_node_macs(f->g, n) <= MAX_FOLD_MACS;
+    return total <= MAX_FOLDED_TOTAL - f->folded_bytes && ufi_node_macs(f->g, n) <= MAX_FOLD_MACS;
 }
 
 static uf_status fold(inference *f, const ufi_op_call *call, node_tensors *t)

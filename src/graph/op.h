@@ -14,6 +14,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -157,6 +158,10 @@ uf_status ufi_op_window(const ufi_op_call *c, const ufi_shape *x, const int64_t 
 uf_status ufi_op_pool_window(const ufi_op_call *c, const ufi_shape *x, ufi_window *w,
                              uf_error *err);
 
+/* Pools input 0; calls emit with maximum, sum and the divisor of the mean of each output. */
+typedef void ufi_pooling_emit(void *arg, int64_t index, double max, double sum, int64_t count);
+void ufi_pooling_run(const ufi_op_call *c, const ufi_window *w, ufi_pooling_emit *emit, void *arg);
+
 /* ---- pieces that quantised operators share with the others ---- */
 
 /* One convolution with accumulators in double, which hold integer sums exactly. */
@@ -187,6 +192,9 @@ typedef struct ufi_matmul_job {
 
 uf_status ufi_op_matmul_job(const ufi_op_call *c, uint32_t a, uint32_t b, ufi_matmul_job *job,
                             ufi_shape *out, uf_error *err);
+/* The same for two matrices with attributes transA and transB. */
+uf_status ufi_op_gemm_job(const ufi_op_call *c, uint32_t a, uint32_t b, ufi_matmul_job *job,
+                          ufi_shape *out, uf_error *err);
 typedef void ufi_matmul_emit(void *arg, int64_t row, int64_t col, int64_t index, double acc);
 void ufi_matmul_run(const ufi_matmul_job *job, ufi_matmul_emit *emit, void *arg);
 

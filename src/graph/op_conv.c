@@ -172,7 +172,7 @@ uf_status ufi_infer_conv(const ufi_op_call *c, uf_error *err)
 {
     ufi_conv_job job;
     ufi_shape out;
-    ufi_activation act;
+    ufi_activation act = {.act = UFI_ACT_NONE};
     uf_status st = ufi_op_conv_job(c, 0, 1, &job, &out, err);
     if (!st)
         st = ufi_op_activation(c, &act, err);

@@ -84,7 +84,7 @@ uf_status ufi_op_axes(const ufi_op_call *c, const int64_t *axes, uint32_t count,
 {
     *mask = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t a;
+        uint32_t a = 0;
         uf_status st = ufi_op_axis(c, axes[i], rank, &a, err);
         if (st)
             return st;

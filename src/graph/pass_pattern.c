@@ -108,6 +108,22 @@ static bool reduces_plane(const ufi_pass *p, const ufi_node *n)
     return (first == 2 && second == 3) || (first == 3 && second == 2);
 }
 
+/* An average whose window is the whole plane. */
+static bool averages_plane(const ufi_pass *p, const ufi_node *n)
+{
+    const ufi_value *x = ufi_pass_value(p, n->in[0]), *y = ufi_pass_value(p, n->out[0]);
+    const ufi_attr *k = ufi_node_attr(n, UFI_ATTR_KERNEL_SHAPE);
+    const ufi_attr *pads = ufi_node_attr(n, UFI_ATTR_PADS);
+    if (n->op != UFI_OP_AVERAGE_POOL || !k || k->type != UFI_ATTR_INTS || k->count != 2 ||
+        ufi_node_attr(n, UFI_ATTR_AUTO_PAD) || !x->has_shape || !y->has_shape || x->shape.rank != 4)
+        return false;
+    for (uint32_t i = 0; pads && pads->type == UFI_ATTR_INTS && i < pads->count; i++)
+        if (pads->u.ints[i])
+            return false;
+    return k->u.ints[0] == x->shape.dims[2] && k->u.ints[1] == x->shape.dims[3] &&
+           y->shape.dims[2] == 1 && y->shape.dims[3] == 1;
+}
+
 /* GlobalAveragePool, and a Flatten behind it when the dimensions are not kept. The new node stands
  * at the end until the graph is sorted. */
 static uf_status plane_mean(ufi_pass *p, uint32_t index, bool *added)
@@ -224,6 +240,8 @@ uf_status ufi_pass_pattern(ufi_pass *p)
             st = pad_into_conv(p, n);
         else if (n->op == UFI_OP_TRANSPOSE)
             st = join_transposes(p, n);
+        else if (averages_plane(p, n))
+            st = become_unary(p, n, UFI_OP_GLOBAL_AVERAGE_POOL, n->in[0]);
         else if (reduces_plane(p, n))
             st = plane_mean(p, i, &added);
     }

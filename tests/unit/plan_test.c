@@ -1,0 +1,527 @@
+/*
+ * Plans of the CPU device against the operators' C references: small graphs of each form that the
+ * planner knows, random data, several thread counts and both input layouts. A run allocates
+ * nothing.
+ */
+#include "backend/backend.h"
+#include "base/mem.h"
+#include "graph/graph.h"
+#include "test.h"
+
+enum { MAX_VALUES = 64 };
+
+/* ---- a graph under construction; errors end up in `err` and fail the comparison ---- */
+
+typedef struct maker {
+    ufi_graph g;
+    uf_error err;
+    uf_status st;
+    uint64_t seed;
+    uint32_t inputs[4], input_count;
+} maker;
+
+static void maker_init(maker *m, uint64_t seed)
+{
+    memset(m, 0, sizeof *m);
+    m->seed = seed;
+    ufi_graph_init(&m->g);
+}
+
+static ufi_shape shape_of(uint32_t rank, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    return ufi_shape_make(rank, (const int64_t[]){a, b, c, d});
+}
+
+static uint32_t add_input(maker *m, ufi_shape s)
+{
+    uint32_t id = 0;
+    if (!m->st)
+        m->st = ufi_graph_add_value(&m->g, "x", UF_F32, &s, &id, &m->err);
+    m->inputs[m->input_count++] = id;
+    return id;
+}
+
+static uint32_t add_weights(maker *m, ufi_shape s, float scale)
+{
+    uint32_t id = 0;
+    size_t n = (size_t)ufi_shape_count(&s);
+    float *f = malloc((n + 1) * sizeof *f);
+    for (size_t i = 0; i < n; i++)
+        f[i] = test_random_float(&m->seed) * scale;
+    ufi_tensor t = {UF_F32, UFI_PLAIN, s, f};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "w", &t, true, &id, &m->err);
+    free(f);
+    return id;
+}
+
+static uint32_t add_ints(maker *m, const int64_t *v, int64_t count)
+{
+    uint32_t id = 0;
+    ufi_tensor t = {UF_I64, UFI_PLAIN, {1, {count}}, (void *)(uintptr_t)v};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "ints", &t, true, &id, &m->err);
+    return id;
+}
+
+static uint32_t add_node(maker *m, ufi_op op, const uint32_t *in, uint32_t count, ufi_node **node)
+{
+    uint32_t out = 0, index = 0;
+    if (!m->st)
+        m->st = ufi_graph_add_value(&m->g, ufi_op_name(op), UF_DTYPE_NONE, NULL, &out, &m->err);
+    if (!m->st)
+        m->st = ufi_graph_add_node(&m->g, op, ufi_op_name(op), in, count, &out, 1, &index, &m->err);
+    if (node)
+        *node = m->st ? NULL : &m->g.nodes[index];
+    return out;
+}
+
+static void set_ints(maker *m, ufi_node *n, ufi_attr_key key, const int64_t *v, uint32_t count)
+{
+    if (!m->st)
+        m->st = ufi_node_set_ints(&m->g, n, key, v, count, &m->err);
+}
+
+static void set_float(maker *m, ufi_node *n, ufi_attr_key key, float v)
+{
+    if (!m->st)
+        m->st = ufi_node_set_floats(&m->g, n, key, &v, 1, &m->err);
+}
+
+/* ---- two ways to compute the outputs ---- */
+
+static void fill_inputs(const maker *m, float **data, const ufi_shape *shapes, uint64_t seed)
+{
+    for (uint32_t i = 0; i < m->input_count; i++) {
+        size_t n = (size_t)ufi_shape_count(&shapes[i]);
+        data[i] = malloc((n + 1) * sizeof(float));
+        for (size_t k = 0; k < n; k++)
+            data[i][k] = test_random_float(&seed);
+    }
+}
+
+/* All values by the C references, one node after the other; the caller frees what is not constant.
+ */
+static uf_status by_reference(ufi_graph *g, float *const *inputs, void **data, uf_error *err)
+{
+    ufi_tensor in[UFI_MAX_NODE_IO], out[UFI_MAX_NODE_IO];
+    uf_status st = ufi_graph_infer(g, 0, err);
+    for (uint32_t i = 0; i < g->input_count; i++)
+        data[g->inputs[i]] = inputs[i];
+    for (uint32_t i = 0; !st && i < g->node_count; i++) {
+        const ufi_node *n = &g->nodes[i];
+        for (uint32_t k = 0; k < n->in_count; k++) {
+            in[k] = (ufi_tensor){0};
+            if (n->in[k] == UFI_NONE)
+                continue;
+            const ufi_value *v = &g->values[n->in[k]];
+            in[k] = (ufi_tensor){v->dtype, UFI_PLAIN, v->shape,
+                                 v->data ? (void *)(uintptr_t)v->data : data[n->in[k]]};
+        }
+        for (uint32_t k = 0; k < n->out_count; k++) {
+            const ufi_value *v = &g->values[n->out[k]];
+            out[k] = (ufi_tensor){v->dtype, UFI_PLAIN, v->shape, NULL};
+            out[k].data = data[n->out[k]] = malloc(ufi_tensor_bytes(&out[k]) + 1);
+        }
+        ufi_op_call call = {n, in, n->in_count, out, n->out_count};
+        st = ufi_op_eval(&call, err);
+    }
+    return st;
+}
+
+static void write_input(ufi_tensor *t, const float *from)
+{
+    const int64_t *d = t->shape.dims;
+    float *to = t->data;
+    size_t n = (size_t)ufi_shape_count(&t->shape);
+    if (t->layout != UFI_NHWC) {
+        memcpy(to, from, n * sizeof *to);
+        return;
+    }
+    for (int64_t b = 0; b < d[0]; b++)
+        for (int64_t c = 0; c < d[1]; c++)
+            for (int64_t p = 0; p < d[2] * d[3]; p++)
+                to[(b * d[2] * d[3] + p) * d[1] + c] = from[(b * d[1] + c) * d[2] * d[3] + p];
+}
+
+/* The largest difference relative to the largest magnitude. */
+static double difference(const float *a, const float *b, size_t n)
+{
+    double most = 0, size = 1e-6;
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, fabs((double)a[i] - (double)b[i]));
+        size = fmax(size, fabs((double)b[i]));
+        if (isnan(a[i]) != isnan(b[i]))
+            return INFINITY;
+    }
+    return most / size;
+}
+
+static void compare_plan(ufi_program *p, const ufi_graph *g, const ufi_shape *shapes,
+                         float *const *inputs, void *const *want, unsigned threads,
+                         ufi_layout layout, const char *what)
+{
+    uf_error err;
+    ufi_context *c = NULL;
+    REQUIRE_OK(ufi_context_create(&c, p, threads, &err), err);
+    uf_status st = ufi_context_prepare(c, shapes, g->input_count, layout, &err);
+    CHECK_MSG(st == UF_OK, "%s: %s", what, err.message);
+    for (int run = 0; !st && run < 2; run++) {
+        for (uint32_t i = 0; i < g->input_count; i++)
+            write_input(ufi_context_input(c, i), inputs[i]);
+        uint64_t allocations = ufi_mem_allocation_count();
+        st = ufi_context_run(c, &err);
+        CHECK_MSG(st == UF_OK, "%s: %s", what, err.message);
+        CHECK_MSG(ufi_mem_allocation_count() == allocations, "%s: a run allocates", what);
+        for (uint32_t i = 0; !st && i < g->output_count; i++) {
+            const ufi_tensor *o = ufi_context_output(c, i);
+            const ufi_value *v = &g->values[g->outputs[i]];
+            CHECK(ufi_shape_equal(&o->shape, &v->shape));
+            double d = difference(o->data, want[g->outputs[i]], (size_t)ufi_shape_count(&v->shape));
+            CHECK_MSG(d < 2e-5, "%s, %u threads, layout %d: output %u is off by %g", what, threads,
+                      layout, i, d);
+        }
+    }
+    ufi_context_destroy(c);
+}
+
+/* Compares plan and reference of the graph whose outputs are given; frees the maker. */
+static void compare(maker *m, const uint32_t *outputs, uint32_t output_count, bool optimize,
+                    const char *what)
+{
+    ufi_graph reference;
+    void *want[MAX_VALUES] = {NULL};
+    float *inputs[4] = {NULL};
+    ufi_shape shapes[4];
+    ufi_program *p = NULL;
+    if (!m->st)
+        m->st = ufi_graph_set_io(&m->g, m->inputs, m->input_count, outputs, output_count, &m->err);
+    for (uint32_t i = 0; i < m->input_count; i++)
+        shapes[i] = m->g.values[m->inputs[i]].shape;
+    fill_inputs(m, inputs, shapes, m->seed);
+    if (!m->st)
+        m->st = ufi_graph_clone(&reference, &m->g, &m->err);
+    CHECK_MSG(m->st == UF_OK, "%s: %s", what, m->err.message);
+    uf_status st = m->st;
+    if (!st) {
+        st = by_reference(&reference, inputs, want, &m->err);
+        if (!st && optimize) {
+            st = ufi_graph_infer(&m->g, 0, &m->err);
+            if (!st)
+                st = ufi_graph_optimize(&m->g, &m->err);
+        }
+        if (!st)
+            st = ufi_program_create(&p, &m->g, "CPU", &m->err);
+        CHECK_MSG(st == UF_OK, "%s: %s", what, m->err.message);
+        for (unsigned threads = 1; !st && threads <= 3; threads += 2) {
+            compare_plan(p, &reference, shapes, inputs, want, threads, UFI_PLAIN, what);
+            compare_plan(p, &reference, shapes, inputs, want, threads, UFI_NHWC, what);
+        }
+        ufi_program_destroy(p);
+        for (uint32_t i = 0; i < reference.value_count; i++) {
+            bool is_input = false;
+            for (uint32_t k = 0; k < reference.input_count; k++)
+                is_input |= reference.inputs[k] == i;
+            if (!is_input)
+                free(want[i]);
+        }
+        ufi_graph_free(&reference);
+    }
+    for (uint32_t i = 0; i < m->input_count; i++)
+        free(inputs[i]);
+    ufi_graph_free(&m->g);
+}
+
+/* ---- convolutions ---- */
+
+typedef struct conv_case {
+    int batch, in_c, h, w, out_c, kh, kw, stride, dilation, pad, group;
+    ufi_act act;
+    bool bias, residual;
+} conv_case;
+
+static uint32_t add_conv(maker *m, uint32_t x, const conv_case *c, uint32_t residual)
+{
+    uint32_t in[5] = {x, 0, UFI_NONE, UFI_NONE, residual};
+    float scale = 1.0f / sqrtf((float)(c->in_c / c->group * c->kh * c->kw));
+    in[1] = add_weights(m, shape_of(4, c->out_c, c->in_c / c->group, c->kh, c->kw), scale);
+    if (c->bias)
+        in[2] = add_weights(m, shape_of(1, c->out_c, 0, 0, 0), 1);
+    if (c->act == UFI_ACT_PRELU)
+        in[3] = add_weights(m, shape_of(1, c->out_c, 0, 0, 0), 0.5f);
+    ufi_node *n;
+    uint32_t y = add_node(m, UFI_OP_CONV, in, 5, &n);
+    const int64_t two[2] = {c->stride, c->stride}, dilations[2] = {c->dilation, c->dilation};
+    const int64_t pads[4] = {c->pad, c->pad, c->pad, c->pad}, group = c->group, act = c->act;
+    set_ints(m, n, UFI_ATTR_STRIDES, two, 2);
+    set_ints(m, n, UFI_ATTR_DILATIONS, dilations, 2);
+    set_ints(m, n, UFI_ATTR_PADS, pads, 4);
+    set_ints(m, n, UFI_ATTR_GROUP, &group, 1);
+    set_ints(m, n, UFI_ATTR_ACT, &act, 1);
+    set_float(m, n, UFI_ATTR_ACT_LO, -0.3f);
+    set_float(m, n, UFI_ATTR_ACT_HI, 0.6f);
+    set_float(m, n, UFI_ATTR_ACT_ALPHA, 0.1f);
+    return y;
+}
+
+static void check_conv(const conv_case *c)
+{
+    maker m;
+    char what[160];
+    maker_init(&m, (uint64_t)(c->in_c * 31 + c->h));
+    int oh = (c->h + 2 * c->pad - (c->kh - 1) * c->dilation - 1) / c->stride + 1;
+    int ow = (c->w + 2 * c->pad - (c->kw - 1) * c->dilation - 1) / c->stride + 1;
+    uint32_t x = add_input(&m, shape_of(4, c->batch, c->in_c, c->h, c->w)), residual = UFI_NONE;
+    if (c->residual)
+        residual = add_input(&m, shape_of(4, c->batch, c->out_c, oh, ow));
+    uint32_t y = add_conv(&m, x, c, residual);
+    snprintf(what, sizeof what, "conv %dx%d s%d d%d p%d g%d, [%d,%d,%d,%d] to %d, act %d, res %d",
+             c->kh, c->kw, c->stride, c->dilation, c->pad, c->group, c->batch, c->in_c, c->h, c->w,
+             c->out_c, c->act, c->residual);
+    compare(&m, &y, 1, false, what);
+}
+
+TEST(convolutions)
+{
+    static const conv_case cases[] = {
+        {1, 3, 33, 31, 16, 3, 3, 2, 1, 1, 1, UFI_ACT_RELU, true, false},
+        {2, 16, 20, 20, 24, 1, 1, 1, 1, 0, 1, UFI_ACT_CLAMP, true, true},
+        {1, 16, 9, 7, 10, 1, 1, 2, 1, 0, 1, UFI_ACT_NONE, false, false},
+        {1, 16, 40, 40, 32, 3, 3, 1, 1, 1, 1, UFI_ACT_PRELU, true, true},
+        {2, 20, 14, 14, 36, 3, 3, 1, 1, 1, 1, UFI_ACT_LEAKY, true, false},
+        {1, 33, 13, 12, 17, 3, 3, 1, 1, 1, 1, UFI_ACT_SILU, true, true},
+        {1, 16, 7, 7, 64, 3, 3, 1, 1, 1, 1, UFI_ACT_SIGMOID, true, false},
+        {1, 24, 30, 30, 24, 3, 3, 1, 1, 0, 1, UFI_ACT_NONE, false, false},
+        {1, 8, 17, 17, 12, 5, 5, 2, 1, 2, 1, UFI_ACT_HARD_SWISH, true, false},
+        {1, 8, 17, 17, 12, 3, 3, 1, 2, 2, 1, UFI_ACT_NONE, true, false},
+        {2, 12, 15, 15, 18, 3, 3, 1, 1, 1, 3, UFI_ACT_PRELU, true, true},
+        {1, 12, 15, 15, 18, 1, 1, 1, 1, 0, 6, UFI_ACT_NONE, true, false},
+        {2, 40, 14, 15, 40, 3, 3, 1, 1, 1, 40, UFI_ACT_PRELU, true, true},
+        {1, 40, 14, 15, 40, 3, 3, 2, 1, 1, 40, UFI_ACT_CLAMP, true, false},
+        {1, 72, 7, 7, 72, 7, 7, 1, 1, 0, 72, UFI_ACT_NONE, true, false},
+        {1, 19, 12, 12, 19, 5, 5, 1, 1, 2, 19, UFI_ACT_HARD_SWISH, true, false},
+        {1, 19, 12, 12, 19, 3, 3, 1, 2, 2, 19, UFI_ACT_NONE, false, false},
+        {1, 8, 8, 8, 16, 3, 3, 1, 1, 1, 8, UFI_ACT_NONE, true, false},
+        {1, 1, 12, 12, 4, 3, 3, 1, 1, 1, 1, UFI_ACT_RELU, true, false},
+        {3, 64, 1, 1, 48, 1, 1, 1, 1, 0, 1, UFI_ACT_SIGMOID, true, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_conv(&cases[i]);
+}
+
+TEST(asymmetric_pads)
+{
+    maker m;
+    maker_init(&m, 5);
+    const conv_case c = {1, 6, 12, 12, 8, 3, 3, 2, 1, 0, 1, UFI_ACT_RELU, true, false};
+    uint32_t y = add_conv(&m, add_input(&m, shape_of(4, 1, 6, 12, 12)), &c, UFI_NONE);
+    const int64_t pads[4] = {0, 0, 1, 1};
+    set_ints(&m, &m.g.nodes[0], UFI_ATTR_PADS, pads, 4);
+    compare(&m, &y, 1, false, "asymmetric pads");
+}
+
+/* ---- products ---- */
+
+TEST(gemm_and_matmul)
+{
+    for (int variant = 0; variant < 4; variant++) {
+        maker m;
+        ufi_node *n;
+        maker_init(&m, 7 + (uint64_t)variant);
+        int64_t one = 1, act = variant == 1 ? UFI_ACT_RELU : UFI_ACT_NONE;
+        uint32_t in[3] = {add_input(&m, shape_of(2, 3, 70, 0, 0)), 0, 0};
+        in[1] = add_weights(&m, variant % 2 ? shape_of(2, 45, 70, 0, 0) : shape_of(2, 70, 45, 0, 0),
+                            0.2f);
+        in[2] = add_weights(&m, shape_of(1, 45, 0, 0, 0), 1);
+        uint32_t y =
+            add_node(&m, variant < 2 ? UFI_OP_GEMM : UFI_OP_MATMUL, in, variant < 2 ? 3 : 2, &n);
+        if (variant >= 2) {
+            in[1] = add_weights(&m, shape_of(2, 70, 45, 0, 0), 0.2f);
+            m.g.nodes[0].in[1] = in[1];
+        } else if (variant == 1) {
+            set_ints(&m, n, UFI_ATTR_TRANS_B, &one, 1);
+            set_ints(&m, n, UFI_ATTR_ACT, &act, 1);
+        }
+        compare(&m, &y, 1, false, "product");
+    }
+}
+
+TEST(batched_matmul)
+{
+    maker m;
+    maker_init(&m, 9);
+    uint32_t in[2] = {add_input(&m, shape_of(4, 2, 3, 5, 8)),
+                      add_input(&m, shape_of(4, 2, 3, 8, 6))};
+    uint32_t y = add_node(&m, UFI_OP_MATMUL, in, 2, NULL);
+    compare(&m, &y, 1, false, "batched product");
+}
+
+/* ---- pooling, elementwise ---- */
+
+static void check_pool(ufi_op op, int kernel, int stride, int pad, int64_t ceil_mode,
+                       int64_t include)
+{
+    maker m;
+    ufi_node *n;
+    maker_init(&m, 11);
+    uint32_t x = add_input(&m, shape_of(4, 2, 20, 15, 13));
+    uint32_t y = add_node(&m, op, &x, 1, &n);
+    const int64_t k[2] = {kernel, kernel}, s[2] = {stride, stride}, p[4] = {pad, pad, pad, pad};
+    set_ints(&m, n, UFI_ATTR_KERNEL_SHAPE, k, 2);
+    set_ints(&m, n, UFI_ATTR_STRIDES, s, 2);
+    set_ints(&m, n, UFI_ATTR_PADS, p, 4);
+    set_ints(&m, n, UFI_ATTR_CEIL_MODE, &ceil_mode, 1);
+    set_ints(&m, n, UFI_ATTR_COUNT_INCLUDE_PAD, &include, 1);
+    compare(&m, &y, 1, false, ufi_op_name(op));
+}
+
+TEST(pooling)
+{
+    check_pool(UFI_OP_MAX_POOL, 2, 2, 0, 0, 0);
+    check_pool(UFI_OP_MAX_POOL, 3, 2, 1, 1, 0);
+    check_pool(UFI_OP_AVERAGE_POOL, 3, 1, 1, 0, 0);
+    check_pool(UFI_OP_AVERAGE_POOL, 3, 2, 1, 0, 1);
+    check_pool(UFI_OP_AVERAGE_POOL, 3, 2, 0, 1, 0);
+    maker m;
+    maker_init(&m, 12);
+    uint32_t x = add_input(&m, shape_of(4, 2, 20, 7, 5));
+    uint32_t y = add_node(&m, UFI_OP_GLOBAL_AVERAGE_POOL, &x, 1, NULL);
+    compare(&m, &y, 1, false, "global average");
+}
+
+TEST(unary_operators)
+{
+    static const ufi_op ops[] = {
+        UFI_OP_RELU,       UFI_OP_LEAKY_RELU, UFI_OP_ELU,  UFI_OP_SIGMOID, UFI_OP_HARD_SIGMOID,
+        UFI_OP_HARD_SWISH, UFI_OP_SILU,       UFI_OP_GELU, UFI_OP_TANH,    UFI_OP_EXP,
+        UFI_OP_NEG,        UFI_OP_ABS,        UFI_OP_MISH, UFI_OP_SOFTPLUS};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        maker m;
+        maker_init(&m, 13 + i);
+        uint32_t x = add_input(&m, shape_of(4, 2, 5, 9, 7));
+        uint32_t y = add_node(&m, ops[i], &x, 1, NULL);
+        compare(&m, &y, 1, false, ufi_op_name(ops[i]));
+    }
+}
+
+TEST(binary_operators_broadcast)
+{
+    static const ufi_op ops[] = {UFI_OP_ADD, UFI_OP_SUB, UFI_OP_MUL, UFI_OP_MAX};
+    static const int64_t shapes[][4] = {{2, 6, 5, 7}, {1, 6, 1, 1}, {2, 6, 1, 1}, {1, 1, 1, 1},
+                                        {2, 1, 5, 7}, {1, 1, 1, 7}, {1, 6, 5, 7}, {1, 1, 5, 1}};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+            for (int swap = 0; swap < 2; swap++) {
+                maker m;
+                maker_init(&m, 17 + k);
+                uint32_t a = add_input(&m, shape_of(4, 2, 6, 5, 7));
+                ufi_shape s = ufi_shape_make(4, shapes[k]);
+                uint32_t b = k % 2 ? add_weights(&m, s, 1) : add_input(&m, s);
+                const uint32_t in[2] = {swap ? b : a, swap ? a : b};
+                uint32_t y = add_node(&m, ops[i], in, 2, NULL);
+                char what[80];
+                snprintf(what, sizeof what, "%s with operand %zu, swap %d", ufi_op_name(ops[i]), k,
+                         swap);
+                compare(&m, &y, 1, false, what);
+            }
+}
+
+TEST(softmax_prelu_affine)
+{
+    maker m;
+    ufi_node *n;
+    maker_init(&m, 19);
+    int64_t axis = 1;
+    uint32_t x = add_input(&m, shape_of(4, 2, 6, 5, 7));
+    uint32_t in[3] = {x, add_weights(&m, shape_of(1, 6, 0, 0, 0), 1),
+                      add_weights(&m, shape_of(1, 6, 0, 0, 0), 1)};
+    uint32_t out[4];
+    out[0] = add_node(&m, UFI_OP_AFFINE, in, 3, NULL);
+    in[1] = add_weights(&m, shape_of(3, 6, 1, 1, 0), 1);
+    out[1] = add_node(&m, UFI_OP_PRELU, in, 2, NULL);
+    out[2] = add_node(&m, UFI_OP_SOFTMAX, &out[0], 1, &n);
+    set_ints(&m, n, UFI_ATTR_AXIS, &axis, 1);
+    out[3] = add_node(&m, UFI_OP_SOFTMAX, &out[1], 1, NULL);
+    compare(&m, out, 4, false, "softmax, prelu, affine");
+}
+
+/* ---- moves ---- */
+
+TEST(moves)
+{
+    maker m;
+    ufi_node *n;
+    maker_init(&m, 23);
+    uint32_t x = add_input(&m, shape_of(4, 2, 6, 5, 7)), y = add_input(&m, shape_of(4, 2, 3, 5, 7));
+    uint32_t out[6], in[5];
+    const int64_t one = 1, perm[4] = {0, 2, 3, 1}, target[3] = {0, 6, -1};
+    const int64_t starts[2] = {1, 1}, ends[2] = {4, 6}, axes[2] = {1, 3}, steps[2] = {1, 2};
+    in[0] = x, in[1] = y;
+    out[0] = add_node(&m, UFI_OP_CONCAT, in, 2, &n);
+    set_ints(&m, n, UFI_ATTR_AXIS, &one, 1);
+    out[1] = add_node(&m, UFI_OP_TRANSPOSE, &x, 1, &n);
+    set_ints(&m, n, UFI_ATTR_PERM, perm, 4);
+    in[1] = add_ints(&m, target, 3);
+    out[2] = add_node(&m, UFI_OP_RESHAPE, in, 2, NULL);
+    in[1] = add_ints(&m, starts, 2), in[2] = add_ints(&m, ends, 2);
+    in[3] = add_ints(&m, axes, 2), in[4] = add_ints(&m, steps, 2);
+    out[3] = add_node(&m, UFI_OP_SLICE, in, 5, NULL);
+    out[4] = add_node(&m, UFI_OP_FLATTEN, &out[0], 1, NULL);
+    in[0] = out[1], in[1] = out[1];
+    out[5] = add_node(&m, UFI_OP_CONCAT, in, 2, &n);
+    set_ints(&m, n, UFI_ATTR_AXIS, &one, 1);
+    compare(&m, out, 6, false, "moves");
+}
+
+TEST(resize)
+{
+    for (int linear = 0; linear < 2; linear++) {
+        maker m;
+        ufi_node *n;
+        maker_init(&m, 29);
+        const float scales[4] = {1, 1, 2, 2};
+        ufi_tensor t = {UF_F32, UFI_PLAIN, {1, {4}}, (void *)(uintptr_t)scales};
+        uint32_t in[3] = {add_input(&m, shape_of(4, 2, 6, 5, 7)), UFI_NONE, 0};
+        if (!m.st)
+            m.st = ufi_graph_add_constant(&m.g, "scales", &t, true, &in[2], &m.err);
+        uint32_t y = add_node(&m, UFI_OP_RESIZE, in, 3, &n);
+        if (!m.st && linear)
+            m.st = ufi_node_set_string(&m.g, n, UFI_ATTR_MODE, "linear", 6, &m.err);
+        if (!m.st && !linear)
+            m.st = ufi_node_set_string(&m.g, n, UFI_ATTR_COORDINATE_TRANSFORMATION_MODE,
+                                       "asymmetric", 10, &m.err);
+        compare(&m, &y, 1, false, linear ? "resize linear" : "resize nearest");
+    }
+}
+
+/* ---- passes: the optimised graph computes the same ---- */
+
+/* conv, affine, relu; conv; add; prelu: what networks are made of. */
+TEST(passes_keep_the_function)
+{
+    maker m;
+    maker_init(&m, 31);
+    const conv_case c = {1, 8, 16, 16, 8, 3, 3, 1, 1, 1, 1, UFI_ACT_NONE, true, false};
+    uint32_t x = add_input(&m, shape_of(4, 1, 8, 16, 16));
+    uint32_t in[3] = {add_conv(&m, x, &c, UFI_NONE), add_weights(&m, shape_of(1, 8, 0, 0, 0), 1),
+                      add_weights(&m, shape_of(1, 8, 0, 0, 0), 1)};
+    uint32_t v = add_node(&m, UFI_OP_AFFINE, in, 3, NULL);
+    v = add_node(&m, UFI_OP_RELU, &v, 1, NULL);
+    v = add_conv(&m, v, &c, UFI_NONE);
+    in[0] = v, in[1] = x;
+    v = add_node(&m, UFI_OP_ADD, in, 2, NULL);
+    in[0] = v, in[1] = add_weights(&m, shape_of(3, 8, 1, 1, 0), 1);
+    v = add_node(&m, UFI_OP_PRELU, in, 2, NULL);
+    uint32_t gate = add_node(&m, UFI_OP_SIGMOID, &v, 1, NULL);
+    in[0] = v, in[1] = gate;
+    v = add_node(&m, UFI_OP_MUL, in, 2, NULL);
+    in[0] = v, in[1] = add_weights(&m, shape_of(4, 1, 8, 1, 1), 1);
+    v = add_node(&m, UFI_OP_MUL, in, 2, NULL);
+    in[0] = v, in[1] = add_weights(&m, shape_of(3, 8, 1, 1, 0), 1);
+    v = add_node(&m, UFI_OP_SUB, in, 2, NULL);
+    v = add_conv(&m, v, &c, UFI_NONE);
+    v = add_node(&m, UFI_OP_IDENTITY, &v, 1, NULL);
+    compare(&m, &v, 1, true, "passes");
+}
+
+TEST_MAIN
