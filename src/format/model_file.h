@@ -41,8 +41,12 @@ typedef struct ufi_model_file {
 } ufi_model_file;
 
 #define UFI_MODEL_MAX_BYTES ((size_t)4 << 30)
+/* Constants larger than this are not folded at import: they would only make the file larger. */
+#define UFI_MODEL_MAX_FOLD_BYTES ((size_t)64 << 20)
 
 void ufi_model_file_free(ufi_model_file *m); /* accepts zeros */
+/* Fills `digest`: to be called when graph and tensors are final. Errors: UF_E_NOMEM, UF_E_LIMIT. */
+uf_status ufi_model_file_seal(ufi_model_file *m, uf_error *err);
 
 /* ONNX (opset 7 and later) to a checked graph with shapes inferred where they are known; runs the
  * passes unless `optimize` is false (the parity test compares both). Sets source.* metadata only.
@@ -51,8 +55,8 @@ uf_status ufi_onnx_import(ufi_model_file *out, const char *path, bool optimize, 
 uf_status ufi_onnx_import_memory(ufi_model_file *out, const void *data, size_t size, bool optimize,
                                  uf_error *err);
 
-/* `.ufm`. Loading maps the file, checks every section's digest when `verify_digests`, and uses the
- * tensors in place. */
+/* `.ufm`, described in docs/formats/ufm.md. Loading maps the file, checks every section's digest
+ * when `verify_digests`, and uses the tensors in place. */
 uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digests, uf_error *err);
 uf_status ufi_ufm_load_memory(ufi_model_file *out, const void *data, size_t size,
                               bool verify_digests, uf_error *err); /* copies data */

@@ -56,6 +56,14 @@ static const float *channel_vector(const ufi_pass *p, uint32_t v, uint32_t rank,
     return f;
 }
 
+/* A constant of rank 1 with one number per channel. */
+static const float *plain_vector(const ufi_pass *p, uint32_t v, int64_t channels)
+{
+    int64_t count;
+    const float *f = ufi_pass_floats(p, v, &count);
+    return f && count == channels ? f : NULL;
+}
+
 static bool read_data(const ufi_pass *p, uint32_t v, channel_affine *a, uint32_t *rank)
 {
     const ufi_value *x = ufi_pass_value(p, v);
@@ -99,8 +107,8 @@ static bool read_affine(const ufi_pass *p, const ufi_node *n, channel_affine *a)
     case UFI_OP_AFFINE:
         if (!read_data(p, n->in[0], a, &rank))
             return false;
-        a->scale = channel_vector(p, n->in[1], 1, a->channels, &a->one_scale);
-        a->shift = channel_vector(p, n->in[2], 1, a->channels, &a->one_shift);
+        a->scale = plain_vector(p, n->in[1], a->channels);
+        a->shift = plain_vector(p, n->in[2], a->channels);
         return a->scale && a->shift && is_finite(a);
     case UFI_OP_ADD:
     case UFI_OP_SUB:

@@ -520,6 +520,14 @@ TEST(passes_keep_the_function)
     in[0] = v, in[1] = add_weights(&m, shape_of(3, 8, 1, 1, 0), 1);
     v = add_node(&m, UFI_OP_SUB, in, 2, NULL);
     v = add_conv(&m, v, &c, UFI_NONE);
+    in[0] = v, in[1] = add_weights(&m, shape_of(1, 8, 0, 0, 0), 1);
+    in[2] = add_weights(&m, shape_of(1, 8, 0, 0, 0), 1);
+    v = add_node(&m, UFI_OP_AFFINE, in, 3, NULL);
+    v = add_node(&m, UFI_OP_RELU, &v, 1, NULL);
+    in[0] = v;
+    v = add_node(&m, UFI_OP_AFFINE, in, 3, NULL);
+    const conv_case unpadded = {1, 8, 16, 16, 8, 3, 3, 1, 1, 0, 1, UFI_ACT_NONE, true, false};
+    v = add_conv(&m, v, &unpadded, UFI_NONE);
     v = add_node(&m, UFI_OP_IDENTITY, &v, 1, NULL);
     compare(&m, &v, 1, true, "passes");
 }

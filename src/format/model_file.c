@@ -1,0 +1,65 @@
+/* The model in memory: opening by content, freeing, its id. */
+#include "format/model_file.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "format/ufm.h"
+
+void ufi_model_file_free(ufi_model_file *m)
+{
+    ufi_graph_free(&m->graph);
+    ufi_meta_free(&m->meta);
+    ufi_file_map_close(&m->map);
+    ufi_free(m->bytes);
+    memset(m, 0, sizeof *m);
+}
+
+uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *err)
+{
+    memset(out, 0, sizeof *out);
+    ufi_file_map map;
+    uf_status st = ufi_file_map_open(&map, path, UFI_MODEL_MAX_BYTES, err);
+    if (st)
+        return st;
+    bool is_ufm = ufm_is(map.data, map.size);
+    bool is_empty = map.size == 0;
+    ufi_file_map_close(&map);
+    if (is_empty)
+        return ufi_fail(err, UF_E_FORMAT, "%s: the file is empty", path);
+    return is_ufm ? ufi_ufm_load(out, path, true, err) : ufi_onnx_import(out, path, true, err);
+}
+
+/* What changes the numbers that come out, or their meaning. */
+static bool belongs_to_id(const char *key)
+{
+    static const char *const prefixes[] = {"input.", "align.", "precision", "output."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (!strncmp(key, prefixes[i], strlen(prefixes[i])))
+            return true;
+    return false;
+}
+
+/* Entries in the order of their keys, so that the order of setting does not matter. */
+void ufi_model_id(const ufi_model_file *m, char out[65])
+{
+    ufi_sha256 h;
+    uint8_t digest[UFI_SHA256_BYTES];
+    const char *last = "";
+    ufi_sha256_init(&h);
+    ufi_sha256_update(&h, m->digest, sizeof m->digest);
+    for (;;) {
+        uint32_t next = m->meta.count;
+        for (uint32_t i = 0; i < m->meta.count; i++)
+            if (belongs_to_id(m->meta.keys[i]) && strcmp(m->meta.keys[i], last) > 0 &&
+                (next == m->meta.count || strcmp(m->meta.keys[i], m->meta.keys[next]) < 0))
+                next = i;
+        if (next == m->meta.count)
+            break;
+        last = m->meta.keys[next];
+        ufi_sha256_update(&h, last, strlen(last) + 1);
+        ufi_sha256_update(&h, m->meta.values[next], strlen(m->meta.values[next]) + 1);
+    }
+    ufi_sha256_final(&h, digest);
+    ufi_hex(digest, sizeof digest, out);
+}

@@ -1,0 +1,338 @@
+/*
+ * Reading `.ufm` (docs/formats/ufm.md). Nothing in the file is believed: each number is checked
+ * before it is used, and the graph goes through ufi_graph_check before anybody else sees it.
+ * Tensors stay where they are, in the mapped file.
+ */
+#include "format/ufm.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/reader.h"
+
+typedef struct loader {
+    ufi_model_file *m;
+    const uint8_t *data;
+    size_t size;
+    struct {
+        size_t offset, size;
+        uint8_t digest[UFI_SHA256_BYTES];
+        bool found;
+    } sections[UFM_TENSORS + 1];
+    uf_error *err;
+} loader;
+
+bool ufm_is(const void *data, size_t size)
+{
+    return size >= 8 && memcmp(data, UFM_MAGIC, 8) == 0;
+}
+
+/* ---- header and sections ---- */
+
+static uf_status take_section(loader *l, ufi_reader *r, uint32_t index)
+{
+    uint32_t kind = ufi_read_u32(r);
+    ufi_reader_skip(r, 4);
+    uint64_t offset = ufi_read_u64(r), size = ufi_read_u64(r);
+    const uint8_t *digest = ufi_read_bytes(r, UFI_SHA256_BYTES);
+    ufi_reader_skip(r, 8);
+    if (r->failed)
+        return ufi_fail(l->err, UF_E_FORMAT, "the section table is truncated");
+    if (offset % UFM_ALIGN || offset > l->size || size > l->size - offset)
+        return ufi_fail(l->err, UF_E_FORMAT,
+                        "section %u (offset %llu, size %llu) does not lie in the file", index,
+                        (unsigned long long)offset, (unsigned long long)size);
+    if (kind < UFM_META || kind > UFM_TENSORS)
+        return UF_OK; /* a later version's, which this one can do without */
+    if (l->sections[kind].found)
+        return ufi_fail(l->err, UF_E_FORMAT, "section %u is of kind %u, which was there already",
+                        index, kind);
+    l->sections[kind].found = true;
+    l->sections[kind].offset = (size_t)offset;
+    l->sections[kind].size = (size_t)size;
+    memcpy(l->sections[kind].digest, digest, UFI_SHA256_BYTES);
+    return UF_OK;
+}
+
+static uf_status check_table(loader *l, const uint8_t *table_digest, uint32_t count)
+{
+    uint8_t digest[UFI_SHA256_BYTES];
+    ufi_sha256_of(l->data + UFM_HEADER_BYTES, (size_t)count * UFM_SECTION_BYTES, digest);
+    if (memcmp(digest, table_digest, sizeof digest) != 0)
+        return ufi_fail(l->err, UF_E_FORMAT,
+                        "the section table does not match its digest: the file "
+                        "is damaged");
+    return UF_OK;
+}
+
+static uf_status read_header(loader *l)
+{
+    ufi_reader r;
+    ufi_reader_init(&r, l->data, l->size);
+    ufi_reader_skip(&r, 8);
+    uint16_t major = ufi_read_u16(&r);
+    ufi_reader_skip(&r, 2);
+    uint32_t count = ufi_read_u32(&r);
+    uint64_t file_size = ufi_read_u64(&r);
+    ufi_reader_skip(&r, 8);
+    const uint8_t *table_digest = ufi_read_bytes(&r, UFI_SHA256_BYTES);
+    if (!ufm_is(l->data, l->size))
+        return ufi_fail(l->err, UF_E_FORMAT, "this is no .ufm model");
+    if (r.failed)
+        return ufi_fail(l->err, UF_E_FORMAT, "the header is truncated");
+    if (major != UFM_MAJOR)
+        return ufi_fail(l->err, UF_E_UNSUPPORTED, "format version %u; this program reads %d", major,
+                        UFM_MAJOR);
+    if (file_size != l->size)
+        return ufi_fail(l->err, UF_E_FORMAT, "the file has %zu bytes, its header says %llu",
+                        l->size, (unsigned long long)file_size);
+    if (count > UFM_MAX_SECTIONS || (l->size - UFM_HEADER_BYTES) / UFM_SECTION_BYTES < count)
+        return ufi_fail(l->err, UF_E_FORMAT, "%u sections", count);
+    uf_status st = check_table(l, table_digest, count);
+    for (uint32_t i = 0; !st && i < count; i++)
+        st = take_section(l, &r, i);
+    for (int k = UFM_META; !st && k <= UFM_TENSORS; k++)
+        if (!l->sections[k].found)
+            st = ufi_fail(l->err, UF_E_FORMAT, "there is no section of kind %d", k);
+    return st;
+}
+
+static uf_status check_digest(const loader *l, ufm_section_kind kind, const char *name)
+{
+    uint8_t digest[UFI_SHA256_BYTES];
+    ufi_sha256_of(l->data + l->sections[kind].offset, l->sections[kind].size, digest);
+    if (memcmp(digest, l->sections[kind].digest, sizeof digest) != 0)
+        return ufi_fail(l->err, UF_E_FORMAT,
+                        "the %s do not match their digest: the file is damaged", name);
+    return UF_OK;
+}
+
+static ufi_reader section_reader(const loader *l, ufm_section_kind kind)
+{
+    ufi_reader r;
+    ufi_reader_init(&r, l->data + l->sections[kind].offset, l->sections[kind].size);
+    return r;
+}
+
+/* ---- metadata ---- */
+
+static uf_status read_meta(loader *l)
+{
+    ufi_reader r = section_reader(l, UFM_META);
+    uint32_t count = ufi_read_u32(&r);
+    if (count > UFI_META_MAX_ENTRIES || l->sections[UFM_META].size > UFM_MAX_META_BYTES)
+        return ufi_fail(l->err, UF_E_LIMIT, "%u metadata entries", count);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t key_size = ufi_read_u16(&r);
+        const uint8_t *key = ufi_read_bytes(&r, key_size);
+        size_t value_size = ufi_read_u32(&r);
+        const uint8_t *value = ufi_read_bytes(&r, value_size);
+        if (r.failed || key_size > 64 || value_size > UFI_META_MAX_VALUE_BYTES)
+            return ufi_fail(l->err, UF_E_FORMAT, "metadata entry %u is malformed", i);
+        char *k = ufi_strndup((const char *)key, key_size);
+        char *v = ufi_strndup((const char *)value, value_size);
+        uf_status st = k && v ? ufi_meta_set(&l->m->meta, k, v, l->err)
+                              : ufi_fail(l->err, UF_E_NOMEM, "no memory for metadata");
+        ufi_free(k);
+        ufi_free(v);
+        if (st)
+            return st == UF_E_ARG ? UF_E_FORMAT : st;
+    }
+    return UF_OK;
+}
+
+/* ---- graph ---- */
+
+static uf_status malformed(const loader *l, const char *what, uint32_t index)
+{
+    return ufi_fail(l->err, UF_E_FORMAT, "%s %u is malformed", what, index);
+}
+
+/* A name without NUL, in text[UFI_MAX_NAME_BYTES + 1]. */
+static bool read_name(ufi_reader *r, char *text)
+{
+    size_t n = ufi_read_u16(r);
+    const uint8_t *p = ufi_read_bytes(r, n);
+    if (r->failed || n > UFI_MAX_NAME_BYTES || (n && memchr(p, 0, n)))
+        return false;
+    if (n)
+        memcpy(text, p, n);
+    text[n] = '\0';
+    return true;
+}
+
+static uf_status place_constant(loader *l, ufi_value *v, uint64_t offset, uint32_t index)
+{
+    size_t base = l->sections[UFM_TENSORS].offset, room = l->sections[UFM_TENSORS].size;
+    ufi_tensor t = {v->dtype, UFI_PLAIN, v->shape, NULL};
+    size_t bytes = ufi_tensor_bytes(&t);
+    if (!v->has_shape || ufi_shape_count(&v->shape) < 0 || ufi_dtype_bytes(v->dtype) == 0)
+        return ufi_fail(l->err, UF_E_FORMAT, "constant %u has no size", index);
+    if (offset % UFM_ALIGN || offset > room || bytes > room - offset)
+        return ufi_fail(l->err, UF_E_FORMAT,
+                        "constant %u (offset %llu, %zu bytes) does not lie in the tensors", index,
+                        (unsigned long long)offset, bytes);
+    v->data = l->data + base + offset;
+    return UF_OK;
+}
+
+static uf_status read_value(loader *l, ufi_reader *r, uint32_t index)
+{
+    char name[UFI_MAX_NAME_BYTES + 1];
+    ufi_shape s = {0};
+    uint32_t id;
+    uint8_t dtype = ufi_read_u8(r), flags = ufi_read_u8(r);
+    s.rank = ufi_read_u8(r);
+    ufi_read_u8(r);
+    if (!read_name(r, name) || dtype > UF_BOOL || s.rank > UF_MAX_DIMS)
+        return malformed(l, "value", index);
+    for (uint32_t d = 0; d < s.rank; d++) {
+        s.dims[d] = (int64_t)ufi_read_u64(r);
+        if (s.dims[d] < -1 || s.dims[d] > INT32_MAX)
+            return malformed(l, "value", index);
+    }
+    uint64_t offset = flags & UFM_VALUE_IS_CONSTANT ? ufi_read_u64(r) : 0;
+    if (r->failed)
+        return malformed(l, "value", index);
+    uf_status st = ufi_graph_add_value(&l->m->graph, name, (uf_dtype)dtype,
+                                       flags & UFM_VALUE_HAS_SHAPE ? &s : NULL, &id, l->err);
+    if (!st && flags & UFM_VALUE_IS_CONSTANT)
+        st = place_constant(l, &l->m->graph.values[id], offset, index);
+    return st;
+}
+
+static uf_status read_attr(loader *l, ufi_reader *r, ufi_node *n, uint32_t index)
+{
+    uint16_t key = ufi_read_u16(r), type = ufi_read_u16(r);
+    uint32_t count = ufi_read_u32(r);
+    size_t item = type == UFI_ATTR_INTS ? 8 : type == UFI_ATTR_FLOATS ? 4 : 1;
+    if (r->failed || key >= UFI_ATTR_COUNT || type < UFI_ATTR_INTS || type > UFI_ATTR_STRING ||
+        count > UFI_MAX_ATTR_ITEMS || ufi_reader_left(r) / item < count)
+        return malformed(l, "an attribute of node", index);
+    if (type == UFI_ATTR_STRING) {
+        const char *s = (const char *)ufi_read_bytes(r, count);
+        return ufi_node_set_string(&l->m->graph, n, (ufi_attr_key)key, s ? s : "", count, l->err);
+    }
+    int64_t *ints = ufi_malloc(count ? count : 1, sizeof *ints);
+    if (!ints)
+        return ufi_fail(l->err, UF_E_NOMEM, "no memory for attributes");
+    float *floats = (float *)(void *)ints; /* a float is smaller */
+    for (uint32_t i = 0; i < count; i++)
+        if (type == UFI_ATTR_INTS)
+            ints[i] = (int64_t)ufi_read_u64(r);
+        else
+            floats[i] = ufi_read_f32(r);
+    uf_status st =
+        type == UFI_ATTR_INTS
+            ? ufi_node_set_ints(&l->m->graph, n, (ufi_attr_key)key, ints, count, l->err)
+            : ufi_node_set_floats(&l->m->graph, n, (ufi_attr_key)key, floats, count, l->err);
+    ufi_free(ints);
+    return st;
+}
+
+static void read_ids(ufi_reader *r, uint32_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = ufi_read_u32(r);
+}
+
+static uf_status read_node(loader *l, ufi_reader *r, uint32_t index)
+{
+    char name[UFI_MAX_NAME_BYTES + 1];
+    uint32_t in[UFI_MAX_NODE_IO], out[UFI_MAX_NODE_IO], at;
+    uint16_t op = ufi_read_u16(r), in_count = ufi_read_u16(r), out_count = ufi_read_u16(r);
+    uint16_t attr_count = ufi_read_u16(r);
+    if (!read_name(r, name) || op >= UFI_OP_COUNT || in_count > UFI_MAX_NODE_IO ||
+        out_count > UFI_MAX_NODE_IO || attr_count > UFI_ATTR_COUNT)
+        return malformed(l, "node", index);
+    read_ids(r, in, in_count);
+    read_ids(r, out, out_count);
+    if (r->failed)
+        return malformed(l, "node", index);
+    uf_status st = ufi_graph_add_node(&l->m->graph, (ufi_op)op, name, in, in_count, out, out_count,
+                                      &at, l->err);
+    for (uint32_t i = 0; !st && i < attr_count; i++)
+        st = read_attr(l, r, &l->m->graph.nodes[at], index);
+    return st;
+}
+
+static uf_status read_graph(loader *l)
+{
+    ufi_reader r = section_reader(l, UFM_GRAPH);
+    uint32_t values = ufi_read_u32(&r), nodes = ufi_read_u32(&r);
+    uint32_t in[UFI_MAX_NODE_IO], out[UFI_MAX_NODE_IO];
+    uint32_t in_count = ufi_read_u32(&r), out_count = ufi_read_u32(&r);
+    if (r.failed || values > UFI_MAX_VALUES || nodes > UFI_MAX_NODES ||
+        in_count > UFI_MAX_NODE_IO || out_count > UFI_MAX_NODE_IO ||
+        l->sections[UFM_GRAPH].size > UFM_MAX_GRAPH_BYTES)
+        return ufi_fail(l->err, UF_E_LIMIT, "%u values, %u nodes, %u inputs, %u outputs", values,
+                        nodes, in_count, out_count);
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < values; i++)
+        st = read_value(l, &r, i);
+    for (uint32_t i = 0; !st && i < nodes; i++)
+        st = read_node(l, &r, i);
+    if (st)
+        return st;
+    read_ids(&r, in, in_count);
+    read_ids(&r, out, out_count);
+    if (r.failed || ufi_reader_left(&r))
+        return ufi_fail(l->err, UF_E_FORMAT, "the graph section has the wrong size");
+    st = ufi_graph_set_io(&l->m->graph, in, in_count, out, out_count, l->err);
+    return st ? st : ufi_graph_check(&l->m->graph, l->err);
+}
+
+/* ---- the file ---- */
+
+static uf_status load(ufi_model_file *m, const uint8_t *data, size_t size, bool verify,
+                      uf_error *err)
+{
+    loader l = {.m = m, .data = data, .size = size, .err = err};
+    uf_status st = read_header(&l);
+    if (!st)
+        st = check_digest(&l, UFM_META, "metadata");
+    if (!st)
+        st = check_digest(&l, UFM_GRAPH, "graph records");
+    if (!st && verify)
+        st = check_digest(&l, UFM_TENSORS, "tensors");
+    if (!st)
+        st = read_meta(&l);
+    if (!st)
+        st = read_graph(&l);
+    if (!st)
+        ufm_model_digest(l.sections[UFM_GRAPH].digest, l.sections[UFM_TENSORS].digest, m->digest);
+    return st;
+}
+
+uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digests, uf_error *err)
+{
+    memset(out, 0, sizeof *out);
+    ufi_graph_init(&out->graph);
+    uf_status st = ufi_file_map_open(&out->map, path, UFI_MODEL_MAX_BYTES, err);
+    if (st)
+        return st;
+    st = load(out, out->map.data, out->map.size, verify_digests, err);
+    if (st) {
+        ufi_model_file_free(out);
+        return ufi_wrap(err, st, "%s", path);
+    }
+    return UF_OK;
+}
+
+uf_status ufi_ufm_load_memory(ufi_model_file *out, const void *data, size_t size,
+                              bool verify_digests, uf_error *err)
+{
+    memset(out, 0, sizeof *out);
+    ufi_graph_init(&out->graph);
+    if (size > UFI_MODEL_MAX_BYTES)
+        return ufi_fail(err, UF_E_LIMIT, "a model of %zu bytes", size);
+    out->bytes = ufi_aligned_malloc(size ? size : 1);
+    if (!out->bytes)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a model");
+    if (size)
+        memcpy(out->bytes, data, size);
+    uf_status st = load(out, out->bytes, size, verify_digests, err);
+    if (st)
+        ufi_model_file_free(out);
+    return st;
+}
