@@ -11,6 +11,7 @@ void ufk_pool_init(ufk_table *t, uint32_t flags);
 void ufk_elementwise_init(ufk_table *t, uint32_t flags);
 void ufk_transpose_init(ufk_table *t, uint32_t flags);
 void ufk_dot_init(ufk_table *t, uint32_t flags);
+void ufk_image_init(ufk_table *t, uint32_t flags);
 void ufk_winograd_init(ufk_table *t, uint32_t flags);
 
 /* Overwrite the topic's fields with the variants of one instruction set; each is defined where

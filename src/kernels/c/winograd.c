@@ -64,7 +64,8 @@ typedef struct picture {
     size_t h, w, channels;
 } picture;
 
-/* Gathers the size x size input tile whose corner is (y, x); zero outside (below 0 wraps around). */
+/* Gathers the size x size input tile whose corner is (y, x); zero outside (below 0 wraps around).
+ */
 static void gather(float *d, int size, const float *in, picture p, size_t y, size_t x, size_t c)
 {
     for (int i = 0; i < size; i++)

@@ -1,0 +1,90 @@
+/*
+ * Pictures into networks' inputs: letterboxing and warping. The pixel work is in the kernels; here
+ * is where each picture goes.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "image/picture.h"
+#include "kernels/kernels.h"
+
+/* ---- shrinking by whole numbers, so that bilinear sampling does not skip pixels ---- */
+
+static void shrink(uint8_t *out, const uf_image *in, size_t by, size_t w, size_t h)
+{
+    const unsigned area = (unsigned)(by * by);
+    for (size_t y = 0; y < h; y++)
+        for (size_t x = 0; x < w; x++)
+            for (size_t c = 0; c < 3; c++) {
+                unsigned sum = area / 2;
+                for (size_t i = 0; i < by; i++) {
+                    const uint8_t *p =
+                        in->planes[0] + (y * by + i) * in->strides[0] + x * by * 3 + c;
+                    for (size_t j = 0; j < by; j++)
+                        sum += p[j * 3];
+                }
+                out[(y * w + x) * 3 + c] = (uint8_t)(sum / area);
+            }
+}
+
+/* Resizes RGB8 `in` to w x h at `out`. */
+static uf_status resize(uint8_t *out, size_t out_stride, size_t w, size_t h, uf_image in,
+                        uf_error *err)
+{
+    const ufk_table *k = ufk_default_table();
+    size_t by_x = (size_t)in.width / w, by_y = (size_t)in.height / h;
+    size_t by = by_x < by_y ? by_x : by_y;
+    uint8_t *small = NULL;
+    if (by >= 2) {
+        size_t sw = (size_t)in.width / by, sh = (size_t)in.height / by;
+        small = ufi_malloc(sw * sh, 3);
+        if (!small)
+            return ufi_fail(err, UF_E_NOMEM, "no memory for a reduced picture");
+        shrink(small, &in, by, sw, sh);
+        in.planes[0] = small;
+        in.strides[0] = sw * 3;
+        in.width = (int32_t)sw;
+        in.height = (int32_t)sh;
+    }
+    k->resize_bilinear_u8(out, out_stride, w, h, in.planes[0], in.strides[0], (size_t)in.width,
+                          (size_t)in.height, 3, 0, h);
+    ufi_free(small);
+    return UF_OK;
+}
+
+uf_status ufi_image_letterbox(uint8_t *canvas, int32_t width, int32_t height, const uf_image *image,
+                              ufi_fit fit, ufi_letterbox *box, uf_error *err)
+{
+    double sx = (double)width / image->width, sy = (double)height / image->height;
+    size_t stride = (size_t)width * 3;
+    int32_t w = width, h = height, left = 0, top = 0;
+    if (fit != UFI_FIT_STRETCH) {
+        double s = sx < sy ? sx : sy;
+        w = (int32_t)lrint(image->width * s);
+        h = (int32_t)lrint(image->height * s);
+        w = w < 1 ? 1 : w > width ? width : w;
+        h = h < 1 ? 1 : h > height ? height : h;
+        memset(canvas, 0, stride * (size_t)height);
+    }
+    if (fit == UFI_FIT_CENTER) {
+        left = (width - w) / 2;
+        top = (height - h) / 2;
+    }
+    *box = (ufi_letterbox){(float)((double)w / image->width), (float)((double)h / image->height),
+                           (float)left, (float)top};
+    return resize(canvas + (size_t)top * stride + (size_t)left * 3, stride, (size_t)w, (size_t)h,
+                  *image, err);
+}
+
+uf_status ufi_image_warp(uint8_t *canvas, int32_t width, int32_t height, const uf_image *image,
+                         const float m[6], uf_error *err)
+{
+    for (int i = 0; i < 6; i++)
+        if (!isfinite(m[i]))
+            return ufi_fail(err, UF_E_ARG, "the transform is not finite");
+    ufk_default_table()->warp_affine_u8(canvas, (size_t)width * 3, (size_t)width, (size_t)height,
+                                        image->planes[0], image->strides[0], (size_t)image->width,
+                                        (size_t)image->height, m, 0);
+    return UF_OK;
+}
