@@ -1,0 +1,456 @@
+/*
+ * What all detector families share: laying the picture into the network's input, collecting and
+ * suppressing candidates, coming back to the picture's coordinates, and looking at several scales.
+ */
+#include "model/detector.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* Sizes of dynamic inputs are multiples of this: the coarsest stride of every family. */
+#define SIZE_STEP 32
+/* In `auto`, the longest side at which a picture is looked at; larger ones are reduced to it. */
+#define AUTO_MAX_SIDE 2048
+
+typedef struct family {
+    const char *name;
+    ufi_decode_faces *decode;
+} family;
+
+static const family families[] = {{"yunet", ufi_decode_yunet},
+                                  {"scrfd", ufi_decode_scrfd},
+                                  {"ultraface", ufi_decode_ultraface},
+                                  {"retinaface", ufi_decode_retinaface}};
+
+struct uf_detector {
+    ufi_network net;
+    const family *family;
+    ufi_detector_config config;
+    ufi_fit fit;
+    int32_t size; /* of dynamic inputs; -1: auto */
+    int32_t native;
+    uint8_t *canvas;
+    size_t canvas_bytes;
+    ufi_candidates found, all;
+};
+
+/* ---- candidates ---- */
+
+void ufi_candidates_free(ufi_candidates *c)
+{
+    ufi_free(c->faces);
+    *c = (ufi_candidates){0};
+}
+
+static bool is_usable(const uf_face *f)
+{
+    if (!isfinite(f->x) || !isfinite(f->y) || !isfinite(f->width) || !isfinite(f->height) ||
+        !isfinite(f->score) || !(f->width > 0) || !(f->height > 0))
+        return false;
+    for (int i = 0; f->has_landmarks && i < UF_LANDMARKS; i++)
+        if (!isfinite(f->landmarks[i].x) || !isfinite(f->landmarks[i].y))
+            return false;
+    return true;
+}
+
+void ufi_candidates_add(ufi_candidates *c, const uf_face *face)
+{
+    if (!is_usable(face))
+        return;
+    if (c->count == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 256;
+        uf_face *faces = ufi_realloc(c->faces, cap, sizeof *faces);
+        if (!faces) {
+            c->no_memory = true;
+            return;
+        }
+        c->faces = faces;
+        c->cap = cap;
+    }
+    c->faces[c->count++] = *face;
+}
+
+static int by_number(float a, float b)
+{
+    return (a > b) - (a < b);
+}
+
+static int best_first(const void *pa, const void *pb)
+{
+    const uf_face *a = pa, *b = pb;
+    int order = by_number(b->score, a->score);
+    order = order ? order : by_number(a->y, b->y);
+    order = order ? order : by_number(a->x, b->x);
+    return order ? order : by_number(a->width, b->width);
+}
+
+static float overlap(const uf_face *a, const uf_face *b)
+{
+    float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
+    float h = fminf(a->y + a->height, b->y + b->height) - fmaxf(a->y, b->y);
+    if (!(w > 0) || !(h > 0))
+        return 0;
+    return w * h / (a->width * a->height + b->width * b->height - w * h);
+}
+
+void ufi_candidates_suppress(ufi_candidates *c, float nms, size_t top)
+{
+    size_t kept = 0;
+    if (c->count > 1)
+        qsort(c->faces, c->count, sizeof *c->faces, best_first);
+    if (c->count > top)
+        c->count = top;
+    for (size_t i = 0; i < c->count; i++) {
+        bool keep = true;
+        for (size_t k = 0; keep && k < kept; k++)
+            keep = !(overlap(&c->faces[k], &c->faces[i]) > nms);
+        if (keep)
+            c->faces[kept++] = c->faces[i];
+    }
+    c->count = kept;
+}
+
+/* ---- the network's outputs ---- */
+
+const float *ufi_detector_output(const ufi_detector_outputs *o, size_t rows, size_t columns, int k)
+{
+    for (uint32_t i = 0; i < o->count; i++)
+        if (o->rows[i] == rows && o->columns[i] == columns && k-- == 0)
+            return o->data[i];
+    return NULL;
+}
+
+/* Picture `image` of the batch. Outputs are [batch][rows][columns] or [batch * rows][columns]. */
+static uf_status read_outputs(const uf_detector *d, size_t image, ufi_detector_outputs *o,
+                              uf_error *err)
+{
+    const ufi_graph *g = &d->net.file->graph;
+    if (g->output_count > UFI_DETECTOR_MAX_OUTPUTS)
+        return ufi_fail(err, UF_E_MISMATCH, "the model has %u outputs, a detector has at most %d",
+                        g->output_count, UFI_DETECTOR_MAX_OUTPUTS);
+    *o = (ufi_detector_outputs){
+        .count = g->output_count, .width = d->net.width, .height = d->net.height};
+    for (uint32_t i = 0; i < g->output_count; i++) {
+        const ufi_tensor *t = ufi_context_output(d->net.context, i);
+        if (t->dtype != UF_F32 || t->shape.rank < 2)
+            return ufi_fail(err, UF_E_MISMATCH, "output %u of the detector is no f32 matrix", i);
+        size_t count = (size_t)ufi_shape_count(&t->shape) / d->net.batch;
+        o->columns[i] = (size_t)t->shape.dims[t->shape.rank - 1];
+        o->rows[i] = o->columns[i] ? count / o->columns[i] : 0;
+        o->data[i] = (const float *)t->data + image * count;
+    }
+    return UF_OK;
+}
+
+/* ---- one look at (a part of) a picture ---- */
+
+typedef struct region {
+    int32_t x, y, width, height;
+} region;
+
+static uf_image part_of(const uf_image *image, region r)
+{
+    uf_image part = *image;
+    part.planes[0] += (size_t)r.y * part.strides[0] + (size_t)r.x * 3;
+    part.width = r.width;
+    part.height = r.height;
+    return part;
+}
+
+static uf_status need_canvas(uf_detector *d, size_t bytes, uf_error *err)
+{
+    if (bytes <= d->canvas_bytes)
+        return UF_OK;
+    uint8_t *canvas = ufi_realloc(d->canvas, bytes, 1);
+    if (!canvas)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for the detector's input");
+    d->canvas = canvas;
+    d->canvas_bytes = bytes;
+    return UF_OK;
+}
+
+/* Moves what was found in the network's input to picture coordinates and collects it. */
+static void collect(uf_detector *d, const ufi_letterbox *box, region r)
+{
+    for (size_t i = 0; i < d->found.count; i++) {
+        uf_face f = d->found.faces[i];
+        f.x = (f.x - box->offset_x) / box->scale_x + (float)r.x;
+        f.y = (f.y - box->offset_y) / box->scale_y + (float)r.y;
+        f.width /= box->scale_x;
+        f.height /= box->scale_y;
+        for (int k = 0; k < UF_LANDMARKS; k++) {
+            f.landmarks[k].x = (f.landmarks[k].x - box->offset_x) / box->scale_x + (float)r.x;
+            f.landmarks[k].y = (f.landmarks[k].y - box->offset_y) / box->scale_y + (float)r.y;
+        }
+        ufi_candidates_add(&d->all, &f);
+    }
+    d->all.no_memory |= d->found.no_memory;
+}
+
+static uf_status decode(uf_detector *d, size_t image, uf_error *err)
+{
+    ufi_detector_outputs o;
+    d->found.count = 0;
+    uf_status st = read_outputs(d, image, &o, err);
+    if (!st)
+        st = d->family->decode(&d->config, &o, &d->found, err);
+    if (!st)
+        ufi_candidates_suppress(&d->found, d->config.nms, d->config.top);
+    return st;
+}
+
+/* Looks at region `r`, scaled into a canvas of width x height of which it takes the given fraction.
+ */
+static uf_status look(uf_detector *d, const uf_image *image, region r, size_t width, size_t height,
+                      float fraction, uf_error *err)
+{
+    ufi_letterbox box;
+    uf_image part = part_of(image, r);
+    uf_status st = need_canvas(d, width * height * 3, err);
+    if (!st)
+        st = ufi_network_prepare(&d->net, 1, width, height, err);
+    if (st)
+        return st;
+    if (fraction >= 1) {
+        st = ufi_image_letterbox(d->canvas, (int32_t)width, (int32_t)height, &part, d->fit, &box,
+                                 err);
+    } else {
+        /* A smaller canvas inside a black one: rows are spread out from the last to the first. */
+        size_t w = (size_t)((float)width * fraction), h = (size_t)((float)height * fraction);
+        st = ufi_image_letterbox(d->canvas, (int32_t)w, (int32_t)h, &part, UFI_FIT_TOP_LEFT, &box,
+                                 err);
+        memset(d->canvas + w * h * 3, 0, (width * height - w * h) * 3);
+        for (size_t y = h; y-- > 0;) {
+            memmove(d->canvas + y * width * 3, d->canvas + y * w * 3, w * 3);
+            memset(d->canvas + y * width * 3 + w * 3, 0, (width - w) * 3);
+        }
+    }
+    if (st)
+        return st;
+    ufi_network_feed(&d->net, 0, d->canvas);
+    st = ufi_context_run(d->net.context, err);
+    if (!st)
+        st = decode(d, 0, err);
+    if (!st)
+        collect(d, &box, r);
+    return st;
+}
+
+/* ---- scales ---- */
+
+static int32_t round_to_step(double v)
+{
+    int32_t n = (int32_t)ceil(v / SIZE_STEP) * SIZE_STEP;
+    return n < SIZE_STEP ? SIZE_STEP : n;
+}
+
+/* The network's input for the whole picture with its longest side at `side`. */
+static void input_size(const uf_detector *d, const uf_image *image, int32_t side, size_t *width,
+                       size_t *height)
+{
+    int32_t longest = image->width > image->height ? image->width : image->height;
+    double s = (double)side / longest;
+    *width =
+        (size_t)(d->net.fixed_width > 0 ? d->net.fixed_width : round_to_step(image->width * s));
+    *height =
+        (size_t)(d->net.fixed_height > 0 ? d->net.fixed_height : round_to_step(image->height * s));
+}
+
+/* The picture in pieces of the network's size at full resolution, overlapping by a quarter. */
+static uf_status look_at_tiles(uf_detector *d, const uf_image *image, size_t width, size_t height,
+                               uf_error *err)
+{
+    int32_t w = (int32_t)width, h = (int32_t)height;
+    uf_status st = UF_OK;
+    for (int32_t y = 0; !st; y += h * 3 / 4) {
+        int32_t top = y + h < image->height ? y : image->height > h ? image->height - h : 0;
+        for (int32_t x = 0; !st; x += w * 3 / 4) {
+            int32_t left = x + w < image->width ? x : image->width > w ? image->width - w : 0;
+            region r = {left, top, image->width - left < w ? image->width - left : w,
+                        image->height - top < h ? image->height - top : h};
+            st = look(d, image, r, width, height, 1, err);
+            if (x + w >= image->width)
+                break;
+        }
+        if (y + h >= image->height)
+            break;
+    }
+    return st;
+}
+
+/* Half the size for faces that fill the picture, the native size, and full resolution for the small
+ * ones. */
+static uf_status look_at_all_scales(uf_detector *d, const uf_image *image, uf_error *err)
+{
+    region whole = {0, 0, image->width, image->height};
+    int32_t longest = image->width > image->height ? image->width : image->height;
+    size_t width, height;
+    input_size(d, image, d->native, &width, &height);
+    uf_status st = look(d, image, whole, width, height, 0.5f, err);
+    if (!st)
+        st = look(d, image, whole, width, height, 1, err);
+    if (st || longest <= d->native)
+        return st;
+    if (d->net.fixed_width > 0)
+        return look_at_tiles(d, image, width, height, err);
+    input_size(d, image, longest < AUTO_MAX_SIDE ? longest : AUTO_MAX_SIDE, &width, &height);
+    return look(d, image, whole, width, height, 1, err);
+}
+
+uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces, size_t cap,
+                          size_t *count, uf_error *err)
+{
+    uf_image rgb;
+    uf_picture *owned;
+    size_t width, height;
+    if (!d || !count || (!faces && cap))
+        return ufi_fail(err, UF_E_ARG, "uf_detector_run: detector, faces and count must be given");
+    *count = 0;
+    uf_status st = ufi_image_to_rgb(&rgb, &owned, image, err);
+    if (st)
+        return st;
+    d->all.count = 0;
+    if (d->size < 0) {
+        st = look_at_all_scales(d, &rgb, err);
+    } else {
+        input_size(d, &rgb, d->size, &width, &height);
+        st = look(d, &rgb, (region){0, 0, rgb.width, rgb.height}, width, height, 1, err);
+    }
+    uf_picture_destroy(owned);
+    if (!st && d->all.no_memory) {
+        d->all.no_memory = d->found.no_memory = false;
+        st = ufi_fail(err, UF_E_NOMEM, "no memory for faces");
+    }
+    if (st)
+        return st;
+    ufi_candidates_suppress(&d->all, d->config.nms, d->config.top);
+    *count = d->all.count;
+    if (faces && d->all.count)
+        memcpy(faces, d->all.faces, (d->all.count < cap ? d->all.count : cap) * sizeof *faces);
+    return UF_OK;
+}
+
+uf_status uf_detector_run_batch(uf_detector *d, const uf_image *images, size_t n, uf_face *faces,
+                                size_t cap, size_t *counts, uf_error *err)
+{
+    if (!d || (!images && n) || !counts || (!faces && cap))
+        return ufi_fail(err, UF_E_ARG, "uf_detector_run_batch: an argument is NULL");
+    for (size_t i = 0; i < n; i++) {
+        uf_status st =
+            uf_detector_run(d, &images[i], faces ? faces + i * cap : NULL, cap, &counts[i], err);
+        if (st)
+            return ufi_wrap(err, st, "image %zu", i);
+    }
+    return UF_OK;
+}
+
+int32_t uf_detector_min_side(const uf_detector *d)
+{
+    if (d->size < 0)
+        return 0;
+    return d->net.fixed_width > 0 ? (int32_t)d->net.fixed_width : d->size;
+}
+
+/* ---- making one ---- */
+
+/* A list of whole numbers in the metadata; the number of them. */
+static int read_list(const ufi_network *n, const char *key, int *out, int cap)
+{
+    float v[16];
+    int count = ufi_meta_floats(&n->file->meta, key, v, cap < 16 ? cap : 16);
+    for (int i = 0; i < count; i++) {
+        out[i] = (int)v[i];
+        if (out[i] < 1 || out[i] > 4096)
+            return -1;
+    }
+    return count;
+}
+
+static uf_status read_config(uf_detector *d, const uf_detector_options *options, uf_error *err)
+{
+    ufi_detector_config *c = &d->config;
+    const ufi_meta *meta = &d->net.file->meta;
+    float score, nms, top, size;
+    uf_status st = ufi_network_numbers(&d->net, "detector.score", &score, 1, err);
+    if (!st)
+        st = ufi_network_numbers(&d->net, "detector.nms", &nms, 1, err);
+    if (!st)
+        st = ufi_network_numbers(&d->net, "detector.top", &top, 1, err);
+    if (!st)
+        st = ufi_network_numbers(&d->net, "detector.size", &size, 1, err);
+    if (st)
+        return st;
+    c->stride_count = read_list(&d->net, "detector.strides", c->strides, UFI_DETECTOR_MAX_STRIDES);
+    if (ufi_meta_get(meta, "detector.anchors") &&
+        read_list(&d->net, "detector.anchors", &c->anchors, 1) != 1)
+        c->stride_count = -1;
+    c->prior_count = ufi_meta_floats(meta, "detector.priors", c->priors, 16);
+    int variances = ufi_meta_floats(meta, "detector.variances", c->variances, 2);
+    if (c->stride_count < 0 || c->prior_count < 0 || (variances != 0 && variances != 2) ||
+        !(top >= 1) || top > 1e6f || !(size >= SIZE_STEP) || size > 8192)
+        return ufi_fail(err, UF_E_FORMAT, "the detector.* metadata of the model is malformed");
+    c->score = options->score_threshold >= 0 ? options->score_threshold : score;
+    c->nms = options->nms_threshold >= 0 ? options->nms_threshold : nms;
+    c->top = (size_t)top;
+    d->native = d->net.fixed_width > 0 ? (int32_t)d->net.fixed_width : (int32_t)size;
+    d->size = options->size ? options->size : d->native;
+    return UF_OK;
+}
+
+static uf_status read_family(uf_detector *d, uf_error *err)
+{
+    const char *name = ufi_meta_get(&d->net.file->meta, "family");
+    const char *fit = ufi_meta_get(&d->net.file->meta, "detector.fit");
+    for (size_t i = 0; name && i < sizeof families / sizeof *families; i++)
+        if (!strcmp(name, families[i].name))
+            d->family = &families[i];
+    if (!d->family)
+        return ufi_fail(err, UF_E_UNSUPPORTED, "detector family \"%.40s\" is not known",
+                        name ? name : "");
+    d->fit = UFI_FIT_TOP_LEFT;
+    if (fit && !strcmp(fit, "stretch"))
+        d->fit = UFI_FIT_STRETCH;
+    else if (fit && !strcmp(fit, "center"))
+        d->fit = UFI_FIT_CENTER;
+    return UF_OK;
+}
+
+uf_status ufi_detector_create(uf_detector **out, const ufi_model_file *file, ufi_program *program,
+                              const uf_detector_options *options, uf_error *err)
+{
+    uf_detector *d = ufi_calloc(1, sizeof *d);
+    *out = NULL;
+    if (!d)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a detector");
+    if (options->size < -1 || options->size > 8192 || isnan(options->score_threshold) ||
+        isnan(options->nms_threshold)) {
+        ufi_free(d);
+        return ufi_fail(err, UF_E_ARG,
+                        "detector options: size must be -1 to 8192, thresholds numbers");
+    }
+    uf_status st =
+        ufi_network_open(&d->net, file, program, "detector", options->engine.threads, err);
+    if (!st)
+        st = read_family(d, err);
+    if (!st)
+        st = read_config(d, options, err);
+    if (st)
+        uf_detector_destroy(d);
+    else
+        *out = d;
+    return st;
+}
+
+void uf_detector_destroy(uf_detector *d)
+{
+    if (!d)
+        return;
+    ufi_network_close(&d->net);
+    ufi_candidates_free(&d->found);
+    ufi_candidates_free(&d->all);
+    ufi_free(d->canvas);
+    ufi_free(d);
+}

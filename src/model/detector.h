@@ -1,0 +1,59 @@
+/*
+ * Detectors: from a picture to faces. What all families share is in detector.c; a family is one
+ * file and one row, and only turns output tensors into candidates. Floor 5. Confined.
+ */
+#ifndef UFI_MODEL_DETECTOR_H
+#define UFI_MODEL_DETECTOR_H
+
+#include "model/network.h"
+#include "uniface/face.h"
+
+#define UFI_DETECTOR_MAX_STRIDES 6
+#define UFI_DETECTOR_MAX_OUTPUTS 16
+
+/* What the metadata says about decoding. */
+typedef struct ufi_detector_config {
+    int stride_count, strides[UFI_DETECTOR_MAX_STRIDES];
+    int anchors; /* per cell */
+    int prior_count;
+    float priors[16], variances[2];
+    float score, nms;
+    size_t top;
+} ufi_detector_config;
+
+/* Faces found, in pixels of the network's input; grows as needed. */
+typedef struct ufi_candidates {
+    uf_face *faces;
+    size_t count, cap;
+    bool no_memory;
+} ufi_candidates;
+
+/* Appends unless a number is not finite or the box has no area. */
+void ufi_candidates_add(ufi_candidates *c, const uf_face *face);
+void ufi_candidates_free(ufi_candidates *c);
+/* Best first (ties by position), overlapping ones dropped: intersection over union > `nms`. */
+void ufi_candidates_suppress(ufi_candidates *c, float nms, size_t top);
+
+/* The outputs of one picture of a batch, as plain tensors without the batch dimension. */
+typedef struct ufi_detector_outputs {
+    const float *data[UFI_DETECTOR_MAX_OUTPUTS];
+    size_t rows[UFI_DETECTOR_MAX_OUTPUTS], columns[UFI_DETECTOR_MAX_OUTPUTS];
+    uint32_t count;
+    size_t width, height; /* of the network's input */
+} ufi_detector_outputs;
+
+/* The k-th output (counting from 0) with `columns` columns and `rows` rows; NULL when there is
+ * none.
+ */
+const float *ufi_detector_output(const ufi_detector_outputs *o, size_t rows, size_t columns, int k);
+
+/* Decodes one picture. The outputs come from a network, which may hold anything. UF_E_MISMATCH when
+ * they do not have the family's shapes. */
+typedef uf_status ufi_decode_faces(const ufi_detector_config *c, const ufi_detector_outputs *o,
+                                   ufi_candidates *out, uf_error *err);
+ufi_decode_faces ufi_decode_yunet, ufi_decode_scrfd, ufi_decode_ultraface, ufi_decode_retinaface;
+
+uf_status ufi_detector_create(uf_detector **out, const ufi_model_file *file, ufi_program *program,
+                              const uf_detector_options *options, uf_error *err);
+
+#endif
