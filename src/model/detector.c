@@ -145,6 +145,34 @@ static uf_status read_outputs(const uf_detector *d, size_t image, ufi_detector_o
     return UF_OK;
 }
 
+/* ---- priors ---- */
+
+void ufi_decode_prior_box(const ufi_detector_config *c, float x, float y, float size,
+                          const float coded[4], uf_face *f)
+{
+    f->width = size * expf(coded[2] * c->variances[1]);
+    f->height = size * expf(coded[3] * c->variances[1]);
+    f->x = x + coded[0] * c->variances[0] * size - f->width / 2;
+    f->y = y + coded[1] * c->variances[0] * size - f->height / 2;
+}
+
+size_t ufi_each_prior(const ufi_detector_config *c, const ufi_detector_outputs *o,
+                      ufi_take_prior *take, void *arg)
+{
+    size_t i = 0;
+    const float *sizes = c->priors;
+    for (int s = 0; s < c->stride_count; sizes += c->prior_counts[s++]) {
+        size_t stride = (size_t)c->strides[s];
+        size_t columns = (o->width + stride - 1) / stride, rows = (o->height + stride - 1) / stride;
+        for (size_t cell = 0; cell < columns * rows; cell++)
+            for (int a = 0; a < c->prior_counts[s]; a++, i++)
+                if (take)
+                    take(arg, i, ((float)(cell % columns) + 0.5f) * (float)stride,
+                         ((float)(cell / columns) + 0.5f) * (float)stride, sizes[a]);
+    }
+    return i;
+}
+
 /* ---- one look at (a part of) a picture ---- */
 
 typedef struct region {
@@ -369,6 +397,22 @@ static int read_list(const ufi_network *n, const char *key, int *out, int cap)
     return count;
 }
 
+/* Priors are shared out evenly over the strides unless the metadata says how many each has. */
+static bool read_priors(const ufi_network *n, ufi_detector_config *c)
+{
+    int total = 0;
+    c->prior_count = ufi_meta_floats(&n->file->meta, "detector.priors", c->priors, 16);
+    if (c->prior_count <= 0 || c->stride_count <= 0)
+        return c->prior_count == 0;
+    int given = read_list(n, "detector.prior_counts", c->prior_counts, UFI_DETECTOR_MAX_STRIDES);
+    for (int i = 0; i < c->stride_count; i++) {
+        if (given <= 0)
+            c->prior_counts[i] = c->prior_count / c->stride_count;
+        total += c->prior_counts[i];
+    }
+    return total == c->prior_count && (given == 0 || given == c->stride_count);
+}
+
 static uf_status read_config(uf_detector *d, const uf_detector_options *options, uf_error *err)
 {
     ufi_detector_config *c = &d->config;
@@ -387,9 +431,8 @@ static uf_status read_config(uf_detector *d, const uf_detector_options *options,
     if (ufi_meta_get(meta, "detector.anchors") &&
         read_list(&d->net, "detector.anchors", &c->anchors, 1) != 1)
         c->stride_count = -1;
-    c->prior_count = ufi_meta_floats(meta, "detector.priors", c->priors, 16);
     int variances = ufi_meta_floats(meta, "detector.variances", c->variances, 2);
-    if (c->stride_count < 0 || c->prior_count < 0 || (variances != 0 && variances != 2) ||
+    if (c->stride_count < 0 || !read_priors(&d->net, c) || (variances != 0 && variances != 2) ||
         !(top >= 1) || top > 1e6f || !(size >= SIZE_STEP) || size > 8192)
         return ufi_fail(err, UF_E_FORMAT, "the detector.* metadata of the model is malformed");
     c->score = options->score_threshold >= 0 ? options->score_threshold : score;

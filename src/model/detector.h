@@ -14,8 +14,8 @@
 /* What the metadata says about decoding. */
 typedef struct ufi_detector_config {
     int stride_count, strides[UFI_DETECTOR_MAX_STRIDES];
-    int anchors; /* per cell */
-    int prior_count;
+    int anchors;                                             /* per cell */
+    int prior_count, prior_counts[UFI_DETECTOR_MAX_STRIDES]; /* in all, and at each stride */
     float priors[16], variances[2];
     float score, nms;
     size_t top;
@@ -46,6 +46,16 @@ typedef struct ufi_detector_outputs {
  * none.
  */
 const float *ufi_detector_output(const ufi_detector_outputs *o, size_t rows, size_t columns, int k);
+
+/* A box of SSD's coding around a prior of size x size at (x, y): offsets in variances[0] of the
+ * size, logarithms of the sides in variances[1]. */
+void ufi_decode_prior_box(const ufi_detector_config *c, float x, float y, float size,
+                          const float coded[4], uf_face *f);
+/* Calls take(arg, i, x, y, size) for every prior, stride by stride, row by row. Returns their
+ * number; `take` may be NULL to count. */
+typedef void ufi_take_prior(void *arg, size_t i, float x, float y, float size);
+size_t ufi_each_prior(const ufi_detector_config *c, const ufi_detector_outputs *o,
+                      ufi_take_prior *take, void *arg);
 
 /* Decodes one picture. The outputs come from a network, which may hold anything. UF_E_MISMATCH when
  * they do not have the family's shapes. */

@@ -62,6 +62,22 @@ static const preset presets[] = {
       {"detector.score", "0.7"},
       {"detector.nms", "0.5"},
       {"detector.top", "5000"}}},
+    {"ultraface-raw",
+     "UltraFace exported without the decoding of its boxes",
+     {{"task", "detector"},
+      {"family", "ultraface"},
+      {"input.order", "rgb"},
+      {"input.mean", "127 127 127"},
+      {"input.scale", "0.0078125 0.0078125 0.0078125"},
+      {"detector.fit", "stretch"},
+      {"detector.size", "320"},
+      {"detector.strides", "8 16 32 64"},
+      {"detector.priors", "10 16 24 32 48 64 96 128 192 256"},
+      {"detector.prior_counts", "3 2 2 3"},
+      {"detector.variances", "0.1 0.2"},
+      {"detector.score", "0.7"},
+      {"detector.nms", "0.5"},
+      {"detector.top", "5000"}}},
     {"retinaface",
      "RetinaFace with a MobileNet backbone, 5 points",
      {{"task", "detector"},
@@ -193,9 +209,28 @@ static bool clamps_to_six(const ufi_graph *g)
     return false;
 }
 
+/* Numbers per picture in output 0, 0 when unknown. */
+static int64_t vector_length(const ufi_graph *g)
+{
+    const ufi_value *v = &g->values[g->outputs[0]];
+    int64_t n = v->has_shape && v->shape.rank > 1 ? 1 : 0;
+    for (uint32_t d = 1; v->has_shape && d < v->shape.rank; d++)
+        n = v->shape.dims[d] > 0 && n < 65536 ? n * v->shape.dims[d] : 0;
+    return n;
+}
+
+/* Boxes that the network has not decoded itself: nowhere an exponential. */
+static bool has_no_exponential(const ufi_graph *g)
+{
+    for (uint32_t i = 0; i < g->node_count; i++)
+        if (g->nodes[i].op == UFI_OP_EXP)
+            return false;
+    return true;
+}
+
 static const char *recognise_embedder(const ufi_graph *g, int64_t side)
 {
-    int64_t dimension = last_dim(g, 0);
+    int64_t dimension = vector_length(g);
     if (side == 128 && dimension == 256)
         return "reid-retail";
     if (normalises_inside(g))
@@ -215,7 +250,7 @@ static const char *recognise(const ufi_graph *g)
     if (g->output_count == 3 && outputs_with(g, 4) == 1 && outputs_with(g, 10) == 1)
         return "retinaface";
     if (g->output_count == 2 && outputs_with(g, 4) == 1 && outputs_with(g, 2) == 1)
-        return "ultraface";
+        return has_no_exponential(g) ? "ultraface-raw" : "ultraface";
     if (g->output_count > 2)
         return "tensor";
     int64_t side = x->shape.dims[2];
@@ -223,7 +258,7 @@ static const char *recognise(const ufi_graph *g)
         return "minifasnet";
     if (outputs_with(g, 136) || outputs_with(g, 212) || outputs_with(g, 196))
         return "landmarks";
-    int64_t d = last_dim(g, 0);
+    int64_t d = vector_length(g);
     bool is_vector =
         g->output_count == 1 && (d == 64 || d == 128 || d == 256 || d == 512 || d == 1024);
     return is_vector && side >= 96 && side <= 256 ? recognise_embedder(g, side) : "tensor";

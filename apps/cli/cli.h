@@ -1,0 +1,115 @@
+/*
+ * The command line: a table of commands, each with a table of options, from which parsing, --help,
+ * completion and manual pages are made. Uses the public headers only. Floor 8.
+ */
+#ifndef UF_CLI_H
+#define UF_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "uniface/uniface.h"
+
+/* Exit statuses, documented in every --help. */
+enum { EXIT_DIFFERENT = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_INTERNAL = 4 };
+
+enum { CLI_MAX_OPTIONS = 16 };
+
+typedef struct cli_option {
+    const char *name;
+    char letter;         /* 0: none */
+    const char *metavar; /* NULL: a flag */
+    const char *help;
+} cli_option;
+
+typedef struct cli_args cli_args;
+
+typedef struct cli_command {
+    const char *name, *summary;
+    const char *operands;           /* "IMG..." */
+    int min_operands, max_operands; /* max -1: any number */
+    cli_option options[CLI_MAX_OPTIONS];
+    const char *details;  /* a paragraph, or NULL */
+    const char *examples; /* lines */
+    int (*run)(const cli_args *a);
+} cli_command;
+
+struct cli_args {
+    const cli_command *command;
+    const char
+        *values[CLI_MAX_OPTIONS]; /* of options; "" for a flag that was given; NULL: absent */
+    char **operands;
+    int count;
+    bool json;
+};
+
+extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_devices, cli_detect,
+    cli_embed, cli_verify, cli_calibrate, cli_profile, cli_completion, cli_man;
+extern const cli_command *const cli_commands[]; /* ends with NULL */
+
+/* ---- options ---- */
+
+/* Fills `a`; prints help or the error itself. Returns -1 to go on, else the exit status. */
+int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv);
+void cli_help(FILE *f, const cli_command *c);
+const char *cli_value(const cli_args *a, const char *option); /* NULL when absent */
+bool cli_flag(const cli_args *a, const char *option);
+/* A number in min..max; false after having printed what is wrong. `fallback` when absent. */
+bool cli_number(const cli_args *a, const char *option, double min, double max, double fallback,
+                double *out);
+
+/* ---- what commands share ---- */
+
+/* Prints "uniface: message" and returns the exit status that goes with the error. */
+int cli_fail(const uf_error *err);
+int cli_complain(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+double cli_now_ms(void);
+/* The model named by `option`, or the default of the model store ("detector", "embedder"). */
+uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err);
+/* Path of the default model of `task` in the model store. */
+void cli_store_path(char *out, size_t size, const char *task);
+bool cli_make_folders(const char *path); /* of the file `path` */
+
+/* A list of files: operands, folders replaced by the pictures in them, sorted. */
+typedef struct cli_files {
+    char **paths;
+    size_t count;
+} cli_files;
+bool cli_files_collect(cli_files *f, char **operands, int count);
+void cli_files_free(cli_files *f);
+
+/* A bar on stderr when that is a terminal. */
+void cli_progress(const char *what, size_t done, size_t total);
+
+/* ---- JSON, written ---- */
+
+typedef struct cli_json {
+    FILE *f;
+    int depth;
+    bool wrote[32]; /* something at this depth */
+} cli_json;
+
+void json_open(cli_json *j, const char *key, char bracket);      /* '{' or '['; key NULL in lists */
+void json_close(cli_json *j, char bracket);                      /* '}' or ']' */
+void json_text(cli_json *j, const char *key, const char *value); /* NULL writes null */
+void json_number(cli_json *j, const char *key, double value);    /* not finite: null */
+void json_integer(cli_json *j, const char *key, long long value);
+void json_bool(cli_json *j, const char *key, bool value);
+void json_end(cli_json *j); /* newline */
+
+/* ---- NumPy files ---- */
+
+/* Writes an array (version 1.0, little-endian, C order). */
+bool npy_write(const char *path, const uf_tensor_info *info, const void *data);
+/* Reads one; *data by malloc. Prints what is wrong. */
+bool npy_read(const char *path, uf_tensor_info *info, void **data);
+size_t npy_bytes(const uf_tensor_info *info);
+
+/* ---- drawing ---- */
+
+void draw_face(uf_picture *p, const uf_face *f, const char *label);
+
+/* The face that a photo of one person is about: large and central. -1 when there is none. */
+int cli_main_face(const uf_image *image, const uf_face *faces, size_t count);
+
+#endif

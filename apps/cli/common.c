@@ -1,0 +1,192 @@
+/* What several commands need: errors, the model store, lists of files, progress, time. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static int exit_status(uf_status st)
+{
+    switch (st) {
+    case UF_OK:
+        return 0;
+    case UF_E_NOMEM:
+        return EXIT_INTERNAL;
+    case UF_E_ARG:
+    case UF_E_DEVICE_NOT_FOUND:
+        return EXIT_USAGE;
+    default:
+        return EXIT_INPUT;
+    }
+}
+
+int cli_fail(const uf_error *err)
+{
+    fprintf(stderr, "uniface: %s\n", err->message);
+    return exit_status(err->status);
+}
+
+int cli_complain(int status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("uniface: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    return status;
+}
+
+double cli_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+void cli_progress(const char *what, size_t done, size_t total)
+{
+    static double last;
+    double now = cli_now_ms();
+    enum { WIDTH = 30 };
+    if (!isatty(2) || total < 2 || (done < total && now - last < 100))
+        return;
+    last = now;
+    int full = (int)(done * WIDTH / total);
+    fprintf(stderr, "\r%s [%.*s%*s] %zu/%zu", what, full, "##############################",
+            WIDTH - full, "", done, total);
+    if (done == total)
+        fputs("\r\033[K", stderr);
+}
+
+/* ---- the model store ---- */
+
+void cli_store_path(char *out, size_t size, const char *task)
+{
+    const char *models = getenv("UNIFACE_MODELS"), *data = getenv("XDG_DATA_HOME");
+    const char *home = getenv("HOME");
+    if (models && *models)
+        snprintf(out, size, "%s/%s.ufm", models, task);
+    else if (data && *data)
+        snprintf(out, size, "%s/uniface/models/%s.ufm", data, task);
+    else
+        snprintf(out, size, "%s/.local/share/uniface/models/%s.ufm", home ? home : ".", task);
+}
+
+bool cli_make_folders(const char *path)
+{
+    char part[4096];
+    if (strlen(path) >= sizeof part)
+        return false;
+    for (const char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+        memcpy(part, path, (size_t)(p - path));
+        part[p - path] = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return false;
+    }
+    return true;
+}
+
+uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err)
+{
+    char path[4096];
+    const char *given = cli_value(a, option);
+    if (given)
+        return uf_model_open(m, given, err);
+    cli_store_path(path, sizeof path, option);
+    if (access(path, R_OK) != 0) {
+        err->status = UF_E_NOT_FOUND;
+        snprintf(err->message, sizeof err->message,
+                 "no --%s was given and there is no default at %.200s: give one, or make one the "
+                 "default with `uniface import NETWORK.onnx --default`",
+                 option, path);
+        return UF_E_NOT_FOUND;
+    }
+    return uf_model_open(m, path, err);
+}
+
+/* ---- files ---- */
+
+static bool append(cli_files *f, const char *path)
+{
+    char **paths = realloc(f->paths, (f->count + 1) * sizeof *paths);
+    if (!paths)
+        return false;
+    f->paths = paths;
+    paths[f->count] = strdup(path);
+    return paths[f->count++] != NULL;
+}
+
+static bool looks_like_picture(const char *name)
+{
+    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".webp",
+                                           ".JPG", ".JPEG", ".PNG", ".WEBP"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++)
+        if (!strcmp(dot, suffixes[i]))
+            return true;
+    return false;
+}
+
+static bool collect_folder(cli_files *f, const char *folder)
+{
+    struct dirent **names;
+    char path[4096];
+    bool ok = true;
+    int n = scandir(folder, &names, NULL, alphasort);
+    if (n < 0)
+        return append(f, folder); /* opening it will say what is wrong */
+    for (int i = 0; i < n; i++) {
+        if (ok && looks_like_picture(names[i]->d_name)) {
+            snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
+            ok = append(f, path);
+        }
+        free(names[i]);
+    }
+    free(names);
+    return ok;
+}
+
+bool cli_files_collect(cli_files *f, char **operands, int count)
+{
+    struct stat s;
+    bool ok = true;
+    f->paths = NULL;
+    f->count = 0;
+    for (int i = 0; ok && i < count; i++)
+        if (stat(operands[i], &s) == 0 && S_ISDIR(s.st_mode))
+            ok = collect_folder(f, operands[i]);
+        else
+            ok = append(f, operands[i]);
+    if (!ok)
+        fputs("uniface: out of memory\n", stderr);
+    return ok;
+}
+
+void cli_files_free(cli_files *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        free(f->paths[i]);
+    free(f->paths);
+}
+
+int cli_main_face(const uf_image *image, const uf_face *faces, size_t count)
+{
+    int best = -1;
+    double best_value = 0, cx = image->width / 2.0, cy = image->height / 2.0;
+    for (size_t i = 0; i < count; i++) {
+        double dx = (double)(faces[i].x + faces[i].width / 2) - cx;
+        double dy = (double)(faces[i].y + faces[i].height / 2) - cy;
+        double value = (double)(faces[i].width * faces[i].height) - 2 * (dx * dx + dy * dy);
+        if (best < 0 || value > best_value) {
+            best = (int)i;
+            best_value = value;
+        }
+    }
+    return best;
+}
