@@ -1,15 +1,21 @@
 # The front door. Meson and Ninja do the work; this installs what they need and calls them.
 BUILD ?= build
 
-.PHONY: all deps test layout format format-check clean
+.PHONY: all deps demo test layout format format-check clean
 
 all: deps
-	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD)
+	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
 	@ninja -C $(BUILD)
+	@ln -sf apps/cli/uniface $(BUILD)/uniface
 
 # Debian packages that are missing, by apt-get (root or sudo); nothing when all are there.
 deps:
 	@tools/install-deps.sh
+
+# The main job on photos: faces found, templates made, two comparisons, an annotated picture.
+# make demo DETECTOR=yunet.onnx EMBEDDER=face.onnx PHOTOS="a1.jpg a2.jpg b.jpg" takes your own.
+demo: all
+	@tools/demo.sh $(BUILD)/uniface "$(DETECTOR)" "$(EMBEDDER)" $(PHOTOS)
 
 # Installs, builds, tests; ends with "N passed, N failed, N skipped".
 test: all

@@ -121,6 +121,20 @@ typedef struct format {
     ufi_decode_fn *decode; /* NULL: known, not supported */
 } format;
 
+/* Formats whose library was left out of the build are known, but not supported. */
+#if !defined(UFI_WITH_JPEG)
+#define ufi_jpeg_decode NULL
+#define ufi_jpeg_encode NULL
+#endif
+#if !defined(UFI_WITH_PNG)
+#define ufi_png_decode NULL
+#define ufi_png_encode NULL
+#endif
+#if !defined(UFI_WITH_WEBP)
+#define ufi_webp_decode NULL
+#define ufi_webp_encode NULL
+#endif
+
 static const format formats[] = {
     {"JPEG", "\xff\xd8\xff", 0, 3, ufi_jpeg_decode},
     {"PNG", "\x89PNG\r\n\x1a\n", 0, 8, ufi_png_decode},
@@ -163,7 +177,7 @@ uf_status uf_picture_decode(uf_picture **out, const void *data, size_t size,
                         "the data is no picture that is known: JPEG, PNG and WebP are supported");
     if (!f->decode)
         return ufi_fail(err, UF_E_UNSUPPORTED,
-                        "the picture is a %s; convert it to JPEG, PNG or WebP", f->name);
+                        "the picture is a %s, which this build does not read; convert it", f->name);
     uf_status st = f->decode(out, &orientation, data, size, options, err);
     if (!st && options->apply_orientation)
         st = ufi_picture_orient(out, orientation, err);
@@ -221,6 +235,9 @@ uf_status uf_picture_save(const uf_picture *p, const char *path, uf_error *err)
     for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++) {
         if (!has_suffix(path, encoders[i].suffix))
             continue;
+        if (!encoders[i].encode)
+            return ufi_fail(err, UF_E_UNSUPPORTED, "%s: this build was made without %s", path,
+                            encoders[i].suffix + 1);
         uf_status st = encoders[i].encode(&data, &size, p, err);
         if (st)
             return ufi_wrap(err, st, "%s", path);

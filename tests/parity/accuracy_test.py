@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Accuracy on real photos: detect, align, embed all pictures of the shared LFW folds, and compare with
+the table of the shared README within 0.3 points.
+
+usage: accuracy_test.py UNIFACE
+"""
+import array
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+program = sys.argv[1]
+root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
+lfw = os.path.join(shared, "testdata", "lfw")
+passed = failed = 0
+# accuracy in percent as measured with another implementation (shared README)
+EXPECTED = {"mobilefacenet_foamliu": 99.17, "mobilefacenet_y1": 99.58, "mobileface_v2": 98.17,
+            "face_reid_retail_0095": 99.42}
+
+if not os.path.exists(os.path.join(lfw, "pairs.tsv")):
+    print(f"SKIP accuracy: no {lfw}")
+    print("0 passed, 0 failed, 1 skipped")
+    sys.exit(77)
+
+
+def check(label, ok, text):
+    global passed, failed
+    passed, failed = passed + ok, failed + (not ok)
+    print(f"{'ok  ' if ok else 'FAIL'} {label}: {text}")
+
+
+def call(*args, ok=(0,)):
+    done = subprocess.run([program, *args], capture_output=True, text=True)
+    if done.returncode not in ok:
+        print(f"FAIL {' '.join(args)}: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def embed(detector, embedder, folder):
+    """Template of each picture, by file name."""
+    out = os.path.join(folder, "e.npy")
+    listing = json.loads(call("embed", os.path.join(lfw, "images"), "-d", detector, "-e", embedder,
+                              "--flip", "--poor", "--json", "-o", out, ok=(0, 3)))
+    with open(out, "rb") as f:
+        data = f.read()
+    header = int.from_bytes(data[8:10], "little")
+    values = array.array("f", data[10 + header:])
+    dimension = len(values) // max(1, len(listing))
+    return {os.path.basename(e["image"]): values[e["row"] * dimension:(e["row"] + 1) * dimension]
+            for e in listing}
+
+
+def best_threshold(scored):
+    scored = sorted(scored)
+    positives = sum(same for _, same in scored)
+    right, best, threshold = positives, positives, -1.0
+    for score, same in scored:  # thresholds just above each score
+        right += -1 if same else 1
+        if right > best:
+            best, threshold = right, score + 1e-6
+    return threshold
+
+
+def accuracy(scored):
+    """Two folds of 600 pairs; each is judged by the threshold of the other."""
+    folds, right = (scored[:600], scored[600:]), 0
+    for mine, other in (folds, folds[::-1]):
+        threshold = best_threshold(other)
+        right += sum((score >= threshold) == same for score, same in mine)
+    return 100 * right / len(scored)
+
+
+with open(os.path.join(lfw, "pairs.tsv")) as f:
+    pairs = [line.split() for line in f if line.strip()]
+pictures = {name for a, b, _ in pairs for name in (a, b)}
+with tempfile.TemporaryDirectory() as folder:
+    detector = os.path.join(folder, "d.ufm")
+    call("import", os.path.join(shared, "models", "yunet_n_320.onnx"), "-o", detector)
+    for name, expected in EXPECTED.items():
+        embedder = os.path.join(folder, "e.ufm")
+        call("import", os.path.join(shared, "models", name + ".onnx"), "-o", embedder)
+        found = embed(detector, embedder, folder)
+        check(f"{name}: faces", not pictures - found.keys(),
+              f"{len(pictures - found.keys())} of {len(pictures)} pictures without a face")
+        scored = [(sum(x * y for x, y in zip(found[a], found[b])) if a in found and b in found else -1.0,
+                   same == "1") for a, b, same in pairs]
+        measured = accuracy(scored)
+        check(f"{name}: accuracy", measured >= expected - 0.3,
+              f"{measured:.2f} %, expected {expected:.2f} %")
+print(f"{passed} passed, {failed} failed, 0 skipped")
+sys.exit(1 if failed else 0)
