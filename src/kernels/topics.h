@@ -23,6 +23,9 @@ void ufk_winograd_init(ufk_table *t, uint32_t flags);
 
 UFK_SELECT(conv);
 UFK_SELECT(dwconv);
+UFK_SELECT(elementwise);
+UFK_SELECT(pool);
+UFK_SELECT(winograd);
 UFK_SELECT(transpose);
 UFK_SELECT(dot);
 

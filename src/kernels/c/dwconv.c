@@ -36,7 +36,12 @@ void ufk_dwconv_init(ufk_table *t, uint32_t flags)
     t->dwconv_f32 = ufk_dwconv_f32_c;
     t->dwconv_f32_name = "dwconv_f32_c";
 #if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_dwconv_select_avx2(t);
     if (flags & UFI_CPU_AVX512)
         ufk_dwconv_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_dwconv_select_neon(t);
 #endif
 }

@@ -115,4 +115,13 @@ void ufk_elementwise_init(ufk_table *t, uint32_t flags)
     t->affine_f32 = ufk_affine_f32_c;
     t->softmax_f32 = ufk_softmax_f32_c;
     t->elementwise_f32_name = "elementwise_f32_c";
+#if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_elementwise_select_avx2(t);
+    if (flags & UFI_CPU_AVX512)
+        ufk_elementwise_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_elementwise_select_neon(t);
+#endif
 }

@@ -63,4 +63,13 @@ void ufk_pool_init(ufk_table *t, uint32_t flags)
     t->average_pool_f32 = ufk_average_pool_f32_c;
     t->global_average_f32 = ufk_global_average_f32_c;
     t->pool_f32_name = "pool_f32_c";
+#if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_pool_select_avx2(t);
+    if (flags & UFI_CPU_AVX512)
+        ufk_pool_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_pool_select_neon(t);
+#endif
 }

@@ -154,4 +154,13 @@ void ufk_winograd_init(ufk_table *t, uint32_t flags)
     t->wino2_input_f32 = ufk_wino2_input_f32_c;
     t->wino2_output_f32 = ufk_wino2_output_f32_c;
     t->winograd_f32_name = "winograd_f32_c";
+#if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_winograd_select_avx2(t);
+    if (flags & UFI_CPU_AVX512)
+        ufk_winograd_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_winograd_select_neon(t);
+#endif
 }

@@ -1,0 +1,2 @@
+/* Dwconv, compiled for this instruction set. */
+#include "kernels/simd/dwconv_body.h"
