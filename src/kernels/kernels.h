@@ -38,8 +38,8 @@ typedef struct ufk_epilogue {
  * C[i][j] = act(bias[j] + sum_{y < runs_y} sum_{x < runs_x} sum_{k < run_length}
  *               a[i * a_stride + y * run_stride_y + x * run_stride_x + k]
  *             * B[(y * runs_x + x) * run_length + k][j] + residual)
- * for i < m, j < n. B is packed by ufk_conv_pack: panels of `nr` columns, [panel][K][nr], columns
- * past n are zero; K = runs_y * runs_x * run_length. bias and slope have n entries (no padding).
+ * for i < m, j < n. B is packed by ufk_conv_pack: panels of conv_nr columns,
+ * [panel][K][column], columns past n are zero; K = runs_y * runs_x * run_length. bias and slope have n entries (no padding).
  * Nothing outside the named elements of `a` and `c` is read or written. c and a do not overlap;
  * residual may equal c. A 3x3 convolution without dilation over NHWC has runs_y = 3, runs_x = 1,
  * run_length = 3 * channels. */
@@ -122,8 +122,10 @@ typedef enum ufk_unop {
 typedef struct ufk_table {
     uint32_t flags; /* the word it was made from */
 
-    /* Convolution. `conv_nr` is the panel width of packed B, `conv_mr` the natural step of m. */
-    size_t conv_nr, conv_mr;
+    /* Convolution. `conv_nr` is the panel width of packed B, `conv_mr` the natural step of m. The
+     * last panel is only n % conv_nr rounded up to conv_nu columns wide, so columns from
+     * j (a multiple of conv_nr) on start at b + j * K: a caller may split n there. */
+    size_t conv_nr, conv_nu, conv_mr;
     void (*conv_f32)(const ufk_conv_args *args);
     const char *conv_f32_name; /* "conv_f32_avx512": every *_name says which variant is in place */
 

@@ -1,51 +1,82 @@
-/* Convolution as GEMM over runs: the reference, the packing all variants share, the selection. */
+/*
+ * Convolution as a matrix product over runs: the packing of weights that all variants share, the
+ * reference, and the choice of a variant.
+ *
+ * Packed weights are panels of conv_nr columns, [panel][k][column]. The last panel is only as wide
+ * as its columns rounded up to conv_nu (one vector), so that a layer of 16 or 10 outputs does not
+ * pay for a full panel. Panel p starts at p * conv_nr * K floats in either case.
+ */
+#include <string.h>
+
 #include "base/cpu.h"
 #include "kernels/c/epilogue.h"
+#include "kernels/kernels.h"
 #include "kernels/topics.h"
 
-#define NR_C 16
+enum { PANEL = 8 };
+
+static size_t last_panel_width(const ufk_table *t, size_t columns)
+{
+    return (columns + t->conv_nu - 1) / t->conv_nu * t->conv_nu;
+}
 
 size_t ufk_conv_packed_floats(const ufk_table *t, size_t k, size_t n)
 {
-    return (n + t->conv_nr - 1) / t->conv_nr * t->conv_nr * k;
+    const size_t whole = n / t->conv_nr * t->conv_nr;
+    return k * (whole + last_panel_width(t, n - whole));
 }
 
 void ufk_conv_pack(const ufk_table *t, float *packed, const float *b, size_t b_stride, size_t k,
                    size_t n)
 {
-    size_t nr = t->conv_nr;
-    for (size_t j0 = 0; j0 < n; j0 += nr)
-        for (size_t i = 0; i < k; i++)
-            for (size_t j = j0; j < j0 + nr; j++)
-                *packed++ = j < n ? b[i * b_stride + j] : 0;
+    for (size_t j = 0; j < n; j += t->conv_nr) {
+        const size_t columns = n - j < t->conv_nr ? n - j : t->conv_nr;
+        const size_t width = last_panel_width(t, columns);
+        for (size_t i = 0; i < k; i++) {
+            memcpy(packed, b + i * b_stride + j, columns * sizeof *packed);
+            memset(packed + columns, 0, (width - columns) * sizeof *packed);
+            packed += width;
+        }
+    }
 }
 
-static float sum_of(const ufk_conv_args *p, const float *a, size_t j)
+/* One pixel, one panel. `b` walks its rows in the order of the runs. */
+static void pixel_panel(const ufk_conv_args *args, size_t i, size_t j, const float *b)
 {
-    size_t k = 0, depth = p->runs_y * p->runs_x * p->run_length;
-    const float *b = p->b + j / NR_C * depth * NR_C + j % NR_C;
-    float sum = 0;
-    for (size_t y = 0; y < p->runs_y; y++)
-        for (size_t x = 0; x < p->runs_x; x++)
-            for (size_t i = 0; i < p->run_length; i++, k++)
-                sum += a[y * p->run_stride_y + x * p->run_stride_x + i] * b[k * NR_C];
-    return sum;
+    const size_t columns = args->n - j < PANEL ? args->n - j : PANEL;
+    const float *residual = args->epilogue.residual;
+    float sum[PANEL] = {0};
+    for (size_t y = 0; y < args->runs_y; y++) {
+        for (size_t x = 0; x < args->runs_x; x++) {
+            const float *a =
+                args->a + i * args->a_stride + y * args->run_stride_y + x * args->run_stride_x;
+            for (size_t k = 0; k < args->run_length; k++, b += PANEL) {
+                for (size_t column = 0; column < PANEL; column++)
+                    sum[column] += a[k] * b[column];
+            }
+        }
+    }
+    for (size_t column = 0; column < columns; column++) {
+        const size_t channel = j + column;
+        args->c[i * args->c_stride + channel] =
+            ufk_finish(&args->epilogue, sum[column],
+                       residual ? residual + i * args->epilogue.residual_stride : NULL, channel);
+    }
 }
 
-static void ufk_conv_f32_c(const ufk_conv_args *p)
+static void ufk_conv_f32_c(const ufk_conv_args *args)
 {
-    const ufk_epilogue *e = &p->epilogue;
-    for (size_t i = 0; i < p->m; i++) {
-        const float *residual = e->residual ? e->residual + i * e->residual_stride : NULL;
-        for (size_t j = 0; j < p->n; j++)
-            p->c[i * p->c_stride + j] =
-                ufk_finish(e, sum_of(p, p->a + i * p->a_stride, j), residual, j);
+    const size_t depth = args->runs_y * args->runs_x * args->run_length;
+    for (size_t i = 0; i < args->m; i++) {
+        for (size_t j = 0; j < args->n; j += PANEL)
+            pixel_panel(args, i, j, args->b + j * depth);
     }
 }
 
 void ufk_conv_init(ufk_table *t, uint32_t flags)
 {
-    t->conv_nr = NR_C;
+    t->conv_nr = PANEL;
+    t->conv_nu = PANEL;
     t->conv_mr = 1;
     t->conv_f32 = ufk_conv_f32_c;
     t->conv_f32_name = "conv_f32_c";

@@ -116,6 +116,7 @@ static void ufk_conv_f32_avx2(const ufk_conv_args *p)
 void ufk_conv_select_avx2(ufk_table *t)
 {
     t->conv_nr = NR;
+    t->conv_nu = NR;
     t->conv_mr = MR;
     t->conv_f32 = ufk_conv_f32_avx2;
     t->conv_f32_name = "conv_f32_avx2";

@@ -1,83 +1,280 @@
 /*
- * Convolution as GEMM over runs, AVX-512. A register tile is up to 14 pixels by 32 columns: 28
- * accumulators, two vectors of B and one broadcast of A, which is loaded once and used twice, so
- * the two FMA units are the limit, not the loads. Tails in m have tiles of their own size; tails in
- * n store under a mask (packed B is padded with zeros).
+ * Convolution for AVX-512: register tiles of up to 14 pixels x 32 columns.
  *
- * Panels go outermost: a panel of B (K x 32) stays in the first or second level of cache while all
- * tiles of A pass; the caller cuts m such that A stays in the second.
+ * A tile keeps 28 accumulators in registers; one step of k takes two loads of packed weights and 14
+ * broadcasts of pixels for 28 multiply-adds, half of what two load ports can deliver. 14 pixels
+ * suit maps of 7, 14, 28, 56 and 112 columns, which face networks are made of: no pixel is left
+ * over. A remainder of pixels is spread over all tiles (15 is 8 + 7, not 14 + 1), because tiles of
+ * few rows are bound by the latency of the multiply-add. The smallest tiles sum alternate k in
+ * separate accumulators for the same reason.
+ *
+ * Pixels are not packed: rows of a tile are addressed as five pointers three rows apart, plus 0, 1
+ * or 2 times the row stride, which x86 addressing gives for nothing. The compiler is kept from
+ * making 14 pointers of them by the empty asm of advance().
+ *
+ * Weights are taken in blocks of panels that stay in L2 while all pixels pass; within a block all
+ * panels are applied to one tile of pixels, which stays in L1.
  */
 #include <immintrin.h>
 
+#include "kernels/kernels.h"
 #include "kernels/topics.h"
-#include "kernels/x86/epilogue_avx512.h"
 
-#define MR 14
-#define NR 32
+enum {
+    LANES = 16,
+    PANEL = 32,
+    TILE_ROWS = 14,
+    ROW_GROUPS = 5,
+    MAX_VECTORS = 2,
+    MAX_SETS = 8,
+    WEIGHT_BLOCK_FLOATS = 128 * 1024 /* half of a small (1 MiB) L2 */
+};
 
-typedef struct tile_out {
-    float *c;
-    size_t c_stride;
-    const float *residual;
-    const ufk_epilogue *e;
-    size_t column; /* first column of the panel */
-    __mmask16 mask[2];
-} tile_out;
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
 
-/* Bias, residual, activation and store of one vector column of a tile. */
-static inline __attribute__((always_inline)) void finish(const tile_out *o, const __m512 *acc,
-                                                         int rows, int half)
+/* One tile: its corner in the output and how much of it is real. */
+typedef struct tile {
+    const ufk_conv_args *args;
+    size_t i, j;       /* first pixel, first column */
+    const float *b;    /* first weight of the panel */
+    __mmask16 columns; /* of the last vector */
+} tile;
+
+/* Steps of k summed in separate accumulators, so that at least about 8 are in flight. */
+ALWAYS_INLINE int sets_of(int rows, int vectors)
 {
-    const ufk_epilogue *e = o->e;
-    size_t column = o->column + (size_t)half * 16;
-    __mmask16 mask = o->mask[half];
-    if (!mask)
-        return;
-    __m512 bias = _mm512_setzero_ps(), slope = _mm512_setzero_ps();
-    if (e->bias)
-        bias = _mm512_maskz_loadu_ps(mask, e->bias + column);
-    if (e->act == UFK_ACT_PRELU)
-        slope = _mm512_maskz_loadu_ps(mask, e->slope + column);
-    for (int i = 0; i < rows; i++) {
-        __m512 v = _mm512_add_ps(acc[i], bias);
-        if (o->residual)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(
-                                     mask, o->residual + (size_t)i * e->residual_stride + column));
-        _mm512_mask_storeu_ps(o->c + (size_t)i * o->c_stride + column, mask,
-                              ufk_activate_avx512(e, v, slope));
+    const int in_flight = rows * vectors;
+    return in_flight >= 8 ? 1 : in_flight >= 4 ? 2 : in_flight >= 2 ? 4 : 8;
+}
+
+/* Five opaque pointers, `bytes` further: hides from the compiler how they hang together. */
+ALWAYS_INLINE void advance(const char *p[ROW_GROUPS], int rows, ptrdiff_t bytes)
+{
+    UNROLL
+    for (int g = 0; g < (rows + 2) / 3; g++) {
+        p[g] += bytes;
+        __asm__("" : "+r"(p[g]));
     }
 }
 
-/* Inlined for each ROWS, so that the accumulators are registers. */
-static inline __attribute__((always_inline)) void
-tile(const ufk_conv_args *p, const float *a, const float *b, const tile_out *o, const int rows)
+/* sum += a[rows][one k] * b[one k][vectors] */
+ALWAYS_INLINE void step(__m512 sum[TILE_ROWS][MAX_VECTORS], const char *const p[ROW_GROUPS],
+                        ptrdiff_t stride, ptrdiff_t offset, const float *b, int rows, int vectors)
 {
-    __m512 lo[MR], hi[MR];
-#pragma GCC unroll 14
-    for (int i = 0; i < rows; i++)
-        lo[i] = hi[i] = _mm512_setzero_ps();
-    for (size_t y = 0; y < p->runs_y; y++)
-        for (size_t x = 0; x < p->runs_x; x++) {
-            const float *run = a + y * p->run_stride_y + x * p->run_stride_x;
-            for (size_t k = 0; k < p->run_length; k++, b += NR) {
-                __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
-#pragma GCC unroll 14
-                for (int i = 0; i < rows; i++) {
-                    __m512 v = _mm512_set1_ps(run[(size_t)i * p->a_stride + k]);
-                    lo[i] = _mm512_fmadd_ps(v, b0, lo[i]);
-                    hi[i] = _mm512_fmadd_ps(v, b1, hi[i]);
-                }
-            }
-        }
-    finish(o, lo, rows, 0);
-    finish(o, hi, rows, 1);
+    __m512 w[MAX_VECTORS];
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        w[v] = _mm512_loadu_ps(b + v * LANES);
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        const __m512 x =
+            _mm512_set1_ps(*(const float *)(const void *)(p[r / 3] + r % 3 * stride + offset));
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = _mm512_fmadd_ps(x, w[v], sum[r][v]);
+    }
 }
 
-#define TILE(rows)                                                                  \
-    static void tile_##rows(const ufk_conv_args *p, const float *a, const float *b, \
-                            const tile_out *o)                                      \
-    {                                                                               \
-        tile(p, a, b, o, rows);                                                     \
+ALWAYS_INLINE void zero(__m512 sum[TILE_ROWS][MAX_VECTORS], int rows, int vectors)
+{
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = _mm512_setzero_ps();
+    }
+}
+
+/* All of k for one tile; partial sums of the sets come together in sum[0]. */
+ALWAYS_INLINE void accumulate(const tile *t, __m512 sum[MAX_SETS][TILE_ROWS][MAX_VECTORS], int rows,
+                              int vectors, int sets)
+{
+    const ufk_conv_args *g = t->args;
+    const ptrdiff_t stride = (ptrdiff_t)(g->a_stride * sizeof(float));
+    const float *b = t->b;
+    UNROLL
+    for (int s = 0; s < sets; s++)
+        zero(sum[s], rows, vectors);
+    for (size_t y = 0; y < g->runs_y; y++) {
+        for (size_t x = 0; x < g->runs_x; x++) {
+            const char *p[ROW_GROUPS];
+            const char *a = (const char *)(g->a + t->i * g->a_stride + y * g->run_stride_y +
+                                           x * g->run_stride_x);
+            UNROLL
+            for (int r = 0; r < ROW_GROUPS; r++)
+                p[r] = a + 3 * r * stride;
+            ptrdiff_t k = (ptrdiff_t)g->run_length;
+            for (; k >= sets; k -= sets) {
+                UNROLL
+                for (int s = 0; s < sets; s++)
+                    step(sum[s], p, stride, s * 4, b + s * vectors * LANES, rows, vectors);
+                b += sets * vectors * LANES;
+                advance(p, rows, sets * 4);
+            }
+            for (; sets > 1 && k > 0; k--) {
+                step(sum[0], p, stride, 0, b, rows, vectors);
+                b += vectors * LANES;
+                advance(p, rows, 4);
+            }
+        }
+    }
+    UNROLL
+    for (int s = 1; s < sets; s++) {
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                sum[0][r][v] = _mm512_add_ps(sum[0][r][v], sum[s][r][v]);
+        }
+    }
+}
+
+/* ---- epilogues ---- */
+
+/* 2^n * p(r), x = n ln 2 + r, |r| <= ln 2 / 2: Taylor to degree 7 (remainder below 2^-27), ends
+ * clamped where exp leaves the floats; NaN stays NaN. */
+ALWAYS_INLINE __m512 exp_ps(__m512 x)
+{
+    x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x);
+    x = _mm512_min_ps(_mm512_set1_ps(89.0f), x);
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 8);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145752f), x); /* ln 2, high 16 bits */
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), r);
+    __m512 p = _mm512_set1_ps(1.0f / 5040);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, n);
+}
+
+ALWAYS_INLINE __m512 sigmoid_ps(__m512 x)
+{
+    const __m512 one = _mm512_set1_ps(1.0f);
+    return _mm512_div_ps(one, _mm512_add_ps(one, exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), x))));
+}
+
+ALWAYS_INLINE __m512 hard_swish_ps(__m512 x)
+{
+    __m512 gate = _mm512_add_ps(x, _mm512_set1_ps(3.0f));
+    gate = _mm512_min_ps(_mm512_set1_ps(6.0f), _mm512_max_ps(_mm512_setzero_ps(), gate));
+    return _mm512_mul_ps(_mm512_mul_ps(x, gate), _mm512_set1_ps(1.0f / 6));
+}
+
+ALWAYS_INLINE __m512 prelu_ps(__m512 x, __m512 slope)
+{
+    const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+    return _mm512_mask_mul_ps(x, negative, x, slope);
+}
+
+/* One row through the whole epilogue, any activation, any columns: what the tiles do not do in
+ * registers. `sum` and the output may be the same memory. */
+static void finish_row(const tile *t, size_t row, const float *sum, int vectors)
+{
+    const ufk_conv_args *g = t->args;
+    const ufk_epilogue *e = &g->epilogue;
+    for (int v = 0; v < vectors; v++) {
+        const size_t j = t->j + (size_t)v * LANES;
+        const __mmask16 mask = v + 1 == vectors ? t->columns : 0xFFFF;
+        __m512 x = _mm512_loadu_ps(sum + v * LANES);
+        if (e->bias)
+            x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, e->bias + j));
+        if (e->residual)
+            x = _mm512_add_ps(
+                x, _mm512_maskz_loadu_ps(mask, e->residual + (t->i + row) * e->residual_stride + j));
+        if (e->act == UFK_ACT_CLAMP)
+            x = _mm512_min_ps(_mm512_set1_ps(e->hi), _mm512_max_ps(_mm512_set1_ps(e->lo), x));
+        else if (e->act == UFK_ACT_PRELU)
+            x = prelu_ps(x, _mm512_maskz_loadu_ps(mask, e->slope + j));
+        else if (e->act == UFK_ACT_HARD_SWISH)
+            x = hard_swish_ps(x);
+        else if (e->act == UFK_ACT_SILU)
+            x = _mm512_mul_ps(x, sigmoid_ps(x));
+        else if (e->act == UFK_ACT_SIGMOID)
+            x = sigmoid_ps(x);
+        _mm512_mask_storeu_ps(g->c + (t->i + row) * g->c_stride + j, mask, x);
+    }
+}
+
+static __attribute__((noinline)) void finish_tile(const tile *t, const float *sums, int rows,
+                                                  int vectors)
+{
+    for (int r = 0; r < rows; r++)
+        finish_row(t, (size_t)r, sums + r * vectors * LANES, vectors);
+}
+
+/* Bias, residual, then clamp or PReLU, and store, without leaving the registers. */
+ALWAYS_INLINE void finish_in_registers(const tile *t, __m512 sum[TILE_ROWS][MAX_VECTORS], int rows,
+                                       int vectors, bool prelu)
+{
+    const ufk_conv_args *g = t->args;
+    const ufk_epilogue *e = &g->epilogue;
+    const bool clamp = e->act == UFK_ACT_CLAMP;
+    const __m512 lo = _mm512_set1_ps(clamp ? e->lo : -__builtin_inff());
+    const __m512 hi = _mm512_set1_ps(clamp ? e->hi : __builtin_inff());
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        const size_t j = t->j + (size_t)v * LANES;
+        if (e->bias) {
+            const __m512 bias = _mm512_loadu_ps(e->bias + j);
+            UNROLL
+            for (int r = 0; r < rows; r++)
+                sum[r][v] = _mm512_add_ps(sum[r][v], bias);
+        }
+        if (e->residual) {
+            const float *residual = e->residual + t->i * e->residual_stride + j;
+            UNROLL
+            for (int r = 0; r < rows; r++, residual += e->residual_stride)
+                sum[r][v] = _mm512_add_ps(sum[r][v], _mm512_loadu_ps(residual));
+        }
+        const __m512 slope = prelu ? _mm512_loadu_ps(e->slope + j) : lo;
+        float *c = g->c + t->i * g->c_stride + j;
+        UNROLL
+        for (int r = 0; r < rows; r++, c += g->c_stride) {
+            const __m512 x = prelu ? prelu_ps(sum[r][v], slope)
+                                   : _mm512_min_ps(hi, _mm512_max_ps(lo, sum[r][v]));
+            _mm512_storeu_ps(c, x);
+        }
+    }
+}
+
+ALWAYS_INLINE void tile_body(const tile *t, int rows, int vectors)
+{
+    __m512 sum[MAX_SETS][TILE_ROWS][MAX_VECTORS];
+    accumulate(t, sum, rows, vectors, sets_of(rows, vectors));
+    const ufk_act act = t->args->epilogue.act;
+    if (t->columns == 0xFFFF && act <= UFK_ACT_CLAMP) {
+        finish_in_registers(t, sum[0], rows, vectors, false);
+    } else if (t->columns == 0xFFFF && act == UFK_ACT_PRELU) {
+        finish_in_registers(t, sum[0], rows, vectors, true);
+    } else {
+        float spill[TILE_ROWS * PANEL] __attribute__((aligned(64)));
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                _mm512_store_ps(spill + (r * vectors + v) * LANES, sum[0][r][v]);
+        }
+        finish_tile(t, spill, rows, vectors);
+    }
+}
+
+#define TILE(rows)                                                                                 \
+    static void tile_##rows##x1(const tile *t)                                                     \
+    {                                                                                              \
+        tile_body(t, rows, 1);                                                                     \
+    }                                                                                              \
+    static void tile_##rows##x2(const tile *t)                                                     \
+    {                                                                                              \
+        tile_body(t, rows, 2);                                                                     \
     }
 TILE(1)
 TILE(2)
@@ -94,40 +291,52 @@ TILE(12)
 TILE(13)
 TILE(14)
 
-typedef void tile_fn(const ufk_conv_args *p, const float *a, const float *b, const tile_out *o);
-static tile_fn *const tiles[MR + 1] = {NULL,    tile_1,  tile_2,  tile_3,  tile_4,
-                                       tile_5,  tile_6,  tile_7,  tile_8,  tile_9,
-                                       tile_10, tile_11, tile_12, tile_13, tile_14};
+#define BOTH(rows) {tile_##rows##x1, tile_##rows##x2}
+static void (*const tiles[TILE_ROWS][MAX_VECTORS])(const tile *t) = {
+    BOTH(1), BOTH(2), BOTH(3),  BOTH(4),  BOTH(5),  BOTH(6),  BOTH(7),
+    BOTH(8), BOTH(9), BOTH(10), BOTH(11), BOTH(12), BOTH(13), BOTH(14)};
 
-static __mmask16 columns_mask(size_t left)
+/* ---- the walk over tiles ---- */
+
+/* Columns j_begin..j_end for `rows` pixels from `i`. */
+static void row_of_tiles(const ufk_conv_args *args, size_t depth, size_t i, size_t rows,
+                         size_t j_begin, size_t j_end)
 {
-    return left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1);
+    tile t = {.args = args, .i = i, .columns = 0xFFFF};
+    for (size_t j = j_begin; j < j_end; j += PANEL) {
+        const size_t columns = j_end - j < PANEL ? j_end - j : PANEL;
+        const size_t vectors = (columns + LANES - 1) / LANES;
+        const size_t tail = columns - (vectors - 1) * LANES;
+        t.j = j;
+        t.b = args->b + j * depth;
+        t.columns = (__mmask16)(0xFFFFu >> (LANES - tail));
+        tiles[rows - 1][vectors - 1](&t);
+    }
 }
 
-static void ufk_conv_f32_avx512(const ufk_conv_args *p)
+static void ufk_conv_f32_avx512(const ufk_conv_args *args)
 {
-    size_t depth = p->runs_y * p->runs_x * p->run_length;
-    for (size_t j = 0; j < p->n; j += NR) {
-        const float *b = p->b + j * depth;
-        size_t left = p->n - j;
-        tile_out o = {.c_stride = p->c_stride, .e = &p->epilogue, .column = j};
-        o.mask[0] = columns_mask(left);
-        o.mask[1] = left > 16 ? columns_mask(left - 16) : 0;
-        for (size_t i = 0; i < p->m; i += MR) {
-            size_t rows = p->m - i < MR ? p->m - i : MR;
-            o.c = p->c + i * p->c_stride;
-            o.residual = p->epilogue.residual;
-            if (o.residual)
-                o.residual += i * p->epilogue.residual_stride;
-            tiles[rows](p, p->a + i * p->a_stride, b, &o);
+    const size_t depth = args->runs_y * args->runs_x * args->run_length;
+    const size_t tile_count = (args->m + TILE_ROWS - 1) / TILE_ROWS;
+    size_t block = WEIGHT_BLOCK_FLOATS / (depth ? depth : 1) / PANEL * PANEL;
+    if (block < PANEL)
+        block = PANEL;
+    for (size_t j = 0; j < args->n; j += block) {
+        const size_t j_end = args->n - j < block ? args->n : j + block;
+        size_t i = 0;
+        for (size_t done = 0; done < tile_count; done++) {
+            const size_t rows = (args->m - i + tile_count - done - 1) / (tile_count - done);
+            row_of_tiles(args, depth, i, rows, j, j_end);
+            i += rows;
         }
     }
 }
 
 void ufk_conv_select_avx512(ufk_table *t)
 {
-    t->conv_nr = NR;
-    t->conv_mr = MR;
+    t->conv_nr = PANEL;
+    t->conv_nu = LANES;
+    t->conv_mr = TILE_ROWS;
     t->conv_f32 = ufk_conv_f32_avx512;
     t->conv_f32_name = "conv_f32_avx512";
 }

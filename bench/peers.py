@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Speed of UniFace beside other runtimes, on this machine, in one run.
+
+usage: peers.py UNIFACE MODEL.onnx [--threads N] [--batch N] [--size PIXELS] [--rounds N]
+
+Engines take turns (neighbours on a shared machine disturb all alike); printed are the medians over the
+rounds of each round's median latency, and the median of the ratios to UniFace within a round. Peers are
+those of onnxruntime, openvino, opencv-python-headless, MNN and ncnn that Python finds.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+p.add_argument("uniface")
+p.add_argument("model")
+p.add_argument("--threads", type=int, default=1)
+p.add_argument("--batch", type=int, default=1)
+p.add_argument("--size", type=int, default=320)
+p.add_argument("--rounds", type=int, default=7)
+p.add_argument("--seconds", type=float, default=0.6)
+a = p.parse_args()
+os.environ["OMP_NUM_THREADS"] = str(a.threads)
+
+
+def timed(call):
+    """Median latency in ms over a.seconds, after a warm-up of a tenth."""
+    times, start = [], time.perf_counter()
+    while time.perf_counter() - start < a.seconds * 1.1 or len(times) < 5:
+        t = time.perf_counter()
+        call()
+        if t - start > a.seconds * 0.1 or time.perf_counter() - start > a.seconds:
+            times.append(time.perf_counter() - t)
+    return statistics.median(times) * 1e3
+
+
+def uniface():
+    def once():
+        done = subprocess.run([a.uniface, "bench", a.model, "--json", "--threads", str(a.threads), "--batch",
+                               str(a.batch), "--seconds", str(a.seconds), "--size", str(a.size)],
+                              capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip())
+        r = json.loads(done.stdout)
+        uniface.text = f"{r['version']} ({r['processor']})"
+        return r["latency_ms"]["p50"]
+    once()
+    return uniface.text, once
+
+
+def make_input():
+    import onnx
+    m = onnx.load(a.model)
+    known = {i.name for i in m.graph.initializer}
+    t = [i for i in m.graph.input if i.name not in known][0]
+    dims = [d.dim_value if d.dim_value > 0 else a.size for d in t.type.tensor_type.shape.dim]
+    dims[0] = a.batch
+    return t.name, np.random.default_rng(1).standard_normal(dims, dtype=np.float32), m
+
+
+def dynamic_batch_copy(m, x, folder):
+    """The model with this input size written down, for engines that want it static."""
+    import onnx
+    for t in m.graph.input:
+        if t.name == name:
+            for d, v in zip(t.type.tensor_type.shape.dim, x.shape):
+                d.ClearField("dim_param")
+                d.dim_value = v
+    path = os.path.join(folder, "model.onnx")
+    onnx.save(m, path)
+    return path
+
+
+def onnxruntime():
+    import onnxruntime as ort
+    o = ort.SessionOptions()
+    o.intra_op_num_threads, o.log_severity_level = a.threads, 4
+    s = ort.InferenceSession(static_model, o, providers=["CPUExecutionProvider"])
+    return ort.__version__, lambda: timed(lambda: s.run(None, {name: x}))
+
+
+def openvino():
+    import openvino as ov
+    core = ov.Core()
+    model = core.read_model(static_model)
+    model.reshape({name: list(x.shape)})
+    c = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": a.threads, "NUM_STREAMS": 1,
+                                          "INFERENCE_PRECISION_HINT": "f32"})
+    r = c.create_infer_request()
+    return ov.__version__.split("-")[0], lambda: timed(lambda: r.infer({0: x}))
+
+
+def opencv():
+    import cv2
+    cv2.setNumThreads(a.threads)
+    net = cv2.dnn.readNetFromONNX(static_model)
+
+    def once():
+        net.setInput(x)
+        net.forward(net.getUnconnectedOutLayersNames())
+    once()
+    return cv2.__version__, lambda: timed(once)
+
+
+def mnn():
+    import MNN
+    out = os.path.join(folder, "model.mnn")
+    if subprocess.run([os.path.join(os.path.dirname(sys.executable), "mnnconvert"), "-f", "ONNX", "--modelFile",
+                       static_model, "--MNNModel", out], capture_output=True).returncode:
+        raise RuntimeError("the converter failed")
+    i = MNN.Interpreter(out)
+    s = i.createSession({"numThread": a.threads, "precision": "high", "backend": "CPU"})
+    t = i.getSessionInput(s)
+    i.resizeTensor(t, tuple(x.shape))
+    i.resizeSession(s)
+    host = MNN.Tensor(x.shape, MNN.Halide_Type_Float, x, MNN.Tensor_DimensionType_Caffe)
+
+    def once():
+        t.copyFrom(host)
+        i.runSession(s)
+    once()
+    return MNN.version(), lambda: timed(once)
+
+
+name, x, onnx_model = make_input()
+folder = tempfile.mkdtemp()
+static_model = dynamic_batch_copy(onnx_model, x, folder)
+engines = {}
+for e in (uniface, onnxruntime, openvino, opencv, mnn):
+    try:
+        engines[e.__name__] = e()
+    except Exception as problem:  # a peer that cannot run this model is reported, not hidden
+        print(f"{e.__name__:12s} not measured: {str(problem)[:100]}")
+times = {e: [] for e in engines}
+for _ in range(a.rounds):
+    for e, (_, once) in engines.items():
+        times[e].append(once())
+print(f"{os.path.basename(a.model)}, threads {a.threads}, batch {a.batch}, input {list(x.shape)}, "
+      f"{a.rounds} rounds")
+for e, (version, _) in engines.items():
+    ratio = statistics.median(t / u for t, u in zip(times[e], times["uniface"]))
+    print(f"  {e:12s} {statistics.median(times[e]):9.3f} ms  {ratio:5.2f} x UniFace   {version}")
