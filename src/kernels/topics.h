@@ -24,6 +24,7 @@ void ufk_winograd_init(ufk_table *t, uint32_t flags);
 UFK_SELECT(conv);
 UFK_SELECT(dwconv);
 UFK_SELECT(elementwise);
+UFK_SELECT(image);
 UFK_SELECT(pool);
 UFK_SELECT(winograd);
 UFK_SELECT(transpose);

@@ -107,5 +107,13 @@ void ufk_image_init(ufk_table *t, uint32_t flags)
     t->warp_affine_u8 = ufk_warp_affine_u8_c;
     t->normalize_u8_f32 = ufk_normalize_u8_f32_c;
     t->image_u8_name = "image_u8_c";
-    (void)flags;
+#if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_image_select_avx2(t);
+    if (flags & UFI_CPU_AVX512)
+        ufk_image_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_image_select_neon(t);
+#endif
 }
