@@ -1,6 +1,6 @@
 /*
- * Parsing of one command's arguments by its table. getopt_long was rejected: it knows neither types,
- * ranges nor defaults, and its messages cannot say what to do.
+ * Parsing of one command's arguments by its table. getopt_long was rejected: it knows neither
+ * types, ranges nor defaults, and its messages cannot say what to do.
  */
 #include "options.h"
 

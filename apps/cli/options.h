@@ -12,12 +12,13 @@
 #include <stdio.h>
 
 /* Exit statuses. X(name, value, text) */
-#define CLI_EXIT_LIST(X)                                                                \
-    X(OK, 0, "done; verify: the same person")                                           \
-    X(NEGATIVE, 1, "done, with a negative answer; verify: different persons")           \
-    X(USAGE, 2, "wrong command, option or argument")                                    \
-    X(DATA, 3, "a file or its content was refused (in a batch: at least one of them), " \
-               "or no decision was possible")                                           \
+#define CLI_EXIT_LIST(X)                                                       \
+    X(OK, 0, "done; verify: the same person")                                  \
+    X(NEGATIVE, 1, "done, with a negative answer; verify: different persons")  \
+    X(USAGE, 2, "wrong command, option or argument")                           \
+    X(DATA, 3,                                                                 \
+      "a file or its content was refused (in a batch: at least one of them), " \
+      "or no decision was possible")                                           \
     X(MACHINE, 4, "the machine could not: memory, device, output, or a fault of the program")
 
 enum cli_exit {
