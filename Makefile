@@ -1,7 +1,9 @@
 # The front door. Meson and Ninja do the work; this installs what they need and calls them.
 BUILD ?= build
 
-.PHONY: all deps demo test layout format format-check clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: all deps demo test fuzz layout format format-check clean
 
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
@@ -20,6 +22,16 @@ demo: all
 # Installs, builds, tests; ends with "N passed, N failed, N skipped".
 test: all
 	@tools/run-tests.sh $(BUILD)
+
+# Each fuzz target for FUZZ_SECONDS (clang, libFuzzer, ASan and UBSan); findings stay in build-fuzz.
+fuzz:
+	@tools/install-deps.sh ci
+	@[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzzers=true \
+		--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+	@ninja -C build-fuzz
+	@cd build-fuzz && for t in onnx ufm image detector; do \
+		mkdir -p corpus/$$t && tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
+			-rss_limit_mb=2048 -timeout=20 corpus/$$t || exit 1; done
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

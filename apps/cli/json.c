@@ -1,18 +1,22 @@
-/* See json.h. A number is printed with the fewest digits that read back as the same value. */
-#include "json.h"
-
-#include <assert.h>
+/* A writer of JSON: text that is no UTF-8 is written byte by byte as U+FFFD. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* Length of the valid UTF-8 sequence at `s`, 0 when it is none (overlong, surrogate, cut). */
+#include "cli.h"
+
+static void indent(cli_json *j)
+{
+    fputc('\n', j->f);
+    for (int i = 0; i < j->depth; i++)
+        fputs("  ", j->f);
+}
+
+/* Length of the UTF-8 sequence at s, 0 when it is none. */
 static int utf8_length(const unsigned char *s)
 {
-    if (s[0] < 0x80)
-        return 1;
-    int n = s[0] >= 0xC2 && s[0] < 0xE0   ? 2
-            : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+    int n = s[0] < 0x80                   ? 1
+            : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+            : (s[0] & 0xF0) == 0xE0       ? 3
             : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
                                           : 0;
     for (int i = 1; i < n; i++)
@@ -24,7 +28,7 @@ static int utf8_length(const unsigned char *s)
     return n;
 }
 
-static void put_string(FILE *f, const char *text)
+static void write_string(FILE *f, const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
     fputc('"', f);
@@ -32,129 +36,78 @@ static void put_string(FILE *f, const char *text)
         int n = utf8_length(s);
         if (*s == '"' || *s == '\\')
             fprintf(f, "\\%c", *s);
-        else if (*s == '\n')
-            fputs("\\n", f);
-        else if (*s == '\t')
-            fputs("\\t", f);
-        else if (*s < 0x20 || *s == 0x7F)
+        else if (*s < 0x20)
             fprintf(f, "\\u%04x", *s);
-        else if (n == 0)
-            fputs("\xEF\xBF\xBD", f); /* U+FFFD */
-        else
+        else if (n)
             fwrite(s, 1, (size_t)n, f);
+        else
+            fputs("\\ufffd", f);
         s += n ? n : 1;
     }
     fputc('"', f);
 }
 
-static void begin(json *j, const char *key)
+static void begin(cli_json *j, const char *key)
 {
-    if (j->depth > 0) {
-        if (j->any[j->depth - 1])
-            fputc(',', j->file);
-        j->any[j->depth - 1] = true;
-        assert((key != NULL) == (j->close[j->depth - 1] == '}'));
-    }
+    if (j->wrote[j->depth])
+        fputc(',', j->f);
+    if (j->depth)
+        indent(j);
+    j->wrote[j->depth] = true;
     if (key) {
-        put_string(j->file, key);
-        fputc(':', j->file);
+        write_string(j->f, key);
+        fputs(": ", j->f);
     }
 }
 
-static void open_level(json *j, const char *key, char open, char close)
+void json_open(cli_json *j, const char *key, char bracket)
 {
-    if (!j->file)
-        return;
-    assert(j->depth < JSON_MAX_DEPTH);
     begin(j, key);
-    fputc(open, j->file);
-    j->close[j->depth] = close;
-    j->any[j->depth++] = false;
+    fputc(bracket, j->f);
+    j->depth++;
+    j->wrote[j->depth] = false;
 }
 
-void json_object(json *j, const char *key)
+void json_close(cli_json *j, char bracket)
 {
-    open_level(j, key, '{', '}');
+    bool wrote = j->wrote[j->depth];
+    j->depth--;
+    if (wrote)
+        indent(j);
+    fputc(bracket, j->f);
 }
 
-void json_array(json *j, const char *key)
+void json_text(cli_json *j, const char *key, const char *value)
 {
-    open_level(j, key, '[', ']');
-}
-
-void json_end(json *j)
-{
-    if (!j->file)
-        return;
-    assert(j->depth > 0);
-    fputc(j->close[--j->depth], j->file);
-    if (j->depth == 0)
-        fputc('\n', j->file);
-}
-
-void json_close_to(json *j, int depth)
-{
-    while (j->file && j->depth > depth)
-        json_end(j);
-}
-
-void json_text(json *j, const char *key, const char *value)
-{
-    if (!j->file)
-        return;
     begin(j, key);
     if (value)
-        put_string(j->file, value);
+        write_string(j->f, value);
     else
-        fputs("null", j->file);
+        fputs("null", j->f);
 }
 
-void json_int(json *j, const char *key, int64_t value)
+void json_number(cli_json *j, const char *key, double value)
 {
-    if (!j->file)
-        return;
     begin(j, key);
-    fprintf(j->file, "%lld", (long long)value);
+    if (isfinite(value))
+        fprintf(j->f, "%.7g", value);
+    else
+        fputs("null", j->f);
 }
 
-void json_bool(json *j, const char *key, bool value)
+void json_integer(cli_json *j, const char *key, long long value)
 {
-    if (!j->file)
-        return;
     begin(j, key);
-    fputs(value ? "true" : "false", j->file);
+    fprintf(j->f, "%lld", value);
 }
 
-static void put_number(FILE *f, double value, bool single, int low, int high)
+void json_bool(cli_json *j, const char *key, bool value)
 {
-    char text[40];
-    if (!isfinite(value)) {
-        fputs("null", f);
-        return;
-    }
-    for (int digits = low; digits <= high; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (single ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
-            break;
-    }
-    for (char *p = text; *p; p++) /* the decimal point of some locales */
-        if (*p == ',')
-            *p = '.';
-    fputs(text, f);
-}
-
-void json_float(json *j, const char *key, float value)
-{
-    if (!j->file)
-        return;
     begin(j, key);
-    put_number(j->file, (double)value, true, 6, 9);
+    fputs(value ? "true" : "false", j->f);
 }
 
-void json_double(json *j, const char *key, double value)
+void json_end(cli_json *j)
 {
-    if (!j->file)
-        return;
-    begin(j, key);
-    put_number(j->file, value, false, 6, 17);
+    fputc('\n', j->f);
 }

@@ -1,183 +1,142 @@
-/*
- * See npy.h. The header is a Python literal; only what NumPy itself writes is read: three keys, in
- * any order. Every number is bounded before it sizes anything.
- */
-#include "npy.h"
-
-#include <errno.h>
-#include <stdbool.h>
-#include <stdio.h>
+/* NumPy's .npy, version 1.0 and 2.0: little-endian, C order. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "say.h"
+#include "cli.h"
+
+#define MAGIC "\x93NUMPY"
+#define MAX_BYTES ((size_t)4 << 30)
 
 static const struct {
+    const char *text;
     uf_dtype dtype;
-    const char *code, *name;
     size_t bytes;
-} types[] = {
-    {UF_F32, "<f4", "float32", 4}, {UF_F16, "<f2", "float16", 2}, {UF_F64, "<f8", "float64", 8},
-    {UF_I8, "|i1", "int8", 1},     {UF_U8, "|u1", "uint8", 1},    {UF_I16, "<i2", "int16", 2},
-    {UF_U16, "<u2", "uint16", 2},  {UF_I32, "<i4", "int32", 4},   {UF_U32, "<u4", "uint32", 4},
-    {UF_I64, "<i8", "int64", 8},   {UF_U64, "<u8", "uint64", 8},  {UF_BOOL, "|b1", "bool", 1},
-};
-#define TYPE_COUNT (sizeof types / sizeof *types)
+} types[] = {{"<f4", UF_F32, 4}, {"<f2", UF_F16, 2}, {"<f8", UF_F64, 8}, {"|i1", UF_I8, 1},
+             {"|u1", UF_U8, 1},  {"<i2", UF_I16, 2}, {"<u2", UF_U16, 2}, {"<i4", UF_I32, 4},
+             {"<u4", UF_U32, 4}, {"<i8", UF_I64, 8}, {"<u8", UF_U64, 8}, {"|b1", UF_BOOL, 1}};
 
-size_t npy_element_bytes(uf_dtype dtype)
+enum { TYPE_COUNT = sizeof types / sizeof *types };
+
+static int type_of(uf_dtype d)
 {
-    for (size_t i = 0; i < TYPE_COUNT; i++)
-        if (types[i].dtype == dtype)
-            return types[i].bytes;
-    return 0;
+    for (int i = 0; i < TYPE_COUNT; i++)
+        if (types[i].dtype == d)
+            return i;
+    return -1;
 }
 
-const char *npy_type_name(uf_dtype dtype)
+size_t npy_bytes(const uf_tensor_info *info)
 {
-    for (size_t i = 0; i < TYPE_COUNT; i++)
-        if (types[i].dtype == dtype)
-            return types[i].name;
-    return dtype == UF_BF16 ? "bfloat16" : "none";
+    int t = type_of(info->dtype);
+    size_t n = t < 0 ? 0 : types[t].bytes;
+    for (uint32_t d = 0; d < info->rank; d++)
+        if (info->dims[d] < 0 || __builtin_mul_overflow(n, (size_t)info->dims[d], &n))
+            return 0;
+    return n;
 }
 
-/* What follows `'key':` in the header. */
-static const char *value_of(const char *header, const char *key)
+bool npy_write(const char *path, const uf_tensor_info *info, const void *data)
 {
-    char quoted[32];
-    snprintf(quoted, sizeof quoted, "'%s':", key);
-    const char *p = strstr(header, quoted);
-    if (!p)
+    char header[256];
+    int t = type_of(info->dtype);
+    if (t < 0) {
+        fprintf(stderr, "uniface: %s: NumPy has no such type\n", path);
+        return false;
+    }
+    int n = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (",
+                     types[t].text);
+    for (uint32_t d = 0; d < info->rank; d++)
+        n += snprintf(header + n, sizeof header - (size_t)n, "%lld,", (long long)info->dims[d]);
+    n += snprintf(header + n, sizeof header - (size_t)n, "), }");
+    while ((10 + n + 1) % 64)
+        header[n++] = ' ';
+    header[n++] = '\n';
+    const unsigned char start[10] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(n & 255), (unsigned char)(n >> 8)};
+    FILE *f = fopen(path, "wb");
+    bool ok = f && fwrite(start, 1, 10, f) == 10 && fwrite(header, 1, (size_t)n, f) == (size_t)n;
+    size_t bytes = npy_bytes(info);
+    ok = ok && fwrite(data, 1, bytes, f) == bytes;
+    if (f && fclose(f) != 0)
+        ok = false;
+    if (!ok)
+        fprintf(stderr, "uniface: %s: it cannot be written\n", path);
+    return ok;
+}
+
+static const char *header_value(const char *header, const char *key)
+{
+    const char *at = strstr(header, key);
+    at = at ? strchr(at, ':') : NULL;
+    if (!at)
         return NULL;
-    p += strlen(quoted);
-    return p + strspn(p, " ");
+    for (at++; *at == ' '; at++)
+        ;
+    return at;
 }
 
-static uf_status parse_header(npy_array *a, const char *header, const char *path, uf_error *err)
+static bool parse_header(const char *header, uf_tensor_info *info)
 {
-    const char *descr = value_of(header, "descr"), *order = value_of(header, "fortran_order"),
-               *shape = value_of(header, "shape");
-    if (!descr || !order || !shape || *shape != '(')
-        return say_fail(err, UF_E_FORMAT, "%s: the .npy header lacks descr, order or shape", path);
-    for (size_t i = 0; i < TYPE_COUNT; i++)
-        if (strncmp(descr + 1, types[i].code, 3) == 0 && (*descr == '\'' || *descr == '"'))
-            a->dtype = types[i].dtype;
-    if (a->dtype == UF_DTYPE_NONE)
-        return say_fail(err, UF_E_UNSUPPORTED, "%s: element type %.6s; save it as float32", path,
-                        descr);
-    if (strncmp(order, "False", 5) != 0)
-        return say_fail(err, UF_E_UNSUPPORTED,
-                        "%s: Fortran order; save it with numpy.ascontiguousarray", path);
-    size_t bytes = npy_element_bytes(a->dtype);
-    for (shape++; *shape != ')';) {
+    const char *descr = header_value(header, "'descr'");
+    const char *order = header_value(header, "'fortran_order'");
+    const char *shape = header_value(header, "'shape'");
+    int t = 0;
+    if (!descr || !order || !shape || strncmp(order, "False", 5) != 0 || *shape != '(')
+        return false;
+    while (t < TYPE_COUNT && strncmp(descr + 1, types[t].text, 3) != 0)
+        t++;
+    if (t == TYPE_COUNT)
+        return false;
+    info->dtype = types[t].dtype;
+    info->rank = 0;
+    for (shape++; *shape && *shape != ')';) {
         char *end;
-        errno = 0;
-        long long dim = strtoll(shape, &end, 10);
-        if (end == shape || errno || dim < 0 || a->rank == UF_MAX_DIMS)
-            return say_fail(err, UF_E_FORMAT, "%s: bad shape, or more than %d dimensions", path,
-                            UF_MAX_DIMS);
-        if (dim > 0 && bytes > NPY_MAX_BYTES / (size_t)dim)
-            return say_fail(err, UF_E_LIMIT, "%s: larger than 4 GiB", path);
-        bytes *= (size_t)dim;
-        a->dims[a->rank++] = dim;
-        shape = end + strspn(end, ", ");
+        long long v = strtoll(shape, &end, 10);
+        if (end == shape || v < 0 || info->rank == UF_MAX_DIMS)
+            return false;
+        info->dims[info->rank++] = v;
+        for (shape = end; *shape == ',' || *shape == ' '; shape++)
+            ;
     }
-    a->size_bytes = bytes;
-    return UF_OK;
+    return *shape == ')';
 }
 
-static uf_status read_body(npy_array *a, FILE *f, const char *path, uf_error *err)
+static bool read_array(FILE *f, uf_tensor_info *info, void **data)
 {
-    unsigned char head[12];
-    char header[65536];
-    if (fread(head, 1, 10, f) != 10 || memcmp(head, "\x93NUMPY", 6) != 0)
-        return say_fail(err, UF_E_FORMAT, "%s: not a .npy file", path);
-    size_t length = head[8] | (size_t)head[9] << 8;
-    if (head[6] == 2) {
-        if (fread(head + 10, 1, 2, f) != 2)
-            return say_fail(err, UF_E_FORMAT, "%s: the .npy header is cut off", path);
-        length |= (size_t)head[10] << 16 | (size_t)head[11] << 24;
-    } else if (head[6] != 1) {
-        return say_fail(err, UF_E_UNSUPPORTED, "%s: .npy version %d", path, head[6]);
-    }
-    if (length >= sizeof header || fread(header, 1, length, f) != length)
-        return say_fail(err, UF_E_FORMAT, "%s: the .npy header is cut off or too long", path);
-    header[length] = 0;
-    uf_status st = parse_header(a, header, path, err);
-    if (st)
-        return st;
-    a->data = malloc(a->size_bytes ? a->size_bytes : 1);
-    if (!a->data)
-        return say_fail(err, UF_E_NOMEM, "%s: no memory for %zu bytes", path, a->size_bytes);
-    if (fread(a->data, 1, a->size_bytes, f) != a->size_bytes)
-        return say_fail(err, UF_E_FORMAT, "%s: shorter than its header says", path);
-    return UF_OK;
+    unsigned char start[12];
+    char header[4097];
+    if (fread(start, 1, 10, f) != 10 || memcmp(start, MAGIC, 6) != 0)
+        return false;
+    size_t n = start[8] + 256u * start[9];
+    if (start[6] == 2 && (fread(start + 10, 1, 2, f) != 2 || start[10] || start[11]))
+        return false;
+    if (start[6] < 1 || start[6] > 2 || n >= sizeof header || fread(header, 1, n, f) != n)
+        return false;
+    header[n] = '\0';
+    if (!parse_header(header, info))
+        return false;
+    size_t bytes = npy_bytes(info);
+    if (bytes > MAX_BYTES || !(*data = malloc(bytes ? bytes : 1)))
+        return false;
+    if (fread(*data, 1, bytes, f) == bytes)
+        return true;
+    free(*data);
+    *data = NULL;
+    return false;
 }
 
-uf_status npy_read(npy_array *out, const char *path, uf_error *err)
+bool npy_read(const char *path, uf_tensor_info *info, void **data)
 {
-    memset(out, 0, sizeof *out);
     FILE *f = fopen(path, "rb");
-    if (!f)
-        return say_fail(err, UF_E_IO, "%s: cannot open: %s", path, strerror(errno));
-    uf_status st = read_body(out, f, path, err);
+    memset(info, 0, sizeof *info);
+    *data = NULL;
+    if (!f) {
+        fprintf(stderr, "uniface: %s: it cannot be opened\n", path);
+        return false;
+    }
+    bool ok = read_array(f, info, data);
     fclose(f);
-    if (st)
-        npy_free(out);
-    return st;
-}
-
-void npy_free(npy_array *a)
-{
-    free(a->data);
-    memset(a, 0, sizeof *a);
-}
-
-/* The header, padded so that the data begins at a multiple of 64. Returns its length. */
-static size_t make_header(char out[512], const char *code, uint32_t rank, const int64_t *dims)
-{
-    int n = snprintf(out + 10, 400, "{'descr': '%s', 'fortran_order': False, 'shape': (", code);
-    for (uint32_t i = 0; i < rank; i++)
-        n += snprintf(out + 10 + n, 24, "%lld%s", (long long)dims[i],
-                      i + 1 < rank ? ", " : (rank == 1 ? "," : ""));
-    n += snprintf(out + 10 + n, 8, "), }");
-    size_t total = ((size_t)n + 11 + 63) / 64 * 64;
-    memset(out + 10 + n, ' ', total - 10 - (size_t)n);
-    out[total - 1] = '\n';
-    memcpy(out, "\x93NUMPY\x01\x00", 8);
-    out[8] = (char)((total - 10) & 255);
-    out[9] = (char)((total - 10) >> 8);
-    return total;
-}
-
-uf_status npy_write(const char *path, uf_dtype dtype, uint32_t rank, const int64_t *dims,
-                    const void *data, uf_error *err)
-{
-    char header[512], temporary[4096];
-    const char *code = NULL;
-    size_t bytes = npy_element_bytes(dtype);
-    for (size_t i = 0; i < TYPE_COUNT; i++)
-        if (types[i].dtype == dtype)
-            code = types[i].code;
-    if (!code || rank > UF_MAX_DIMS)
-        return say_fail(err, UF_E_UNSUPPORTED, "%s: .npy cannot hold %s", path,
-                        npy_type_name(dtype));
-    for (uint32_t i = 0; i < rank; i++)
-        bytes *= (size_t)dims[i];
-    bool standard = strcmp(path, "-") == 0;
-    snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
-    FILE *f = standard ? stdout : fopen(temporary, "wb");
-    if (!f)
-        return say_fail(err, UF_E_IO, "%s: cannot write: %s", path, strerror(errno));
-    size_t length = make_header(header, code, rank, dims);
-    bool good = fwrite(header, 1, length, f) == length && fwrite(data, 1, bytes, f) == bytes;
-    good = fflush(f) == 0 && good;
-    if (standard)
-        return good ? UF_OK : say_fail(err, UF_E_IO, "standard output: %s", strerror(errno));
-    good = fclose(f) == 0 && good;
-    if (good && rename(temporary, path) == 0)
-        return UF_OK;
-    uf_status st = say_fail(err, UF_E_IO, "%s: cannot write: %s", path, strerror(errno));
-    unlink(temporary);
-    return st;
+    if (!ok)
+        fprintf(stderr, "uniface: %s: this is no little-endian, C-order .npy array\n", path);
+    return ok;
 }

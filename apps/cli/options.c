@@ -1,158 +1,138 @@
-/*
- * Parsing of one command's arguments by its table. getopt_long was rejected: it knows neither
- * types, ranges nor defaults, and its messages cannot say what to do.
- */
-#include "options.h"
-
+/* Parsing and help, from the tables of the commands. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(field) offsetof(cli_args, field)
+#include "cli.h"
 
-const cli_option cli_common_options[] = {
-    {"json", 0, CLI_FLAG, NULL, AT(json), NULL, 0, 0,
-     "print one JSON object on standard output instead of text"},
-    {"quiet", 'q', CLI_FLAG, NULL, AT(quiet), NULL, 0, 0, "no progress bar"},
-    {"help", 'h', CLI_FLAG, NULL, AT(help), NULL, 0, 0, "print this help"},
-    {0},
-};
+static const char json_help[] = "print JSON to standard output";
 
-const cli_command *cli_command_find(const char *name)
+static int option_index(const cli_command *c, const char *name, size_t length, char letter)
 {
-    for (const cli_command *c = cli_commands; c->name; c++)
-        if (strcmp(c->name, name) == 0)
-            return c;
-    return NULL;
+    for (int i = 0; i < CLI_MAX_OPTIONS && c->options[i].name; i++)
+        if (letter ? c->options[i].letter == letter
+                   : strlen(c->options[i].name) == length &&
+                         strncmp(c->options[i].name, name, length) == 0)
+            return i;
+    return -1;
 }
 
-const cli_option *cli_option_at(const cli_command *c, size_t i)
+static void help_line(FILE *f, char letter, const char *name, const char *metavar, const char *help)
 {
-    size_t own = 0;
-    while (c->options && c->options[own].name)
-        own++;
-    if (i < own)
-        return &c->options[i];
-    i -= own;
-    return i < sizeof cli_common_options / sizeof *cli_common_options - 1 ? &cli_common_options[i]
-                                                                          : NULL;
+    char left[64];
+    int n =
+        snprintf(left, sizeof left, "  %c%c%s --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ',
+                 letter ? "," : " ", name, metavar ? " " : "", metavar ? metavar : "");
+    fprintf(f, "%-*s%s%s\n", 28, left, n >= 28 ? "\n                            " : "", help);
 }
 
-static bool complain(char *message, size_t size, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static bool complain(char *message, size_t size, const char *format, ...)
+void cli_help(FILE *f, const cli_command *c)
 {
-    va_list list;
-    va_start(list, format);
-    vsnprintf(message, size, format, list);
-    va_end(list);
-    return false;
+    fprintf(f, "usage: uniface %s [OPTION]... %s\n\n%s.\n\n", c->name, c->operands, c->summary);
+    if (c->details)
+        fprintf(f, "%s\n\n", c->details);
+    fputs("options:\n", f);
+    for (int i = 0; i < CLI_MAX_OPTIONS && c->options[i].name; i++)
+        help_line(f, c->options[i].letter, c->options[i].name, c->options[i].metavar,
+                  c->options[i].help);
+    help_line(f, 0, "json", NULL, json_help);
+    help_line(f, 'h', "help", NULL, "print this help");
+    fprintf(f, "\nexamples:\n%s\n", c->examples);
+    fputs(
+        "exit status: 0 success, 1 the answer is no, 2 wrong usage, 3 an input could not be used,\n"
+        "4 out of memory or an internal error\n",
+        f);
 }
 
-static bool set(const cli_option *o, const char *text, cli_args *args, char *message, size_t size)
+static int usage_error(const cli_command *c, const char *fmt, const char *what)
 {
-    char *field = (char *)args + o->offset, *end = NULL;
-    switch (o->type) {
-    case CLI_FLAG:
-        *(bool *)field = true;
-        return true;
-    case CLI_TEXT:
-    case CLI_FILE:
-        memcpy(field, &text, sizeof text);
-        return true;
-    case CLI_INT: {
-        long long v = strtoll(text, &end, 10);
-        if (end == text || *end || (double)v < o->min || (double)v > o->max)
-            return complain(message, size, "--%s: \"%s\" is no whole number of %.0f..%.0f", o->name,
-                            text, o->min, o->max);
-        int64_t v64 = v;
-        memcpy(field, &v64, sizeof v64);
-        return true;
+    fputs("uniface: ", stderr);
+    fprintf(stderr, fmt, c->name, what);
+    fprintf(stderr, "; try `uniface %s --help`\n", c->name);
+    return EXIT_USAGE;
+}
+
+/* One argument that begins with '-'. *i moves past a value taken from the next argument. */
+static int take_option(cli_args *a, const cli_command *c, int argc, char **argv, int *i)
+{
+    char *arg = argv[*i];
+    bool is_long = arg[1] == '-';
+    const char *equals = is_long ? strchr(arg, '=') : NULL;
+    size_t length = is_long ? (equals ? (size_t)(equals - arg) : strlen(arg)) - 2 : 0;
+    if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
+        cli_help(stdout, c);
+        return 0;
     }
-    case CLI_NUMBER: {
-        double v = strtod(text, &end);
-        if (end == text || *end || !isfinite(v) || v < o->min || v > o->max)
-            return complain(message, size, "--%s: \"%s\" is no number of %g..%g", o->name, text,
-                            o->min, o->max);
-        memcpy(field, &v, sizeof v);
-        return true;
+    if (!strcmp(arg, "--json")) {
+        a->json = true;
+        return -1;
     }
-    }
-    return false;
-}
-
-static const cli_option *find_long(const cli_command *c, const char *name, size_t length)
-{
-    const cli_option *o;
-    for (size_t i = 0; (o = cli_option_at(c, i)); i++)
-        if (strlen(o->name) == length && strncmp(o->name, name, length) == 0)
-            return o;
-    return NULL;
-}
-
-static const cli_option *find_letter(const cli_command *c, char letter)
-{
-    const cli_option *o;
-    for (size_t i = 0; (o = cli_option_at(c, i)); i++)
-        if (letter && o->letter == letter)
-            return o;
-    return NULL;
-}
-
-/* Takes the option at argv[*i], which begins with a dash, and moves *i to its last word. */
-static bool parse_option(const cli_command *c, int argc, char **argv, int *i, cli_args *args,
-                         char *message, size_t size)
-{
-    char *word = argv[*i], *value = NULL;
-    const cli_option *o;
-    if (word[1] == '-') {
-        char *equals = strchr(word, '=');
-        value = equals ? equals + 1 : NULL;
-        o = find_long(c, word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
+    int k = is_long ? option_index(c, arg + 2, length, 0) : option_index(c, NULL, 0, arg[1]);
+    if (k < 0)
+        return usage_error(c, "%s has no option %s", arg);
+    if (!c->options[k].metavar) {
+        if (equals || (!is_long && arg[2]))
+            return usage_error(c, "%s: option %s takes no value", arg);
+        a->values[k] = "";
+    } else if (equals) {
+        a->values[k] = equals + 1;
+    } else if (!is_long && arg[2]) {
+        a->values[k] = arg + 2;
+    } else if (*i + 1 < argc) {
+        a->values[k] = argv[++*i];
     } else {
-        o = find_letter(c, word[1]);
-        value = word[2] ? word + 2 : NULL;
+        return usage_error(c, "%s: option %s needs a value", arg);
     }
-    if (!o)
-        return complain(message, size, "unknown option %s: see uniface %s --help", word, c->name);
-    if (o->type == CLI_FLAG) {
-        if (value)
-            return complain(message, size, "--%s takes no value, in %s", o->name, word);
-    } else if (!value) {
-        if (*i + 1 >= argc)
-            return complain(message, size, "--%s needs a value: --%s %s", o->name, o->name,
-                            o->metavar);
-        value = argv[++*i];
-    }
-    return set(o, value, args, message, size);
+    return -1;
 }
 
-bool cli_parse(const cli_command *c, int argc, char **argv, cli_args *args, char *message,
-               size_t message_size)
+int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv)
 {
-    const cli_option *o;
-    memset(args, 0, sizeof *args);
-    for (size_t i = 0; (o = cli_option_at(c, i)); i++)
-        if (o->preset && !set(o, o->preset, args, message, message_size))
-            return false;
-    bool options = true;
+    bool only_operands = false;
+    memset(a, 0, sizeof *a);
+    a->command = c;
+    a->operands = argv; /* operands are moved to the front */
     for (int i = 0; i < argc; i++) {
-        if (options && strcmp(argv[i], "--") == 0)
-            options = false;
-        else if (!options || argv[i][0] != '-' || !argv[i][1])
-            argv[args->word_count++] = argv[i];
-        else if (!parse_option(c, argc, argv, &i, args, message, message_size))
-            return false;
+        if (!only_operands && !strcmp(argv[i], "--")) {
+            only_operands = true;
+        } else if (!only_operands && argv[i][0] == '-' && argv[i][1]) {
+            int status = take_option(a, c, argc, argv, &i);
+            if (status >= 0)
+                return status;
+        } else {
+            argv[a->count++] = argv[i];
+        }
     }
-    args->words = argv;
-    if (args->help)
+    if (a->count < c->min_operands)
+        return usage_error(c, "%s needs %s", c->operands);
+    if (c->max_operands >= 0 && a->count > c->max_operands)
+        return usage_error(c, "%s: one argument too many: %s", argv[c->max_operands]);
+    return -1;
+}
+
+const char *cli_value(const cli_args *a, const char *option)
+{
+    int i = option_index(a->command, option, strlen(option), 0);
+    return i < 0 ? NULL : a->values[i];
+}
+
+bool cli_flag(const cli_args *a, const char *option)
+{
+    return cli_value(a, option) != NULL;
+}
+
+bool cli_number(const cli_args *a, const char *option, double min, double max, double fallback,
+                double *out)
+{
+    const char *text = cli_value(a, option);
+    char *end;
+    *out = fallback;
+    if (!text)
         return true;
-    if (args->word_count < c->words_min)
-        return complain(message, message_size, "%s needs %s: see uniface %s --help", c->name,
-                        c->words, c->name);
-    if (args->word_count > c->words_max)
-        return complain(message, message_size, "%s: too many arguments, beginning with \"%s\"",
-                        c->name, args->words[c->words_max]);
-    return true;
+    *out = strtod(text, &end);
+    if (end != text && !*end && isfinite(*out) && *out >= min && *out <= max)
+        return true;
+    fprintf(stderr, "uniface: --%s must be a number from %g to %g, not \"%s\"\n", option, min, max,
+            text);
+    return false;
 }
