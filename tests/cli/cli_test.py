@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""The command line as a user meets it: help, errors, exit statuses, JSON, documents, real photos.
+
+usage: cli_test.py UNIFACE
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+program = sys.argv[1]
+root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
+passed = failed = skipped = 0
+folder = tempfile.mkdtemp()
+environment = dict(os.environ, UNIFACE_MODELS=os.path.join(folder, "store"))
+
+
+def call(*args, stdin=None):
+    return subprocess.run([program, *args], capture_output=True, env=environment, input=stdin, timeout=120)
+
+
+def check(label, ok, text=""):
+    global passed, failed
+    passed, failed = passed + bool(ok), failed + (not ok)
+    if not ok:
+        print(f"FAIL {label}: {text}")
+
+
+def skip(reason):
+    global skipped
+    skipped += 1
+    print(f"SKIP {reason}")
+
+
+def error(label, status, part, *args):
+    """The call fails with this status and says so in one line that contains `part`."""
+    done = call(*args)
+    text = done.stderr.decode()
+    check(label, done.returncode == status and part in text and text.startswith("uniface: "),
+          f"exit {done.returncode}: {text}")
+
+
+COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "bench", "profile", "run",
+            "devices", "completion", "man"]
+
+# ---- help and documents ----
+for command in COMMANDS:
+    done = call(command, "--help")
+    text = done.stdout.decode()
+    check(f"{command} --help", done.returncode == 0 and "usage: uniface " + command in text and
+          "examples:" in text and "exit status:" in text and "--json" in text, text)
+    page = call("man", command).stdout
+    check(f"man {command}", page.startswith(b".TH UNIFACE-"))
+    if shutil.which("groff"):
+        done = subprocess.run(["groff", "-man", "-Tascii", "-ww"], input=page, capture_output=True)
+        check(f"man {command} is clean", done.returncode == 0 and not done.stderr, done.stderr)
+if not shutil.which("groff"):
+    skip("manual pages were not formatted: groff is not installed")
+script = call("completion").stdout
+done = subprocess.run(["bash", "-n"], input=script, capture_output=True)
+check("completion is valid bash", done.returncode == 0 and all(c.encode() in script for c in COMMANDS),
+      done.stderr)
+done = subprocess.run(["bash", "-c", script.decode() + "\nCOMP_WORDS=(uniface verify --f) COMP_CWORD=2\n"
+                       "_uniface\nprintf '%s ' ${COMPREPLY[@]}"], capture_output=True, text=True)
+check("completion completes options", done.stdout.split() == ["--flip", "--far"], done.stdout + done.stderr)
+check("no command prints usage", call().returncode == 2)
+check("--version", call("--version").stdout.startswith(b"uniface "))
+
+# ---- wrong usage and inputs ----
+error("unknown command is named", 2, 'no command "detekt"', "detekt")
+error("unknown option", 2, "no option --colour", "detect", "--colour", "x.jpg")
+error("missing value", 2, "needs a value", "detect", "x.jpg", "--detector")
+error("missing operand", 2, "needs A B", "verify", "a.jpg")
+error("extra operand", 2, "too many", "inspect", "a", "b")
+error("bad number", 2, "--threads must be a number", "bench", "x.ufm", "--threads", "many")
+error("number out of range", 2, "from 1 to 4096", "bench", "x.ufm", "--batch", "0")
+error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
+error("folder as model", 3, folder, "inspect", folder)
+error("no default model", 3, "uniface import", "detect", "x.jpg")
+error("import needs a place", 2, "-o", "import", "x.onnx")
+open(os.path.join(folder, "empty.onnx"), "w").close()
+error("empty model", 3, "empty", "inspect", os.path.join(folder, "empty.onnx"))
+with open(os.path.join(folder, "text.onnx"), "w") as f:
+    f.write("hello\n" * 100)
+error("text as model", 3, "text.onnx", "inspect", os.path.join(folder, "text.onnx"))
+devices = json.loads(call("devices", "--json").stdout)
+check("devices", devices and devices[0]["name"] == "CPU" and devices[0]["cores"] >= 1)
+done = subprocess.run([program, "devices"], capture_output=True, env=dict(environment, UNIFACE_CPU="z80"))
+check("a wrong UNIFACE_CPU is no crash", done.returncode in (0, 2, 3), done.stderr)
+
+# ---- the main job ----
+models, photos = os.path.join(shared, "models"), os.path.join(shared, "testdata", "london")
+if not os.path.isdir(models) or not os.path.isdir(photos):
+    skip(f"real networks and photos: none in {shared}")
+else:
+    d, e = os.path.join(folder, "d.ufm"), os.path.join(folder, "e.ufm")
+    a, b, c = (os.path.join(photos, n) for n in ("001_neutral.jpg", "001_smiling.jpg", "002_neutral.jpg"))
+    done = call("import", os.path.join(models, "yunet_n_320.onnx"), "-o", d, "--licence", "Apache-2.0", "--json")
+    check("import", done.returncode == 0 and json.loads(done.stdout)["family"] == "yunet", done.stderr)
+    done = call("import", os.path.join(models, "mobilefacenet_foamliu.onnx"), "-o", e, "--default")
+    check("import --default", done.returncode == 0 and os.path.exists(os.path.join(folder, "store/embedder.ufm")),
+          done.stderr)
+    error("wrong preset", 3, "there are: yunet", "import", os.path.join(models, "yunet_n_320.onnx"), "-o", d,
+          "--preset", "nonsense")
+    info = json.loads(call("inspect", d, "--json").stdout)
+    check("inspect", info["metadata"]["licence"] == "Apache-2.0" and info["macs"] > 1e7 and info["steps"])
+    found = json.loads(call("detect", a, b, "-d", d, "--json").stdout)
+    check("detect", [len(p["faces"]) for p in found] == [1, 1] and len(found[0]["faces"][0]["landmarks"]) == 10)
+    eyes = found[0]["faces"][0]["landmarks"][:4]
+    check("the left eye comes first, as the viewer sees it", eyes[0] < eyes[2], eyes)
+    with open(a, "rb") as f:
+        done = call("detect", "-", "-d", d, "--json", stdin=f.read())
+    check("detect from standard input", json.loads(done.stdout)[0]["faces"] == found[0]["faces"])
+    picture = os.path.join(folder, "faces.png")
+    check("detect --draw", call("detect", a, "-d", d, "--draw", picture).returncode == 0 and
+          os.path.getsize(picture) > 10000)
+    check("a picture without faces is told by status 1",
+          call("detect", picture, "-d", d, "--score", "1").returncode == 1)
+    done = call("detect", a, os.path.join(folder, "text.onnx"), "-d", d)
+    check("a bad picture does not stop the others", done.returncode == 3 and b"1 face" in done.stdout and
+          b"text.onnx" in done.stderr and b"1 of 2" in done.stderr, done.stderr)
+    npy = os.path.join(folder, "e.npy")
+    rows = json.loads(call("embed", a, b, c, "-d", d, "-o", npy, "--json").stdout)
+    check("embed", len(rows) == 3 and os.path.getsize(npy) == 128 + 3 * 128 * 4)
+    scores = [json.loads(call("verify", a, x, "-d", d, "--threshold", "0.3", "--json").stdout) for x in (b, c)]
+    check("verify", scores[0]["same"] is True and scores[1]["same"] is False, scores)
+    check("the answer no is status 1", call("verify", a, c, "-d", d, "--threshold", "0.3").returncode == 1)
+    done = call("verify", a, b, "-d", d)
+    check("no threshold is invented", done.returncode == 3 and b"no decision" in done.stdout and
+          b"calibrate" in done.stdout, done.stdout)
+    pairs = os.path.join(folder, "pairs")
+    people = ["001", "002", "003", "004", "005", "006"]
+    with open(pairs, "w") as f:
+        for i in people:
+            for j in people:
+                f.write(f"{i}_neutral.jpg {j}_smiling.jpg {int(i == j)}\n")
+    done = call("calibrate", e, "-d", d, "--pairs", pairs, "--images", photos, "--json")
+    points = json.loads(done.stdout)["thresholds"]
+    check("calibrate measures what the pairs can tell", [p["far"] for p in points] == [0.1], done.stdout)
+    done = call("verify", a, b, "-d", d, "-e", e, "--far", "0.1", "--json")
+    check("verify uses it", json.loads(done.stdout)["same"] is True and done.returncode == 0, done.stdout)
+    with open(pairs, "w") as f:
+        f.write("one two three\n")
+    error("a bad pairs file", 3, "pairs:1", "calibrate", e, "-d", d, "--pairs", pairs)
+    r = json.loads(call("bench", e, "--seconds", "0.05", "--threads", "1", "--json").stdout)
+    check("bench", r["latency_ms"]["p50"] <= r["latency_ms"]["p99"] and r["peak_rss_bytes"] > 1e6 and
+          r["operators"][0]["kernel"] and r["threads"] == 1, r)
+    done = call("profile", a, "-d", d, "--json")
+    check("profile", done.returncode == 0 and json.loads(done.stdout)["total"] > 0, done.stderr)
+    error("an embedder is no detector", 3, "embedder", "detect", a, "-d", e)
+    big = json.loads(call("detect", os.path.join(shared, "testdata", "photos", "1.jpg"), "-d", d, "--size", "auto",
+                          "--json").stdout)[0]["faces"]
+    check("auto finds at least what one scale does", len(big) >= 50, len(big))
+shutil.rmtree(folder)
+print(f"{passed} passed, {failed} failed, {skipped} skipped")
+sys.exit(1 if failed else 0)
