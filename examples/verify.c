@@ -1,4 +1,5 @@
-/* How alike are two faces: verify DETECTOR.ufm EMBEDDER.ufm A B. Each picture's best face counts. */
+/* How alike are two faces: verify DETECTOR.ufm EMBEDDER.ufm A B. Each picture's best face counts.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <uniface/uniface.h>

@@ -38,8 +38,9 @@ typedef struct ufk_epilogue {
  * C[i][j] = act(bias[j] + sum_{y < runs_y} sum_{x < runs_x} sum_{k < run_length}
  *               a[i * a_stride + y * run_stride_y + x * run_stride_x + k]
  *             * B[(y * runs_x + x) * run_length + k][j] + residual)
- * for i < m, j < n. B is packed by ufk_conv_pack: panels of conv_nr columns,
- * [panel][K][column], columns past n are zero; K = runs_y * runs_x * run_length. bias and slope have n entries (no padding).
+ * for i < m, j < n. B is packed by ufk_conv_pack: panels of conv_nr columns, [panel][K][column],
+ * columns past n are zero; K = runs_y * runs_x * run_length. bias and slope have n entries (no
+ * padding).
  * Nothing outside the named elements of `a` and `c` is read or written. c and a do not overlap;
  * residual may equal c. A 3x3 convolution without dilation over NHWC has runs_y = 3, runs_x = 1,
  * run_length = 3 * channels. */

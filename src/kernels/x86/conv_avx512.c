@@ -188,8 +188,8 @@ static void finish_row(const tile *t, size_t row, const float *sum, int vectors)
         if (e->bias)
             x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, e->bias + j));
         if (e->residual)
-            x = _mm512_add_ps(
-                x, _mm512_maskz_loadu_ps(mask, e->residual + (t->i + row) * e->residual_stride + j));
+            x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(
+                                     mask, e->residual + (t->i + row) * e->residual_stride + j));
         if (e->act == UFK_ACT_CLAMP)
             x = _mm512_min_ps(_mm512_set1_ps(e->hi), _mm512_max_ps(_mm512_set1_ps(e->lo), x));
         else if (e->act == UFK_ACT_PRELU)
@@ -267,14 +267,14 @@ ALWAYS_INLINE void tile_body(const tile *t, int rows, int vectors)
     }
 }
 
-#define TILE(rows)                                                                                 \
-    static void tile_##rows##x1(const tile *t)                                                     \
-    {                                                                                              \
-        tile_body(t, rows, 1);                                                                     \
-    }                                                                                              \
-    static void tile_##rows##x2(const tile *t)                                                     \
-    {                                                                                              \
-        tile_body(t, rows, 2);                                                                     \
+#define TILE(rows)                             \
+    static void tile_##rows##x1(const tile *t) \
+    {                                          \
+        tile_body(t, rows, 1);                 \
+    }                                          \
+    static void tile_##rows##x2(const tile *t) \
+    {                                          \
+        tile_body(t, rows, 2);                 \
     }
 TILE(1)
 TILE(2)
@@ -291,7 +291,10 @@ TILE(12)
 TILE(13)
 TILE(14)
 
-#define BOTH(rows) {tile_##rows##x1, tile_##rows##x2}
+#define BOTH(rows)                       \
+    {                                    \
+        tile_##rows##x1, tile_##rows##x2 \
+    }
 static void (*const tiles[TILE_ROWS][MAX_VECTORS])(const tile *t) = {
     BOTH(1), BOTH(2), BOTH(3),  BOTH(4),  BOTH(5),  BOTH(6),  BOTH(7),
     BOTH(8), BOTH(9), BOTH(10), BOTH(11), BOTH(12), BOTH(13), BOTH(14)};
