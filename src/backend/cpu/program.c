@@ -80,7 +80,9 @@ static void pack_conv(const ufk_table *k, float *out, const ufi_tensor *w, uint3
     size_t group_floats = ufk_conv_packed_floats(k, in * taps, o);
     for (uint32_t g = 0; g < groups; g++) {
         const float *from = src + g * o * in * taps;
-        for (size_t j = 0; j < o; j++)
+        if (taps == 1)
+            k->transpose_f32(matrix, o, from, in, o, in);
+        for (size_t j = 0; taps > 1 && j < o; j++)
             for (size_t i = 0; i < in; i++)
                 for (size_t t = 0; t < taps; t++)
                     matrix[(t * in + i) * o + j] = from[(j * in + i) * taps + t];
