@@ -60,6 +60,7 @@ uf_status ufi_pass_identity(ufi_pass *p);
 uf_status ufi_pass_pattern(ufi_pass *p);
 uf_status ufi_pass_affine(ufi_pass *p);
 uf_status ufi_pass_fuse(ufi_pass *p);
+uf_status ufi_pass_siblings(ufi_pass *p);
 uf_status ufi_pass_batch(ufi_pass *p);
 
 #endif

@@ -5,9 +5,11 @@
  *   pattern   puts together what exporters take apart (x * sigmoid(x), mean over the plane, ...)
  *   affine    folds scales and shifts per channel into the weights before or after them
  *   fuse      lets a convolution or matrix product do the addition and the activation behind it
+ *   siblings  makes one convolution of several small ones that read the same input
  *   batch     frees reshapes from the batch size that the exporter happened to use
  *
- * They run until nothing changes; each rewrite removes a node or a freedom, so that ends. Dead
+ * They run until nothing changes; each rewrite takes something away that no other
+ * brings back (a node, a freedom, a small convolution), so that ends. Dead
  * nodes and values are swept after each round.
  */
 #include "graph/pass.h"
@@ -235,7 +237,8 @@ uf_status ufi_pass_sweep(ufi_graph *g, uf_error *err)
 typedef uf_status pass_fn(ufi_pass *p);
 
 static pass_fn *const passes[] = {
-    ufi_pass_identity, ufi_pass_pattern, ufi_pass_affine, ufi_pass_fuse, ufi_pass_batch,
+    ufi_pass_identity, ufi_pass_pattern,  ufi_pass_affine,
+    ufi_pass_fuse,     ufi_pass_siblings, ufi_pass_batch,
 };
 
 uf_status ufi_graph_optimize(ufi_graph *g, uf_error *err)

@@ -532,4 +532,22 @@ TEST(passes_keep_the_function)
     compare(&m, &v, 1, true, "passes");
 }
 
+/* Small convolutions on one input become one, and still give their own outputs. */
+TEST(siblings_are_joined)
+{
+    maker m;
+    maker_init(&m, 37);
+    static const int outputs[4] = {1, 4, 10, 40};
+    uint32_t x = add_input(&m, shape_of(4, 2, 12, 11, 9)), y[5];
+    for (int i = 0; i < 4; i++) {
+        const conv_case c = {2, 12, 11, 9, outputs[i],   3,      3,
+                             1, 1,  1,  1, UFI_ACT_NONE, i != 1, false};
+        y[i] = add_conv(&m, x, &c, UFI_NONE);
+    }
+    const conv_case other = {2, 12, 11, 9, 6, 1, 1, 1, 1, 0, 1, UFI_ACT_RELU, true, false};
+    y[4] = add_conv(&m, x, &other, UFI_NONE);
+    y[2] = add_node(&m, UFI_OP_SIGMOID, &y[2], 1, NULL);
+    compare(&m, y, 5, true, "siblings");
+}
+
 TEST_MAIN
