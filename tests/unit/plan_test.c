@@ -320,6 +320,28 @@ TEST(asymmetric_pads)
     compare(&m, &y, 1, false, "asymmetric pads");
 }
 
+/* Large maps, so that the planner makes one step of both. */
+TEST(pointwise_and_depthwise_in_one_step)
+{
+    for (int variant = 0; variant < 6; variant++) {
+        maker m;
+        maker_init(&m, 41 + (uint64_t)variant);
+        const int stride = 1 + variant % 2, pad = variant < 4, channels = variant == 3 ? 37 : 40;
+        const int h = 50 + variant, w = 45;
+        const conv_case point = {2, 12, h, w, channels,      1,    1,
+                                 1, 1,  0, 1, UFI_ACT_PRELU, true, false};
+        const conv_case depth = {2,    channels,    h, w,   channels, 3,
+                                 3,    stride,      1, pad, channels, UFI_ACT_CLAMP,
+                                 true, variant == 2};
+        uint32_t y = add_conv(&m, add_input(&m, shape_of(4, 2, 12, h, w)), &point, UFI_NONE);
+        uint32_t residual = UFI_NONE;
+        if (depth.residual)
+            residual = add_input(&m, shape_of(4, 2, channels, h, w));
+        y = add_conv(&m, y, &depth, residual);
+        compare(&m, &y, 1, false, "pointwise and depthwise");
+    }
+}
+
 /* ---- products ---- */
 
 TEST(gemm_and_matmul)

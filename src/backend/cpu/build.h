@@ -76,6 +76,10 @@ cpu_build_fn cpu_build_conv, cpu_build_gemm, cpu_build_matmul, cpu_build_pool,
     cpu_build_prelu, cpu_build_softmax, cpu_build_view, cpu_build_transpose, cpu_build_concat,
     cpu_build_split, cpu_build_resize, cpu_build_slice, cpu_build_reference;
 
+/* step_fused.c: `first` and the next node, a 1x1 convolution and a depthwise one, in one step. */
+bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *second);
+uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node *second);
+
 /* step_conv.c hands 3x3 convolutions over where that is faster. */
 uf_status cpu_build_winograd(cpu_builder *b, const ufi_node *n, int tile);
 /* 4 or 2 when Winograd should carry out this convolution, else 0. */

@@ -175,7 +175,14 @@ static uf_status build_steps(cpu_builder *b, ufi_layout layout)
         st = build_inputs(b, layout);
     for (uint32_t i = 0; !st && i < b->g->node_count; i++) {
         const ufi_node *n = &b->g->nodes[i];
-        st = build_node(b, n);
+        if (i + 1 < b->g->node_count && cpu_can_fuse(b, n, n + 1)) {
+            consume_inputs(b, n);
+            consume_inputs(b, n + 1);
+            st = cpu_build_fused(b, n, n + 1);
+            i++;
+        } else {
+            st = build_node(b, n);
+        }
         if (st)
             ufi_wrap(b->err, st, "planning node \"%s\" (%s)", n->name, ufi_op_name((ufi_op)n->op));
     }
