@@ -33,44 +33,69 @@ typedef struct band {
     size_t channel, n;            /* of this vector, and how many are left */
     size_t y, rows;               /* output rows y .. y + rows - 1 */
     const float *in[MAX_IN_ROWS]; /* channel 0 of column 0 */
-    size_t step[MAX_IN_ROWS];     /* floats between pixels: 0 in the row of zeros */
-    vec w[9], bias, slope, lo, hi;
 } band;
+
+/* What the inner loops keep in registers. */
+typedef struct constants {
+    vec w[9], bias, slope, lo, hi;
+} constants;
 
 V_INLINE vec get(const float *p, size_t n, const bool whole)
 {
     return whole ? v_load(p) : v_load_n(p, n);
 }
 
-V_INLINE vec activate(const band *b, vec v, const form f)
+V_INLINE constants load_constants(const ufk_dwconv_args *p, size_t channel, size_t n,
+                                  const bool whole)
 {
-    if (f.act == UFK_ACT_CLAMP)
-        return v_min(b->hi, v_max(b->lo, v)); /* in this order NaN stays NaN */
-    if (f.act == UFK_ACT_PRELU)
-        return v_prelu(v, b->slope);
-    return v_activate(&b->p->epilogue, v, b->slope);
+    const ufk_epilogue *e = &p->epilogue;
+    const bool clamp = e->act == UFK_ACT_CLAMP;
+    constants k;
+    k.lo = v_set(clamp ? e->lo : -INFINITY);
+    k.hi = v_set(clamp ? e->hi : INFINITY);
+    k.bias = e->bias ? get(e->bias + channel, n, whole) : v_set(0.0f);
+    k.slope = e->act == UFK_ACT_PRELU ? get(e->slope + channel, n, whole) : v_set(0.0f);
+    for (size_t i = 0; i < 9; i++)
+        k.w[i] = get(p->weights + i * p->channels + channel, n, whole);
+    return k;
 }
 
-V_INLINE void finish(const band *b, size_t y, size_t x, vec sum, const form f)
+V_INLINE void finish(const band *b, const constants *k, float *out, const float *residual, vec sum,
+                     const form f)
 {
-    const ufk_dwconv_args *p = b->p;
-    const ufk_epilogue *e = &p->epilogue;
-    vec v = v_add(sum, b->bias);
-    if (e->residual)
-        v = v_add(v, get(e->residual + (y * p->out_w + x) * e->residual_stride + b->channel, b->n,
-                         f.whole));
-    v = activate(b, v, f);
-    float *out = p->out + y * p->out_row_stride + x * p->out_pixel_stride + b->channel;
+    vec v = v_add(sum, k->bias);
+    if (residual)
+        v = v_add(v, get(residual, b->n, f.whole));
+    if (f.act == UFK_ACT_CLAMP)
+        v = v_min(k->hi, v_max(k->lo, v)); /* in this order NaN stays NaN */
+    else if (f.act == UFK_ACT_PRELU)
+        v = v_prelu(v, k->slope);
+    else
+        v = v_activate(&b->p->epilogue, v, k->slope);
     if (f.whole)
         v_store(out, v);
     else
         v_store_n(out, v, b->n);
 }
 
-/* `pixels` output pixels of each row from x on; all their columns lie inside the picture. */
-V_INLINE void inner(const band *b, size_t x, const int pixels, const int rows, const form f)
+/* Where output column x of row r goes, and its residual. */
+V_INLINE float *out_at(const band *b, size_t r, size_t x)
 {
-    const size_t column = x * (size_t)f.stride - b->p->pad_left;
+    return b->p->out + (b->y + r) * b->p->out_row_stride + x * b->p->out_pixel_stride + b->channel;
+}
+V_INLINE const float *residual_at(const band *b, size_t r, size_t x)
+{
+    const ufk_epilogue *e = &b->p->epilogue;
+    if (!e->residual)
+        return NULL;
+    return e->residual + ((b->y + r) * b->p->out_w + x) * e->residual_stride + b->channel;
+}
+
+/* `pixels` output pixels of each row; `in` points at the first column of their windows. */
+V_INLINE void inner(const band *b, const constants *c, const float *const in[], size_t x,
+                    const int pixels, const int rows, const form f)
+{
+    const size_t step = b->p->in_pixel_stride;
     vec sum[ROWS][PIXELS];
 #pragma GCC unroll 2
     for (int r = 0; r < rows; r++)
@@ -79,29 +104,34 @@ V_INLINE void inner(const band *b, size_t x, const int pixels, const int rows, c
             sum[r][i] = v_set(0.0f);
 #pragma GCC unroll 5
     for (int iy = 0; iy < (rows - 1) * f.stride + 3; iy++) {
-        const float *in = b->in[iy] + column * b->step[iy] + b->channel;
 #pragma GCC unroll 9
         for (int k = 0; k < (pixels - 1) * f.stride + 3; k++) {
-            vec v = get(in + (size_t)k * b->step[iy], b->n, f.whole);
+            vec v = get(in[iy] + (size_t)k * step, b->n, f.whole);
 #pragma GCC unroll 2
             for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
                 for (int i = 0; i < pixels; i++) {
                     int ky = iy - r * f.stride, kx = k - i * f.stride;
                     if (ky >= 0 && ky < 3 && kx >= 0 && kx < 3)
-                        sum[r][i] = v_fma(v, b->w[ky * 3 + kx], sum[r][i]);
+                        sum[r][i] = v_fma(v, c->w[ky * 3 + kx], sum[r][i]);
                 }
         }
     }
 #pragma GCC unroll 2
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows; r++) {
+        float *out = out_at(b, (size_t)r, x);
+        const float *residual = residual_at(b, (size_t)r, x);
 #pragma GCC unroll 4
-        for (int i = 0; i < pixels; i++)
-            finish(b, b->y + (size_t)r, x + (size_t)i, sum[r][i], f);
+        for (int i = 0; i < pixels; i++) {
+            finish(b, c, out, residual, sum[r][i], f);
+            out += b->p->out_pixel_stride;
+            residual = residual ? residual + b->p->epilogue.residual_stride : NULL;
+        }
+    }
 }
 
 /* One output column whose window leaves the picture to the left or right. */
-V_INLINE void edge(const band *b, size_t x, const form f)
+V_INLINE void edge(const band *b, const constants *c, size_t x, const form f)
 {
     for (size_t r = 0; r < b->rows; r++) {
         vec sum = v_set(0.0f);
@@ -111,37 +141,52 @@ V_INLINE void edge(const band *b, size_t x, const form f)
                 continue;
 #pragma GCC unroll 3
             for (size_t ky = 0; ky < 3; ky++) {
-                size_t iy = r * (size_t)f.stride + ky;
-                sum = v_fma(get(b->in[iy] + column * b->step[iy] + b->channel, b->n, f.whole),
-                            b->w[ky * 3 + kx], sum);
+                const float *in = b->in[r * (size_t)f.stride + ky];
+                vec v = get(in + column * b->p->in_pixel_stride + b->channel, b->n, f.whole);
+                sum = v_fma(v, c->w[ky * 3 + kx], sum);
             }
         }
-        finish(b, b->y + r, x, sum, f);
+        finish(b, c, out_at(b, r, x), residual_at(b, r, x), sum, f);
+    }
+}
+
+/* Columns x .. to - 1, whose windows lie inside. */
+V_INLINE void inner_columns(const band *b, const constants *c, size_t x, size_t to, const int rows,
+                            const form f)
+{
+    const size_t step = b->p->in_pixel_stride;
+    const size_t first = x * (size_t)f.stride - b->p->pad_left;
+    const float *in[MAX_IN_ROWS];
+    for (int i = 0; i < (rows - 1) * f.stride + 3; i++)
+        in[i] = b->in[i] + first * step + b->channel;
+    for (; x + PIXELS <= to; x += PIXELS) {
+        inner(b, c, in, x, PIXELS, rows, f);
+        for (int i = 0; i < (rows - 1) * f.stride + 3; i++)
+            in[i] += PIXELS * (size_t)f.stride * step;
+    }
+    for (; x < to; x++) {
+        inner(b, c, in, x, 1, rows, f);
+        for (int i = 0; i < (rows - 1) * f.stride + 3; i++)
+            in[i] += (size_t)f.stride * step;
     }
 }
 
 V_INLINE void band_3x3(const band *b, const form f)
 {
     const ufk_dwconv_args *p = b->p;
+    const constants c = load_constants(p, b->channel, b->n, f.whole);
     const size_t stride = (size_t)f.stride;
     size_t from = (p->pad_left + stride - 1) / stride, x = 0;
     size_t to = p->in_w + p->pad_left >= 3 ? (p->in_w + p->pad_left - 3) / stride + 1 : 0;
     to = to < p->out_w ? to : p->out_w;
     for (; x < from && x < p->out_w; x++)
-        edge(b, x, f);
-    if (b->rows == ROWS) {
-        for (; x + PIXELS <= to; x += PIXELS)
-            inner(b, x, PIXELS, ROWS, f);
-        for (; x < to; x++)
-            inner(b, x, 1, ROWS, f);
-    } else {
-        for (; x + PIXELS <= to; x += PIXELS)
-            inner(b, x, PIXELS, 1, f);
-        for (; x < to; x++)
-            inner(b, x, 1, 1, f);
-    }
-    for (; x < p->out_w; x++)
-        edge(b, x, f);
+        edge(b, &c, x, f);
+    if (x < to && b->rows == ROWS)
+        inner_columns(b, &c, x, to, ROWS, f);
+    else if (x < to)
+        inner_columns(b, &c, x, to, 1, f);
+    for (x = x < to ? to : x; x < p->out_w; x++)
+        edge(b, &c, x, f);
 }
 
 #define BAND(name, stride, whole, act)           \
@@ -173,43 +218,28 @@ static band_fn *choose(const ufk_dwconv_args *p, bool whole)
     return one ? band_other_1 : band_other_2;
 }
 
-static void load_channel(band *b, size_t channel)
-{
-    const ufk_dwconv_args *p = b->p;
-    const ufk_epilogue *e = &p->epilogue;
-    b->channel = channel;
-    b->n = p->channels - channel;
-    b->bias = e->bias ? v_get(e->bias + channel, b->n) : v_set(0.0f);
-    b->slope = e->act == UFK_ACT_PRELU ? v_get(e->slope + channel, b->n) : v_set(0.0f);
-    for (size_t i = 0; i < 9; i++)
-        b->w[i] = v_get(p->weights + i * p->channels + channel, b->n);
-}
+/* A row of zeros, read in place of rows above and below the picture. */
+enum { ZERO_FLOATS = 16384 };
+static const float zeros[ZERO_FLOATS];
 
-/* Where the input rows of output rows y .. y + rows - 1 are. `zeros` holds all channels. */
-static void find_rows(band *b, const float *zeros)
+/* Where the input rows of output rows y .. y + rows - 1 are. */
+static void find_rows(band *b)
 {
     const ufk_dwconv_args *p = b->p;
     for (size_t i = 0; i < (b->rows - 1) * p->stride_h + 3; i++) {
         size_t y = b->y * p->stride_h + i - p->pad_top;
         b->in[i] = y < p->in_h ? p->in + y * p->in_row_stride : zeros;
-        b->step[i] = y < p->in_h ? p->in_pixel_stride : 0;
     }
 }
 
-enum { ZERO_CHANNELS = 1024 };
-
 static void run_3x3(const ufk_dwconv_args *p)
 {
-    static const float zeros[ZERO_CHANNELS];
     band b = {.p = p};
-    bool clamp = p->epilogue.act == UFK_ACT_CLAMP;
-    b.lo = v_set(clamp ? p->epilogue.lo : -INFINITY);
-    b.hi = v_set(clamp ? p->epilogue.hi : INFINITY);
     for (b.y = p->y_begin; b.y < p->y_end; b.y += b.rows) {
         b.rows = p->y_end - b.y < ROWS ? 1 : ROWS;
-        find_rows(&b, zeros);
-        for (size_t c = 0; c < p->channels; c += LANES) {
-            load_channel(&b, c);
+        find_rows(&b);
+        for (b.channel = 0; b.channel < p->channels; b.channel += LANES) {
+            b.n = p->channels - b.channel;
             choose(p, b.n >= LANES)(&b);
         }
     }
@@ -234,19 +264,22 @@ static void one_pixel(const band *b, size_t y, size_t x)
             sum = v_fma(v_get(in, b->n), v_get(w, b->n), sum);
         }
     }
-    finish(b, y, x, sum, (form){1, b->n >= LANES, UFK_ACT_SILU});
+    const ufk_epilogue *e = &p->epilogue;
+    vec v = v_add(sum, e->bias ? v_get(e->bias + b->channel, b->n) : v_set(0.0f));
+    if (e->residual)
+        v = v_add(v,
+                  v_get(e->residual + (y * p->out_w + x) * e->residual_stride + b->channel, b->n));
+    vec slope = e->act == UFK_ACT_PRELU ? v_get(e->slope + b->channel, b->n) : v_set(0.0f);
+    v_put(p->out + y * p->out_row_stride + x * p->out_pixel_stride + b->channel,
+          v_activate(e, v, slope), b->n);
 }
 
 static void run_any(const ufk_dwconv_args *p)
 {
     band b = {.p = p};
-    const ufk_epilogue *e = &p->epilogue;
     for (size_t y = p->y_begin; y < p->y_end; y++)
-        for (size_t c = 0; c < p->channels; c += LANES) {
-            b.channel = c;
-            b.n = p->channels - c;
-            b.bias = e->bias ? v_get(e->bias + c, b.n) : v_set(0.0f);
-            b.slope = e->act == UFK_ACT_PRELU ? v_get(e->slope + c, b.n) : v_set(0.0f);
+        for (b.channel = 0; b.channel < p->channels; b.channel += LANES) {
+            b.n = p->channels - b.channel;
             for (size_t x = 0; x < p->out_w; x++)
                 one_pixel(&b, y, x);
         }
@@ -256,7 +289,7 @@ static void V_ISA(ufk_dwconv_f32)(const ufk_dwconv_args *p)
 {
     bool is_3x3 = p->kernel_h == 3 && p->kernel_w == 3 && p->dilation_h == 1 && p->dilation_w == 1;
     bool strides = p->stride_h == p->stride_w && (p->stride_w == 1 || p->stride_w == 2);
-    if (is_3x3 && strides && p->channels <= ZERO_CHANNELS)
+    if (is_3x3 && strides && p->in_w * p->in_pixel_stride <= ZERO_FLOATS)
         run_3x3(p);
     else
         run_any(p);
