@@ -122,6 +122,7 @@ TEST(dispatch_takes_the_best_generation)
         uint32_t flags = ca_table(t)->flags;
         const char *best = flags & UFI_CPU_AVX512 ? "conv_f32_avx512"
                            : flags & UFI_CPU_AVX2 ? "conv_f32_avx2"
+                           : flags & UFI_CPU_NEON ? "conv_f32_neon"
                                                   : "conv_f32_c";
         CHECK(strcmp(ca_table(t)->conv_f32_name, best) == 0);
     }

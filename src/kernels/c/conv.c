@@ -85,5 +85,8 @@ void ufk_conv_init(ufk_table *t, uint32_t flags)
         ufk_conv_select_avx2(t);
     if (flags & UFI_CPU_AVX512)
         ufk_conv_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_conv_select_neon(t);
 #endif
 }
