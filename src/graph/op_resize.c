@@ -132,19 +132,27 @@ uf_status ufi_infer_resize(const ufi_op_call *c, uf_error *err)
 
 /* ---- one axis ---- */
 
+/* In float, step by step, as the implementations that networks were made with do it: where a
+ * nearest neighbour is a tie, the last bit decides. */
+static double half_pixel(double x, double scale)
+{
+    float shifted = (float)x + 0.5f, scaled = shifted / (float)scale;
+    return (double)(scaled - 0.5f);
+}
+
 static double source_coordinate(const resize_plan *p, uint32_t d, int64_t i, int64_t in,
                                 int64_t out)
 {
     double s = p->scale[d], x = (double)i;
     switch (p->coords) {
     case HALF_PIXEL:
-        return (x + 0.5) / s - 0.5;
+        return half_pixel(x, s);
     case HALF_PIXEL_SYMMETRIC: {
         double exact = (double)in * s, center = (double)in / 2;
         return center * (1 - (double)out / exact) + (x + 0.5) / s - 0.5;
     }
     case PYTORCH_HALF_PIXEL:
-        return out > 1 ? (x + 0.5) / s - 0.5 : 0;
+        return out > 1 ? half_pixel(x, s) : 0;
     case ALIGN_CORNERS:
         return out > 1 ? x * (double)(in - 1) / (double)(out - 1) : 0;
     case ASYMMETRIC:
