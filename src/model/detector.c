@@ -179,6 +179,16 @@ typedef struct region {
     int32_t x, y, width, height;
 } region;
 
+/* One look: where, into an input of which size, and which faces are taken from it. The larger side
+ * of a face must lie in least .. most (pixels of the input); with several looks each is left the
+ * sizes that it sees best, or the parts of one face would be found as faces of their own. */
+typedef struct glance {
+    region r;
+    size_t width, height;
+    float fraction; /* of the input that the picture takes */
+    float least, most;
+} glance;
+
 static uf_image part_of(const uf_image *image, region r)
 {
     uf_image part = *image;
@@ -201,10 +211,14 @@ static uf_status need_canvas(uf_detector *d, size_t bytes, uf_error *err)
 }
 
 /* Moves what was found in the network's input to picture coordinates and collects it. */
-static void collect(uf_detector *d, const ufi_letterbox *box, region r)
+static void collect(uf_detector *d, const ufi_letterbox *box, const glance *g)
 {
+    const region r = g->r;
     for (size_t i = 0; i < d->found.count; i++) {
         uf_face f = d->found.faces[i];
+        float side = f.width > f.height ? f.width : f.height;
+        if (side < g->least || side > g->most)
+            continue;
         f.x = (f.x - box->offset_x) / box->scale_x + (float)r.x;
         f.y = (f.y - box->offset_y) / box->scale_y + (float)r.y;
         f.width /= box->scale_x;
@@ -230,24 +244,22 @@ static uf_status decode(uf_detector *d, size_t image, uf_error *err)
     return st;
 }
 
-/* Looks at region `r`, scaled into a canvas of width x height of which it takes the given fraction.
- */
-static uf_status look(uf_detector *d, const uf_image *image, region r, size_t width, size_t height,
-                      float fraction, uf_error *err)
+static uf_status look(uf_detector *d, const uf_image *image, const glance *g, uf_error *err)
 {
+    const size_t width = g->width, height = g->height;
     ufi_letterbox box;
-    uf_image part = part_of(image, r);
+    uf_image part = part_of(image, g->r);
     uf_status st = need_canvas(d, width * height * 3, err);
     if (!st)
         st = ufi_network_prepare(&d->net, 1, width, height, err);
     if (st)
         return st;
-    if (fraction >= 1) {
+    if (g->fraction >= 1) {
         st = ufi_image_letterbox(d->canvas, (int32_t)width, (int32_t)height, &part, d->fit, &box,
                                  err);
     } else {
         /* A smaller canvas inside a black one: rows are spread out from the last to the first. */
-        size_t w = (size_t)((float)width * fraction), h = (size_t)((float)height * fraction);
+        size_t w = (size_t)((float)width * g->fraction), h = (size_t)((float)height * g->fraction);
         st = ufi_image_letterbox(d->canvas, (int32_t)w, (int32_t)h, &part, UFI_FIT_TOP_LEFT, &box,
                                  err);
         memset(d->canvas + w * h * 3, 0, (width * height - w * h) * 3);
@@ -263,7 +275,7 @@ static uf_status look(uf_detector *d, const uf_image *image, region r, size_t wi
     if (!st)
         st = decode(d, 0, err);
     if (!st)
-        collect(d, &box, r);
+        collect(d, &box, g);
     return st;
 }
 
@@ -287,19 +299,24 @@ static void input_size(const uf_detector *d, const uf_image *image, int32_t side
         (size_t)(d->net.fixed_height > 0 ? d->net.fixed_height : round_to_step(image->height * s));
 }
 
+/* Faces up to this part of the native size are left to the looks at full resolution. */
+#define SMALL_PART 0.2f
+
 /* The picture in pieces of the network's size at full resolution, overlapping by a quarter. */
 static uf_status look_at_tiles(uf_detector *d, const uf_image *image, size_t width, size_t height,
                                uf_error *err)
 {
     int32_t w = (int32_t)width, h = (int32_t)height;
+    glance g = {.width = width, .height = height, .fraction = 1};
+    g.most = SMALL_PART * (float)d->native;
     uf_status st = UF_OK;
     for (int32_t y = 0; !st; y += h * 3 / 4) {
         int32_t top = y + h < image->height ? y : image->height > h ? image->height - h : 0;
         for (int32_t x = 0; !st; x += w * 3 / 4) {
             int32_t left = x + w < image->width ? x : image->width > w ? image->width - w : 0;
-            region r = {left, top, image->width - left < w ? image->width - left : w,
-                        image->height - top < h ? image->height - top : h};
-            st = look(d, image, r, width, height, 1, err);
+            g.r = (region){left, top, image->width - left < w ? image->width - left : w,
+                           image->height - top < h ? image->height - top : h};
+            st = look(d, image, &g, err);
             if (x + w >= image->width)
                 break;
         }
@@ -309,23 +326,27 @@ static uf_status look_at_tiles(uf_detector *d, const uf_image *image, size_t wid
     return st;
 }
 
-/* Half the size for faces that fill the picture, the native size, and full resolution for the small
- * ones. */
+/* Half the size for faces that fill the picture, the native size, and twice the resolution (as far
+ * as AUTO_MAX_SIDE allows), or tiles at full resolution, for the small ones. */
 static uf_status look_at_all_scales(uf_detector *d, const uf_image *image, uf_error *err)
 {
-    region whole = {0, 0, image->width, image->height};
     int32_t longest = image->width > image->height ? image->width : image->height;
-    size_t width, height;
-    input_size(d, image, d->native, &width, &height);
-    uf_status st = look(d, image, whole, width, height, 0.5f, err);
+    glance g = {.r = {0, 0, image->width, image->height}, .fraction = 0.5f, .most = INFINITY};
+    input_size(d, image, d->native, &g.width, &g.height);
+    g.least = 0.3f * (float)d->native;
+    uf_status st = look(d, image, &g, err);
+    g.fraction = 1;
+    g.least = 0;
     if (!st)
-        st = look(d, image, whole, width, height, 1, err);
-    if (st || longest <= d->native)
+        st = look(d, image, &g, err);
+    if (st || longest <= d->native / 2)
         return st;
     if (d->net.fixed_width > 0)
-        return look_at_tiles(d, image, width, height, err);
-    input_size(d, image, longest < AUTO_MAX_SIDE ? longest : AUTO_MAX_SIDE, &width, &height);
-    return look(d, image, whole, width, height, 1, err);
+        return longest > d->native ? look_at_tiles(d, image, g.width, g.height, err) : UF_OK;
+    int32_t side = 2 * longest < AUTO_MAX_SIDE ? 2 * longest : AUTO_MAX_SIDE;
+    input_size(d, image, side, &g.width, &g.height);
+    g.most = SMALL_PART * (float)d->native;
+    return look(d, image, &g, err);
 }
 
 uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces, size_t cap,
@@ -345,7 +366,12 @@ uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces,
         st = look_at_all_scales(d, &rgb, err);
     } else {
         input_size(d, &rgb, d->size, &width, &height);
-        st = look(d, &rgb, (region){0, 0, rgb.width, rgb.height}, width, height, 1, err);
+        const glance g = {.r = {0, 0, rgb.width, rgb.height},
+                          .width = width,
+                          .height = height,
+                          .fraction = 1,
+                          .most = INFINITY};
+        st = look(d, &rgb, &g, err);
     }
     uf_picture_destroy(owned);
     if (!st && d->all.no_memory) {
