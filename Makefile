@@ -30,7 +30,7 @@ fuzz:
 		--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
 	@ninja -C build-fuzz
 	@cd build-fuzz && for t in onnx ufm image detector; do \
-		mkdir -p corpus/$$t && tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
+		mkdir -p corpus/$$t && tests/fuzz/replay_$$t corpus/$$t && tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
 			-rss_limit_mb=2048 -timeout=20 corpus/$$t || exit 1; done
 
 format:

@@ -88,9 +88,9 @@ void *ufi_arena_alloc(ufi_arena *a, size_t count, size_t size)
 
 char *ufi_arena_strndup(ufi_arena *a, const char *s, size_t n)
 {
-    size_t length = strnlen(s, n), bytes;
+    size_t length = n ? strnlen(s, n) : 0, bytes;
     char *copy = ufi_add_ok(length, 1, &bytes) ? ufi_arena_alloc(a, bytes, 1) : NULL;
-    if (copy)
+    if (copy && length)
         memcpy(copy, s, length);
     return copy;
 }

@@ -3,6 +3,7 @@
  * -Dfuzzers=true (clang) it is a libFuzzer program; otherwise it replays: every seed, every
  * truncation of it, and some 20,000 mutations by a fixed random sequence, so that `make test`
  * always does the same.
+ * With the name of a folder as its argument it writes the seeds there, for libFuzzer to start from.
  */
 #ifndef UF_TESTS_FUZZ_H
 #define UF_TESTS_FUZZ_H
@@ -56,8 +57,24 @@ static size_t fuzz_mutate(uint8_t *data, size_t size, uint64_t *state)
     return size;
 }
 
-int main(void)
+static int fuzz_write_seeds(const char *folder)
 {
+    static uint8_t seed[FUZZ_CAP];
+    char path[4096];
+    size_t size;
+    for (size_t i = 0; (size = seeds(i, seed, FUZZ_CAP)) > 0; i++) {
+        snprintf(path, sizeof path, "%s/seed-%zu", folder, i);
+        FILE *f = fopen(path, "wb");
+        if (!f || fwrite(seed, 1, size, f) != size || fclose(f) != 0)
+            return 1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        return fuzz_write_seeds(argv[1]);
     static uint8_t seed[FUZZ_CAP], data[FUZZ_CAP];
     uint64_t state = 88172645463325252u;
     size_t size, count = 0;

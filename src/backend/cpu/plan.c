@@ -10,7 +10,7 @@
 
 /* Constants of these operators larger than this are computed in the run, not kept. */
 #define MAX_FOLD_BYTES ((size_t)64 << 20)
-#define MAX_MEMORY_BYTES ((size_t)8 << 30)
+#define MAX_MEMORY_BYTES ((size_t)1 << 30)
 
 /* The fast form of each operator; absent ones run by reference. */
 static cpu_build_fn *const build_table[UFI_OP_COUNT] = {
