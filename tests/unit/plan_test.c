@@ -304,6 +304,10 @@ TEST(convolutions)
         {1, 8, 8, 8, 16, 3, 3, 1, 1, 1, 8, UFI_ACT_NONE, true, false},
         {1, 1, 12, 12, 4, 3, 3, 1, 1, 1, 1, UFI_ACT_RELU, true, false},
         {3, 64, 1, 1, 48, 1, 1, 1, 1, 0, 1, UFI_ACT_SIGMOID, true, false},
+        {2, 3, 57, 61, 18, 3, 3, 2, 1, 1, 1, UFI_ACT_PRELU, true, false},
+        {1, 4, 40, 33, 40, 7, 7, 1, 1, 3, 1, UFI_ACT_RELU, false, false},
+        {1, 2, 30, 30, 8, 5, 5, 1, 1, 0, 1, UFI_ACT_NONE, true, false},
+        {1, 1, 20, 20, 1, 3, 3, 1, 1, 1, 1, UFI_ACT_SIGMOID, true, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_conv(&cases[i]);
@@ -495,6 +499,24 @@ TEST(moves)
     compare(&m, out, 6, false, "moves");
 }
 
+/* A head's permutation to height, width, batch, channels: a view when the batch is one. */
+TEST(head_permutations)
+{
+    for (int64_t batch = 1; batch <= 2; batch++) {
+        maker m;
+        ufi_node *n;
+        maker_init(&m, 27);
+        const int64_t perm[4] = {2, 3, 0, 1}, back[4] = {0, 3, 1, 2};
+        const conv_case c = {(int)batch, 6, 9, 8, 10, 3, 3, 1, 1, 1, 1, UFI_ACT_NONE, true, false};
+        uint32_t x = add_conv(&m, add_input(&m, shape_of(4, batch, 6, 9, 8)), &c, UFI_NONE), y[2];
+        y[0] = add_node(&m, UFI_OP_TRANSPOSE, &x, 1, &n);
+        set_ints(&m, n, UFI_ATTR_PERM, perm, 4);
+        y[1] = add_node(&m, UFI_OP_TRANSPOSE, &x, 1, &n);
+        set_ints(&m, n, UFI_ATTR_PERM, back, 4);
+        compare(&m, y, 2, false, "head permutations");
+    }
+}
+
 TEST(resize)
 {
     for (int linear = 0; linear < 2; linear++) {
@@ -570,6 +592,37 @@ TEST(siblings_are_joined)
     y[4] = add_conv(&m, x, &other, UFI_NONE);
     y[2] = add_node(&m, UFI_OP_SIGMOID, &y[2], 1, NULL);
     compare(&m, y, 5, true, "siblings");
+}
+
+/* A network with an open batch could not be fused when it was imported; its plan is. */
+TEST(open_dimensions_are_optimised_in_the_plan)
+{
+    maker m;
+    ufi_program *p = NULL;
+    ufi_context *context = NULL;
+    maker_init(&m, 43);
+    const conv_case c = {1, 8, 16, 16, 8, 3, 3, 1, 1, 1, 1, UFI_ACT_NONE, true, false};
+    uint32_t x = add_input(&m, shape_of(4, -1, 8, 16, 16));
+    uint32_t in[2] = {add_conv(&m, x, &c, UFI_NONE), x};
+    uint32_t y = add_node(&m, UFI_OP_ADD, in, 2, NULL);
+    y = add_node(&m, UFI_OP_RELU, &y, 1, NULL);
+    if (!m.st)
+        m.st = ufi_graph_set_io(&m.g, m.inputs, m.input_count, &y, 1, &m.err);
+    REQUIRE_OK(m.st, m.err);
+    REQUIRE_OK(ufi_program_create(&p, &m.g, "CPU", &m.err), m.err);
+    REQUIRE_OK(ufi_context_create(&context, p, 1, &m.err), m.err);
+    const ufi_shape shape = shape_of(4, 3, 8, 16, 16);
+    REQUIRE_OK(ufi_context_prepare(context, &shape, 1, UFI_NHWC, &m.err), m.err);
+    ufi_step_info step;
+    for (uint32_t i = 0; i < ufi_context_step_count(context); i++) {
+        ufi_context_step(context, i, &step);
+        CHECK_MSG(strcmp(step.op, "Add") != 0 && strcmp(step.op, "Relu") != 0,
+                  "step %u is still %s", i, step.op);
+    }
+    CHECK(ufi_context_output(context, 0)->shape.dims[0] == 3);
+    ufi_context_destroy(context);
+    ufi_program_destroy(p);
+    ufi_graph_free(&m.g);
 }
 
 TEST_MAIN

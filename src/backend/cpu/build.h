@@ -80,7 +80,9 @@ cpu_build_fn cpu_build_conv, cpu_build_gemm, cpu_build_matmul, cpu_build_pool,
 bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *second);
 uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node *second);
 
-/* step_conv.c hands 3x3 convolutions over where that is faster. */
+/* step_conv.c hands convolutions over: of an input in planes, and 3x3 ones where that is faster. */
+bool cpu_is_planar_conv(const cpu_builder *b, const ufi_node *n);
+uf_status cpu_build_planar(cpu_builder *b, const ufi_node *n);
 uf_status cpu_build_winograd(cpu_builder *b, const ufi_node *n, int tile);
 /* 4 or 2 when Winograd should carry out this convolution, else 0. */
 int cpu_winograd_tile(const cpu_builder *b, const ufi_node *n);

@@ -308,6 +308,18 @@ static uf_status check_batch(const ufi_graph *source, const ufi_graph *g, uf_err
     return UF_OK;
 }
 
+/* Whether the file left dimensions of an input open: then passes that compare shapes (residuals,
+ * siblings) could do nothing when it was imported. */
+static bool is_dynamic(const ufi_graph *g)
+{
+    for (uint32_t i = 0; i < g->input_count; i++) {
+        const ufi_value *v = &g->values[g->inputs[i]];
+        if (!v->has_shape || !ufi_shape_known(&v->shape))
+            return true;
+    }
+    return false;
+}
+
 static uf_status infer_shapes(cpu_plan *p, const ufi_graph *source, const ufi_shape *inputs,
                               uf_error *err)
 {
@@ -324,7 +336,12 @@ static uf_status infer_shapes(cpu_plan *p, const ufi_graph *source, const ufi_sh
         v->has_shape = true;
     }
     st = ufi_graph_infer(&p->graph, MAX_FOLD_BYTES, err);
-    return st ? st : check_batch(source, &p->graph, err);
+    if (!st)
+        st = check_batch(source, &p->graph, err);
+    if (st || !is_dynamic(source))
+        return st;
+    st = ufi_graph_optimize(&p->graph, err);
+    return st ? st : ufi_graph_infer(&p->graph, MAX_FOLD_BYTES, err);
 }
 
 uf_status cpu_plan_create(void **out, void *queue, const ufi_shape *inputs, ufi_layout layout,

@@ -378,6 +378,8 @@ uf_status cpu_build_conv(cpu_builder *b, const ufi_node *n)
     cpu_conv_shape s;
     if (!cpu_conv_shape_read(b, n, &s))
         return UF_E_UNSUPPORTED;
+    if (cpu_is_planar_conv(b, n))
+        return cpu_build_planar(b, n);
     int tile = cpu_winograd_tile(b, n);
     if (tile)
         return cpu_build_winograd(b, n, tile);
@@ -385,7 +387,7 @@ uf_status cpu_build_conv(cpu_builder *b, const ufi_node *n)
     if (!p)
         return UF_E_NOMEM;
     p->s = s;
-    bool depthwise = s.groups == s.in_c && s.out_c == s.in_c && s.groups > 1;
+    bool depthwise = s.groups == s.in_c && s.out_c == s.in_c; /* one channel included */
     uf_status st = cpu_epilogue(b, n, cpu_has_input(n, 2) ? n->in[2] : UFI_NONE,
                                 cpu_has_input(n, 3) ? n->in[3] : UFI_NONE, s.out_c, &p->epilogue);
     if (!st)

@@ -107,30 +107,40 @@ static uf_status run_transpose(const cpu_step *s, cpu_plan *plan, uf_error *err)
     return UF_OK;
 }
 
-static bool is_perm(const ufi_attr *perm, int64_t a, int64_t c, int64_t d, int64_t e)
+/* Whether `perm` walks the dims of `x` in the order in which `order` has them in memory; a dim of
+ * size 1 may stand anywhere. */
+static bool walks(const int64_t *perm, const uint32_t order[4], const ufi_shape *x)
 {
-    const int64_t *p = perm->u.ints;
-    return perm->count == 4 && p[0] == a && p[1] == c && p[2] == d && p[3] == e;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        if (x->dims[perm[i]] == 1)
+            continue;
+        while (at < 4 && x->dims[order[at]] == 1)
+            at++;
+        if (at == 4 || order[at++] != perm[i])
+            return false;
+    }
+    return true;
 }
 
 /* NHWC data under the logical order N, H, W, C is PLAIN, and the other way round. */
 static bool transpose_is_view(cpu_builder *b, const ufi_node *n, const ufi_attr *perm)
 {
-    cpu_place *p = &b->places[n->in[0]];
-    ufi_layout from, to;
-    if (is_perm(perm, 0, 2, 3, 1)) {
-        from = UFI_NHWC;
-        to = UFI_PLAIN;
-    } else if (is_perm(perm, 0, 3, 1, 2)) {
-        from = UFI_PLAIN;
-        to = UFI_NHWC;
-    } else {
+    static const uint32_t nhwc[4] = {0, 2, 3, 1};
+    const cpu_place *p = &b->places[n->in[0]];
+    const ufi_shape *x = cpu_shape(b, n->in[0]);
+    cpu_operand in;
+    if (perm->count != 4)
         return false;
+    if (p->buffer[UFI_NHWC] >= 0 && walks(perm->u.ints, nhwc, x)) {
+        in.buffer = p->buffer[UFI_NHWC];
+        cpu_alias(b, n->out[0], UFI_PLAIN, &in);
+        return true;
     }
-    if (p->buffer[from] < 0)
+    if (p->buffer[UFI_PLAIN] < 0 || memcmp(perm->u.ints, (const int64_t[]){0, 3, 1, 2}, 32) != 0)
         return false;
-    cpu_operand in = {.buffer = p->buffer[from]};
-    cpu_alias(b, n->out[0], to, &in);
+    in.buffer = p->buffer[UFI_PLAIN];
+    cpu_alias(b, n->out[0], UFI_NHWC, &in);
     return true;
 }
 
