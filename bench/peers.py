@@ -5,7 +5,7 @@ usage: peers.py UNIFACE MODEL.onnx [--threads N] [--batch N] [--size PIXELS] [--
 
 Engines take turns (neighbours on a shared machine disturb all alike); printed are the medians over the
 rounds of each round's median latency, and the median of the ratios to UniFace within a round. Peers are
-those of onnxruntime, openvino, opencv-python-headless, MNN and ncnn that Python finds.
+those of onnxruntime, openvino, opencv-python-headless, MNN, and ncnn with pnnx that Python finds.
 """
 import argparse
 import json
@@ -129,11 +129,34 @@ def mnn():
     return MNN.version(), lambda: timed(once)
 
 
+def ncnn():
+    import ncnn as n
+    shape = "inputshape=[" + ",".join(map(str, x.shape)) + "]"
+    done = subprocess.run([os.path.join(os.path.dirname(sys.executable), "pnnx"), static_model, shape, "fp16=0"],
+                          capture_output=True, text=True, cwd=folder)
+    param = os.path.join(folder, "model.ncnn.param")
+    if done.returncode or not os.path.exists(param) or a.batch != 1:
+        raise RuntimeError("the converter failed" if a.batch == 1 else "it runs batch 1 only")
+    net = n.Net()
+    net.opt.num_threads, net.opt.use_vulkan_compute = a.threads, False
+    net.load_param(param)
+    net.load_model(param[:-5] + "bin")
+    blob = n.Mat(np.ascontiguousarray(x[0]))
+
+    def once():
+        e = net.create_extractor()
+        e.input(net.input_names()[0], blob)
+        for out in net.output_names():
+            e.extract(out)
+    once()
+    return n.__version__, lambda: timed(once)
+
+
 name, x, onnx_model = make_input()
 folder = tempfile.mkdtemp()
 static_model = dynamic_batch_copy(onnx_model, x, folder)
 engines = {}
-for e in (uniface, onnxruntime, openvino, opencv, mnn):
+for e in (uniface, onnxruntime, openvino, opencv, mnn, ncnn):
     try:
         engines[e.__name__] = e()
     except Exception as problem:  # a peer that cannot run this model is reported, not hidden
