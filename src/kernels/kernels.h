@@ -82,6 +82,58 @@ typedef struct ufk_pool_args {
     bool count_include_pad; /* average only: divide by kernel_h * kernel_w */
 } ufk_pool_args;
 
+/* ---- INT8: unsigned 8-bit activations with a zero point, signed 8-bit weights ----
+ *
+ * An activation byte x stands for x_scale * (x - x_zero). What follows a sum of products is FP32,
+ * in this order, each line one rounding (Jacob et al., CVPR 2018, with a floating-point multiplier
+ * in place of the fixed-point one), so that all variants agree bit for bit:
+ *
+ *   v = fma(sum of x * w, scale[c], bias[c])      (bias takes in what x_zero adds)
+ *   v = fma(residual byte, residual_scale, v)     (if there is one; its zero point is in bias)
+ *   v = act(v)                                    NONE and CLAMP: nothing here
+ *   v = fma(v, out_scale, zero)                   PRELU and HARD_SWISH only
+ *   v = min(max(v, lo), hi)
+ *   byte = v rounded to nearest, ties to even; an FP32 output takes v itself
+ *
+ * For NONE and CLAMP the caller puts the output's scale and zero point into scale, bias, lo and hi.
+ * With bytes out, 0 <= lo <= hi <= 255. */
+typedef struct ufk_qepilogue {
+    const float *scale, *bias; /* [n] */
+    const float *slope;        /* [n] for UFK_ACT_PRELU */
+    const uint8_t *residual;   /* as in ufk_epilogue */
+    size_t residual_stride;
+    float residual_scale;
+    ufk_act act; /* NONE, CLAMP, PRELU, HARD_SWISH */
+    float out_scale, zero, lo, hi;
+} ufk_qepilogue;
+
+/* As ufk_conv_args; strides and lengths in bytes. Exactly one of c and c_f32 is given (c_stride in
+ * elements of it). B is packed by ufk_qconv_pack. Sums stay below 2^31 (K <= 65536). */
+typedef struct ufk_qconv_args {
+    const uint8_t *a;
+    size_t a_stride;
+    size_t runs_y, run_stride_y, runs_x, run_stride_x, run_length;
+    const int8_t *b;
+    uint8_t *c;
+    float *c_f32;
+    size_t c_stride;
+    size_t m, n;
+    ufk_qepilogue epilogue;
+} ufk_qconv_args;
+
+/* As ufk_dwconv_args; what lies outside the image is in_zero, dense tensors. */
+typedef struct ufk_qdwconv_args {
+    const uint8_t *in; /* [in_h][in_w][channels] */
+    uint8_t *out;      /* [out_h][out_w][channels], or NULL and out_f32 */
+    float *out_f32;
+    size_t in_h, in_w, out_h, out_w, channels;
+    size_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    size_t y_begin, y_end;
+    const int8_t *weights; /* [kh * kw][channels] */
+    uint8_t in_zero;
+    ufk_qepilogue epilogue;
+} ufk_qdwconv_args;
+
 typedef enum ufk_binop {
     UFK_ADD,
     UFK_SUB,
@@ -175,6 +227,25 @@ typedef struct ufk_table {
                              size_t tiles, const ufk_epilogue *epilogue);
     const char *winograd_f32_name;
 
+    /* INT8 convolution; qconv_nr, qconv_nu and qconv_mr as for conv_f32: columns from j (a multiple
+     * of qconv_nr) on start at b + j * ufk_qconv_column_bytes(). */
+    size_t qconv_nr, qconv_nu, qconv_mr;
+    void (*conv_u8)(const ufk_qconv_args *args);
+    const char *conv_u8_name;
+    void (*dwconv_u8)(const ufk_qdwconv_args *args);
+    const char *dwconv_u8_name;
+
+    /* out = clamp(round(in * inv_scale + zero), 0, 255), ties to even; NaN becomes 0 */
+    void (*quantize_u8)(uint8_t *out, const float *in, size_t count, float inv_scale, float zero);
+    /* out = (in - zero) * scale */
+    void (*dequantize_u8)(float *out, const uint8_t *in, size_t count, float scale, float zero);
+    /* out = clamp(round(fma(a, a_scale, fma(b, b_scale, shift))), 0, 255), ties to even */
+    void (*add_u8)(uint8_t *out, const uint8_t *a, const uint8_t *b, size_t count, float a_scale,
+                   float b_scale, float shift);
+    /* args->in and out are bytes here */
+    void (*max_pool_u8)(uint8_t *out, const uint8_t *in, const ufk_pool_args *shape);
+    const char *quant_u8_name;
+
     /* Inner product of two vectors (template comparison). */
     float (*dot_f32)(const float *a, const float *b, size_t count);
     const char *dot_f32_name;
@@ -207,6 +278,13 @@ const ufk_table *ufk_default_table(void);
 size_t ufk_conv_packed_floats(const ufk_table *t, size_t k, size_t n);
 void ufk_conv_pack(const ufk_table *t, float *packed, const float *b, size_t b_stride, size_t k,
                    size_t n);
+/* Packs B[runs * run_length][n] for `conv_u8` of table `t`: panels as for conv_f32, each preceded
+ * by the int32 sums of its columns, then [k / 4][column][4 consecutive k], where every run starts a
+ * new group of 4 and is filled up with zeros. */
+size_t ufk_qconv_column_bytes(size_t runs, size_t run_length);
+size_t ufk_qconv_packed_bytes(const ufk_table *t, size_t runs, size_t run_length, size_t n);
+void ufk_qconv_pack(const ufk_table *t, int8_t *packed, const int8_t *b, size_t runs,
+                    size_t run_length, size_t n);
 /* Winograd weight transform of one 3x3 filter: w[9] -> u[36] / u[16] (double inside). */
 void ufk_wino4_weight(float u[36], const float w[9]);
 void ufk_wino2_weight(float u[16], const float w[9]);

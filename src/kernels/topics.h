@@ -13,12 +13,17 @@ void ufk_transpose_init(ufk_table *t, uint32_t flags);
 void ufk_dot_init(ufk_table *t, uint32_t flags);
 void ufk_image_init(ufk_table *t, uint32_t flags);
 void ufk_winograd_init(ufk_table *t, uint32_t flags);
+void ufk_qconv_init(ufk_table *t, uint32_t flags);
+void ufk_qdwconv_init(ufk_table *t, uint32_t flags);
+void ufk_quant_init(ufk_table *t, uint32_t flags);
 
 /* Overwrite the topic's fields with the variants of one instruction set; each is defined where
  * kernels.def has a row for it, in src/kernels/{x86,arm}/<topic>_<isa>.c. */
-#define UFK_SELECT(topic)                           \
-    void ufk_##topic##_select_avx2(ufk_table *t);   \
-    void ufk_##topic##_select_avx512(ufk_table *t); \
+#define UFK_SELECT(topic)                               \
+    void ufk_##topic##_select_avx2(ufk_table *t);       \
+    void ufk_##topic##_select_avx512(ufk_table *t);     \
+    void ufk_##topic##_select_avx512vnni(ufk_table *t); \
+    void ufk_##topic##_select_dotprod(ufk_table *t);    \
     void ufk_##topic##_select_neon(ufk_table *t)
 
 UFK_SELECT(conv);
@@ -29,5 +34,11 @@ UFK_SELECT(pool);
 UFK_SELECT(winograd);
 UFK_SELECT(transpose);
 UFK_SELECT(dot);
+UFK_SELECT(qconv);
+UFK_SELECT(qdwconv);
+UFK_SELECT(quant);
+
+/* The reference of a topic, for cases that a variant leaves to it. */
+void ufk_dwconv_u8_c(const ufk_qdwconv_args *a);
 
 #endif

@@ -1,0 +1,175 @@
+/*
+ * INT8 depthwise convolution for AVX2, 16 channels at a time: two taps of a channel are widened to
+ * 16 bits and lie side by side, so that vpmaddwd multiplies and adds both. Unpacking leaves
+ * channels 0-3 and 8-11 in one vector and 4-7 and 12-15 in the other.
+ */
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kernels/topics.h"
+
+enum { BLOCK = 16, MAX_TAPS = 64, MAX_PAIRS = MAX_TAPS / 2 };
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+typedef struct block {
+    const ufk_qdwconv_args *args;
+    size_t channel, count, taps;
+    __m256i weights[MAX_PAIRS][2];
+    __m256 scale[2], bias[2], slope[2]; /* in the order of channels */
+    uint8_t outside[BLOCK];
+} block;
+
+/* Two vectors of 16 bytes' worth of words to two vectors of pairs. */
+ALWAYS_INLINE void pair(__m256i a, __m256i b, __m256i out[2])
+{
+    out[0] = _mm256_unpacklo_epi16(a, b);
+    out[1] = _mm256_unpackhi_epi16(a, b);
+}
+
+ALWAYS_INLINE __m128i load_bytes(const void *p, size_t count)
+{
+    uint8_t padded[BLOCK] = {0};
+    if (count == BLOCK)
+        return _mm_loadu_si128(p);
+    memcpy(padded, p, count);
+    return _mm_loadu_si128((const __m128i *)(const void *)padded);
+}
+
+static void load_floats(__m256 out[2], const float *in, size_t count)
+{
+    float padded[BLOCK] = {0};
+    memcpy(padded, in, count * sizeof *in);
+    out[0] = _mm256_loadu_ps(padded);
+    out[1] = _mm256_loadu_ps(padded + 8);
+}
+
+static void prepare(block *b, const ufk_qdwconv_args *a, size_t channel)
+{
+    b->args = a;
+    b->channel = channel;
+    b->count = a->channels - channel < BLOCK ? a->channels - channel : BLOCK;
+    b->taps = a->kernel_h * a->kernel_w;
+    memset(b->outside, a->in_zero, sizeof b->outside);
+    for (size_t t = 0; t < b->taps; t += 2) {
+        const int8_t *w = a->weights + t * a->channels + channel;
+        const __m256i first = _mm256_cvtepi8_epi16(load_bytes(w, b->count));
+        const __m256i second = t + 1 < b->taps
+                                   ? _mm256_cvtepi8_epi16(load_bytes(w + a->channels, b->count))
+                                   : _mm256_setzero_si256();
+        pair(first, second, b->weights[t / 2]);
+    }
+    load_floats(b->scale, a->epilogue.scale + channel, b->count);
+    load_floats(b->bias, a->epilogue.bias + channel, b->count);
+    if (a->epilogue.act == UFK_ACT_PRELU)
+        load_floats(b->slope, a->epilogue.slope + channel, b->count);
+}
+
+/* What ufk_qfinish does, for channels 8 h .. 8 h + 7 of the block. */
+ALWAYS_INLINE __m256 finish(const block *b, int h, __m256i sum, __m128i residual)
+{
+    const ufk_qepilogue *e = &b->args->epilogue;
+    const __m256 zero = _mm256_setzero_ps();
+    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), b->scale[h], b->bias[h]);
+    if (e->residual) {
+        const __m256i r = _mm256_cvtepu8_epi32(h ? _mm_srli_si128(residual, 8) : residual);
+        v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(e->residual_scale), v);
+    }
+    if (e->act == UFK_ACT_PRELU) {
+        const __m256 negative = _mm256_cmp_ps(v, zero, _CMP_LT_OQ);
+        v = _mm256_blendv_ps(v, _mm256_mul_ps(v, b->slope[h]), negative);
+        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
+    } else if (e->act == UFK_ACT_HARD_SWISH) {
+        __m256 gate = _mm256_fmadd_ps(v, _mm256_set1_ps(1.0f / 6), _mm256_set1_ps(0.5f));
+        gate = _mm256_max_ps(gate, zero);
+        v = _mm256_mul_ps(v, _mm256_min_ps(gate, _mm256_set1_ps(1.0f)));
+        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
+    }
+    v = _mm256_max_ps(v, _mm256_set1_ps(e->lo));
+    return _mm256_min_ps(v, _mm256_set1_ps(e->hi));
+}
+
+ALWAYS_INLINE void store(const block *b, size_t at, __m256 lo, __m256 hi)
+{
+    const ufk_qdwconv_args *a = b->args;
+    if (a->out_f32) {
+        float row[BLOCK];
+        _mm256_storeu_ps(row, lo);
+        _mm256_storeu_ps(row + 8, hi);
+        memcpy(a->out_f32 + at, row, b->count * sizeof *row);
+        return;
+    }
+    const __m256i words = _mm256_permute4x64_epi64(
+        _mm256_packs_epi32(_mm256_cvtps_epi32(lo), _mm256_cvtps_epi32(hi)), 0xD8);
+    const __m128i bytes =
+        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    if (b->count == BLOCK) {
+        _mm_storeu_si128((__m128i *)(void *)(a->out + at), bytes);
+    } else {
+        uint8_t row[BLOCK];
+        _mm_storeu_si128((__m128i *)(void *)row, bytes);
+        memcpy(a->out + at, row, b->count);
+    }
+}
+
+ALWAYS_INLINE void one_pixel(const block *b, const uint8_t *const *tap, size_t taps, size_t pixel)
+{
+    const ufk_qdwconv_args *a = b->args;
+    const ufk_qepilogue *e = &a->epilogue;
+    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (size_t t = 0; t < taps; t += 2) {
+        __m256i x[2];
+        const __m256i second = t + 1 < taps ? _mm256_cvtepu8_epi16(load_bytes(tap[t + 1], b->count))
+                                            : _mm256_setzero_si256();
+        pair(_mm256_cvtepu8_epi16(load_bytes(tap[t], b->count)), second, x);
+        for (int h = 0; h < 2; h++)
+            sum[h] = _mm256_add_epi32(sum[h], _mm256_madd_epi16(x[h], b->weights[t / 2][h]));
+    }
+    __m128i residual = _mm_setzero_si128();
+    if (e->residual)
+        residual = load_bytes(e->residual + pixel * e->residual_stride + b->channel, b->count);
+    /* Channels 0-3 8-11 and 4-7 12-15 to 0-7 and 8-15. */
+    const __m256i first = _mm256_permute2x128_si256(sum[0], sum[1], 0x20);
+    const __m256i last = _mm256_permute2x128_si256(sum[0], sum[1], 0x31);
+    store(b, pixel * a->channels + b->channel, finish(b, 0, first, residual),
+          finish(b, 1, last, residual));
+}
+
+/* Where each tap of output pixel (y, x) lies. */
+static void find_taps(const block *b, size_t y, size_t x, const uint8_t **tap)
+{
+    const ufk_qdwconv_args *a = b->args;
+    for (size_t ky = 0; ky < a->kernel_h; ky++) {
+        const size_t iy = y * a->stride_h + ky * a->dilation_h - a->pad_top; /* wraps below zero */
+        for (size_t kx = 0; kx < a->kernel_w; kx++) {
+            const size_t ix = x * a->stride_w + kx * a->dilation_w - a->pad_left;
+            const bool inside = iy < a->in_h && ix < a->in_w;
+            *tap++ = inside ? a->in + (iy * a->in_w + ix) * a->channels + b->channel : b->outside;
+        }
+    }
+}
+
+static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
+{
+    const uint8_t *tap[MAX_TAPS];
+    block b;
+    if (a->kernel_h * a->kernel_w > MAX_TAPS) {
+        ufk_dwconv_u8_c(a);
+        return;
+    }
+    for (size_t c = 0; c < a->channels; c += BLOCK) {
+        prepare(&b, a, c);
+        for (size_t y = a->y_begin; y < a->y_end; y++)
+            for (size_t x = 0; x < a->out_w; x++) {
+                find_taps(&b, y, x, tap);
+                one_pixel(&b, tap, b.taps, y * a->out_w + x);
+            }
+    }
+}
+
+void ufk_qdwconv_select_avx2(ufk_table *t)
+{
+    t->dwconv_u8 = ufk_dwconv_u8_avx2;
+    t->dwconv_u8_name = "dwconv_u8_avx2";
+}

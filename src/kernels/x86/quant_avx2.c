@@ -1,0 +1,125 @@
+/* Between FP32 and bytes, and simple operators on bytes: AVX2. Tails go through a padded copy. */
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/topics.h"
+
+/* max first: of a NaN and 0 it takes the second, 0. */
+static inline __m128i saturate(__m256 v)
+{
+    v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255));
+    const __m256i x = _mm256_cvtps_epi32(v);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    return _mm_packus_epi16(words, words);
+}
+
+static inline __m256 load_bytes(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+static inline void quantize8(uint8_t *out, const float *in, __m256 scale, __m256 shift)
+{
+    _mm_storel_epi64((__m128i *)(void *)out,
+                     saturate(_mm256_fmadd_ps(_mm256_loadu_ps(in), scale, shift)));
+}
+
+static void ufk_quantize_u8_avx2(uint8_t *out, const float *in, size_t count, float inv_scale,
+                                 float zero)
+{
+    const __m256 scale = _mm256_set1_ps(inv_scale), shift = _mm256_set1_ps(zero);
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        quantize8(out + i, in + i, scale, shift);
+    if (i < count) {
+        float last[8] = {0};
+        uint8_t bytes[8];
+        memcpy(last, in + i, (count - i) * sizeof *in);
+        quantize8(bytes, last, scale, shift);
+        memcpy(out + i, bytes, count - i);
+    }
+}
+
+static inline void dequantize8(float *out, const uint8_t *in, __m256 scale, __m256 shift)
+{
+    _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_sub_ps(load_bytes(in), shift), scale));
+}
+
+static void ufk_dequantize_u8_avx2(float *out, const uint8_t *in, size_t count, float scale,
+                                   float zero)
+{
+    const __m256 factor = _mm256_set1_ps(scale), shift = _mm256_set1_ps(zero);
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        dequantize8(out + i, in + i, factor, shift);
+    if (i < count) {
+        uint8_t last[8] = {0};
+        float floats[8];
+        memcpy(last, in + i, count - i);
+        dequantize8(floats, last, factor, shift);
+        memcpy(out + i, floats, (count - i) * sizeof *out);
+    }
+}
+
+static inline void add8(uint8_t *out, const uint8_t *a, const uint8_t *b, __m256 sa, __m256 sb,
+                        __m256 shift)
+{
+    const __m256 v = _mm256_fmadd_ps(load_bytes(b), sb, shift);
+    _mm_storel_epi64((__m128i *)(void *)out, saturate(_mm256_fmadd_ps(load_bytes(a), sa, v)));
+}
+
+static void ufk_add_u8_avx2(uint8_t *out, const uint8_t *a, const uint8_t *b, size_t count,
+                            float a_scale, float b_scale, float shift)
+{
+    const __m256 sa = _mm256_set1_ps(a_scale), sb = _mm256_set1_ps(b_scale);
+    const __m256 offset = _mm256_set1_ps(shift);
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        add8(out + i, a + i, b + i, sa, sb, offset);
+    if (i < count) {
+        uint8_t last_a[8] = {0}, last_b[8] = {0}, bytes[8];
+        memcpy(last_a, a + i, count - i);
+        memcpy(last_b, b + i, count - i);
+        add8(bytes, last_a, last_b, sa, sb, offset);
+        memcpy(out + i, bytes, count - i);
+    }
+}
+
+/* Maximum of `max` and `in`, byte by byte. */
+static void take_max(uint8_t *max, const uint8_t *in, size_t count)
+{
+    size_t i = 0;
+    for (; i + 32 <= count; i += 32) {
+        __m256i *to = (__m256i *)(void *)(max + i);
+        const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(in + i));
+        _mm256_storeu_si256(to, _mm256_max_epu8(_mm256_loadu_si256(to), v));
+    }
+    for (; i < count; i++)
+        max[i] = in[i] > max[i] ? in[i] : max[i];
+}
+
+static void ufk_max_pool_u8_avx2(uint8_t *out, const uint8_t *in, const ufk_pool_args *p)
+{
+    for (size_t y = p->y_begin; y < p->y_end; y++)
+        for (size_t x = 0; x < p->out_w; x++) {
+            uint8_t *max = out + (y * p->out_w + x) * p->channels;
+            memset(max, 0, p->channels);
+            for (size_t t = 0; t < p->kernel_h * p->kernel_w; t++) {
+                size_t iy = y * p->stride_h + t / p->kernel_w * p->dilation_h - p->pad_top;
+                size_t ix = x * p->stride_w + t % p->kernel_w * p->dilation_w - p->pad_left;
+                if (iy < p->in_h && ix < p->in_w)
+                    take_max(max, in + (iy * p->in_w + ix) * p->channels, p->channels);
+            }
+        }
+}
+
+void ufk_quant_select_avx2(ufk_table *t)
+{
+    t->quantize_u8 = ufk_quantize_u8_avx2;
+    t->dequantize_u8 = ufk_dequantize_u8_avx2;
+    t->add_u8 = ufk_add_u8_avx2;
+    t->max_pool_u8 = ufk_max_pool_u8_avx2;
+    t->quant_u8_name = "quant_u8_avx2";
+}

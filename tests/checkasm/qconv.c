@@ -1,0 +1,177 @@
+/* conv_u8: the reference against a plain triple loop on integers, variants against the reference,
+ * bit for bit, bytes and floats out. */
+#include "checkasm.h"
+
+#include "kernels/c/qepilogue.h"
+
+typedef struct qconv_case {
+    ufk_qconv_args args;
+    int8_t *b; /* [K][n] */
+    size_t runs, depth, out_count;
+    bool floats;
+} qconv_case;
+
+/* Scales such that most outputs fall into 0..255 and some saturate. */
+static ufk_qepilogue random_epilogue(size_t n, size_t depth, bool floats)
+{
+    ufk_qepilogue e = {.act = (ufk_act[]){UFK_ACT_NONE, UFK_ACT_CLAMP, UFK_ACT_PRELU,
+                                          UFK_ACT_HARD_SWISH}[ca_range(0, 3)]};
+    float *scale = ca_random_floats(n), *bias = ca_random_floats(n);
+    const float size = e.act == UFK_ACT_HARD_SWISH ? 4 : 128;
+    for (size_t i = 0; i < n; i++) {
+        scale[i] = size * (scale[i] + 1.5f) / (10000.0f * sqrtf((float)depth));
+        bias[i] = size * (bias[i] + 0.5f);
+    }
+    e.scale = scale;
+    e.bias = bias;
+    e.slope = ca_random_floats(n);
+    e.residual_scale = ca_float();
+    e.out_scale = e.act == UFK_ACT_HARD_SWISH ? 30.0f : 1.0f;
+    e.zero = (float)ca_range(0, 100);
+    e.lo = e.act == UFK_ACT_CLAMP ? (float)ca_range(0, 90) : 0;
+    e.hi = e.act == UFK_ACT_CLAMP ? (float)ca_range(90, 255) : 255;
+    if (floats) {
+        e.lo = -INFINITY;
+        e.hi = ca_range(0, 1) ? INFINITY : 50;
+    }
+    return e;
+}
+
+static qconv_case random_case(size_t m, size_t n, size_t channels, size_t kernel, bool joined)
+{
+    qconv_case k = {.floats = ca_range(0, 3) == 0};
+    size_t stride = ca_range(1, 2), width = (m - 1) * stride + kernel;
+    ufk_qconv_args *a = &k.args;
+    *a = (ufk_qconv_args){.a_stride = stride * channels, .m = m, .n = n};
+    a->a = ca_random_bytes(width * kernel * channels);
+    a->runs_y = kernel;
+    a->run_stride_y = width * channels;
+    a->runs_x = joined ? 1 : kernel;
+    a->run_stride_x = channels;
+    a->run_length = joined ? kernel * channels : channels;
+    a->c_stride = n + ca_range(0, 3);
+    k.runs = a->runs_y * a->runs_x;
+    k.depth = kernel * kernel * channels;
+    k.b = (int8_t *)ca_random_bytes(k.depth * n);
+    k.out_count = (m - 1) * a->c_stride + n;
+    a->epilogue = random_epilogue(n, k.depth, k.floats);
+    a->epilogue.residual_stride = n + ca_range(0, 3);
+    if (ca_range(0, 1))
+        a->epilogue.residual = ca_random_bytes((m - 1) * a->epilogue.residual_stride + n);
+    return k;
+}
+
+/* Runs variant `t` into a fresh buffer, which is returned. */
+static void *run_case(const ufk_table *t, const qconv_case *k)
+{
+    ufk_qconv_args a = k->args;
+    int8_t *packed = ca_alloc(ufk_qconv_packed_bytes(t, k->runs, a.run_length, a.n), 4);
+    ufk_qconv_pack(t, packed, k->b, k->runs, a.run_length, a.n);
+    a.b = packed;
+    if (k->floats)
+        a.c_f32 = ca_output_floats(k->out_count);
+    else
+        a.c = ca_alloc(k->out_count, 1);
+    t->conv_u8(&a);
+    return k->floats ? (void *)a.c_f32 : (void *)a.c;
+}
+
+static void check_reference(const qconv_case *k, const void *out)
+{
+    const ufk_qconv_args *a = &k->args;
+    for (size_t i = 0; i < a->m; i++)
+        for (size_t j = 0; j < a->n; j++) {
+            int32_t sum = 0;
+            size_t row = 0;
+            for (size_t y = 0; y < a->runs_y; y++)
+                for (size_t x = 0; x < a->runs_x; x++)
+                    for (size_t c = 0; c < a->run_length; c++, row++)
+                        sum +=
+                            a->a[i * a->a_stride + y * a->run_stride_y + x * a->run_stride_x + c] *
+                            k->b[row * a->n + j];
+            const ufk_qepilogue *e = &a->epilogue;
+            const uint8_t *residual = e->residual ? e->residual + i * e->residual_stride : NULL;
+            float v = ufk_qfinish(e, sum, residual, j);
+            size_t at = i * a->c_stride + j;
+            CHECK(k->floats ? ((const float *)out)[at] == v
+                            : ((const uint8_t *)out)[at] == (uint8_t)nearbyintf(v));
+        }
+}
+
+static void check_case(const qconv_case *k)
+{
+    const ufk_table *c = ca_table(0);
+    void *want = run_case(c, k);
+    check_reference(k, want);
+    for (size_t t = 1; t < ca_table_count(); t++) {
+        if (ca_table(t)->conv_u8 == c->conv_u8)
+            continue;
+        void *got = run_case(ca_table(t), k);
+        if (k->floats)
+            ca_check(ca_table(t)->conv_u8_name, got, want, NULL, k->out_count);
+        else
+            ca_check_bytes(ca_table(t)->conv_u8_name, got, want, k->out_count);
+    }
+    ca_release();
+}
+
+TEST(qconv_matches_reference_over_tails)
+{
+    for (size_t m = 1; m <= 30; m++)
+        for (size_t n = 1; n <= 67; n += ca_range(1, 3)) {
+            qconv_case k = random_case(m, n, ca_range(1, 20), 1, true);
+            check_case(&k);
+        }
+}
+
+TEST(qconv_matches_reference_over_kernels)
+{
+    for (int i = 0; i < 150; i++) {
+        qconv_case k = random_case(ca_range(1, 40), ca_range(1, 70), ca_range(1, 24),
+                                   ca_range(1, 3), ca_range(0, 1) == 1);
+        check_case(&k);
+    }
+}
+
+/* The largest sums there can be: nothing saturates on the way. */
+TEST(qconv_extremes)
+{
+    for (int sign = 0; sign < 2; sign++) {
+        qconv_case k = random_case(5, 33, 64, 1, true);
+        memset((void *)(uintptr_t)k.args.a, 255, 5 * 64);
+        memset(k.b, sign ? 127 : -128, 64 * 33);
+        check_case(&k);
+    }
+}
+
+BENCH(qconv)
+{
+    static const size_t shapes[][3] = {{3136, 64, 128}, {784, 64, 128},  {784, 128, 64},
+                                       {196, 128, 256}, {196, 256, 128}, {49, 256, 512},
+                                       {49, 128, 256},  {6400, 16, 64},  {25600, 16, 16}};
+    for (size_t t = 1; t < ca_table_count(); t++)
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            size_t m = shapes[s][0], k = shapes[s][1], n = shapes[s][2];
+            char text[64];
+            ufk_qconv_args a = {.a = ca_random_bytes(m * k),
+                                .a_stride = k,
+                                .runs_y = 1,
+                                .runs_x = 1,
+                                .run_length = k,
+                                .m = m,
+                                .n = n,
+                                .c_stride = n,
+                                .epilogue = random_epilogue(n, k, false)};
+            a.epilogue.act = UFK_ACT_NONE;
+            int8_t *packed = ca_alloc(ufk_qconv_packed_bytes(ca_table(t), 1, k, n), 64);
+            ufk_qconv_pack(ca_table(t), packed, (int8_t *)ca_random_bytes(k * n), 1, k, n);
+            a.b = packed;
+            a.c = ca_alloc(m * n, 64);
+            CA_TIME(seconds, ca_table(t)->conv_u8(&a));
+            snprintf(text, sizeof text, "m %zu k %zu n %zu", m, k, n);
+            ca_report(ca_table(t)->conv_u8_name, text, seconds, (double)(m * k * n), "GMAC/s");
+            ca_release();
+        }
+}
+
+CA_MAIN
