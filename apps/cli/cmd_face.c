@@ -2,98 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
-
-enum { MAX_FACES = 4096 };
-
-/* A detector, perhaps an embedder, and room for faces. */
-typedef struct session {
-    uf_model *detector_model, *embedder_model;
-    uf_detector *detector;
-    uf_embedder *embedder;
-    uf_face *faces;
-    size_t dimension;
-} session;
-
-static void close_session(session *s)
-{
-    uf_detector_destroy(s->detector);
-    uf_embedder_destroy(s->embedder);
-    uf_model_close(s->detector_model);
-    uf_model_close(s->embedder_model);
-    free(s->faces);
-}
-
-static int open_detector(session *s, const cli_args *a)
-{
-    uf_error err;
-    uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
-    const char *size = cli_value(a, "size");
-    double pixels = 0, score, nms, threads;
-    bool is_auto = size && !strcmp(size, "auto");
-    if ((!is_auto && !cli_number(a, "size", 32, 8192, 0, &pixels)) ||
-        !cli_number(a, "score", 0, 1, -1, &score) || !cli_number(a, "nms", 0, 1, -1, &nms) ||
-        !cli_number(a, "threads", 0, 1024, 0, &threads))
-        return EXIT_USAGE;
-    o.size = is_auto ? -1 : (int32_t)pixels;
-    o.score_threshold = (float)score;
-    o.nms_threshold = (float)nms;
-    o.engine.threads = (uint32_t)threads;
-    s->faces = malloc(MAX_FACES * sizeof *s->faces);
-    if (!s->faces)
-        return cli_complain(EXIT_INTERNAL, "out of memory");
-    if (cli_open_model(&s->detector_model, a, "detector", &err) ||
-        uf_detector_create(&s->detector, s->detector_model, &o, &err))
-        return cli_fail(&err);
-    return 0;
-}
-
-static int open_embedder(session *s, const cli_args *a)
-{
-    uf_error err;
-    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
-    double threads, batch;
-    if (!cli_number(a, "threads", 0, 1024, 0, &threads) ||
-        !cli_number(a, "batch", 1, 1024, 16, &batch))
-        return EXIT_USAGE;
-    o.engine.threads = (uint32_t)threads;
-    o.batch = (int32_t)batch;
-    o.flip = cli_flag(a, "flip");
-    if (cli_open_model(&s->embedder_model, a, "embedder", &err) ||
-        uf_embedder_create(&s->embedder, s->embedder_model, &o, &err))
-        return cli_fail(&err);
-    s->dimension = uf_embedder_dimension(s->embedder);
-    return 0;
-}
-
-/* Decodes (reduced where that costs nothing) and finds faces in coordinates of the decoded picture.
- */
-static uf_status find_faces(session *s, const char *path, uf_picture **p, size_t *count,
-                            uf_error *err)
-{
-    uf_decode_options o = UF_DECODE_OPTIONS_INIT;
-    uf_status st = uf_picture_load(p, path, &o, err);
-    if (st)
-        return st;
-    uf_image view = uf_picture_view(*p);
-    st = uf_detector_run(s->detector, &view, s->faces, MAX_FACES, count, err);
-    if (*count > MAX_FACES)
-        *count = MAX_FACES;
-    if (st) {
-        uf_picture_destroy(*p);
-        *p = NULL;
-    }
-    return st;
-}
-
-#define DETECTOR_OPTIONS                                                                      \
-    {"detector", 'd', "MODEL", "detector (default: that of the model store)"},                \
-        {"size", 0, "PIXELS", "longest side the network sees; auto: small and large faces"},  \
-        {"score", 0, "0..1", "least score of a face (default: the model's)"},                 \
-        {"nms", 0, "0..1", "overlap at which two boxes are one face (default: the model's)"}, \
-    {                                                                                         \
-        "threads", 't', "N", "threads (0: one per core)"                                      \
-    }
+#include "session.h"
 
 /* ---- detect ---- */
 
@@ -128,8 +37,8 @@ static void face_json(cli_json *j, const uf_face *f, const uf_quality *q)
     json_close(j, '}');
 }
 
-static uf_status report_faces(const session *s, const char *path, const uf_picture *p, size_t count,
-                              cli_json *j, uf_error *err)
+static uf_status report_faces(const cli_session *s, const char *path, const uf_picture *p,
+                              size_t count, cli_json *j, uf_error *err)
 {
     uf_image view = uf_picture_view(p);
     if (j) {
@@ -160,7 +69,7 @@ static uf_status report_faces(const session *s, const char *path, const uf_pictu
     return st;
 }
 
-static uf_status draw_faces(const session *s, uf_picture *p, size_t count, const char *path,
+static uf_status draw_faces(const cli_session *s, uf_picture *p, size_t count, const char *path,
                             uf_error *err)
 {
     char label[32];
@@ -173,13 +82,13 @@ static uf_status draw_faces(const session *s, uf_picture *p, size_t count, const
 
 static int run_detect(const cli_args *a)
 {
-    session s = {0};
+    cli_session s = {0};
     uf_error err;
     cli_files files = {0};
     const char *draw = cli_value(a, "draw");
     cli_json j = {stdout, 0, {false}};
     size_t failed = 0, found = 0;
-    int status = open_detector(&s, a);
+    int status = cli_open_detector(&s, a);
     if (!status && !cli_files_collect(&files, a->operands, a->count))
         status = EXIT_INTERNAL;
     if (!status && draw && files.count != 1)
@@ -189,7 +98,7 @@ static int run_detect(const cli_args *a)
     for (size_t i = 0; !status && i < files.count; i++) {
         uf_picture *p = NULL;
         size_t count = 0;
-        uf_status st = find_faces(&s, files.paths[i], &p, &count, &err);
+        uf_status st = cli_find_faces(&s, files.paths[i], &p, &count, &err);
         if (!st)
             st = report_faces(&s, files.paths[i], p, count, a->json ? &j : NULL, &err);
         if (!st && draw)
@@ -211,7 +120,7 @@ static int run_detect(const cli_args *a)
     if (!status && !found)
         status = EXIT_DIFFERENT;
     cli_files_free(&files);
-    close_session(&s);
+    cli_session_close(&s);
     return status;
 }
 
@@ -249,14 +158,14 @@ static int append_row(embeddings *out, const float *v, size_t dimension)
 }
 
 /* All usable faces of one picture, or the main one. */
-static int embed_picture(session *s, const cli_args *a, const char *path, embeddings *out,
+static int embed_picture(cli_session *s, const cli_args *a, const char *path, embeddings *out,
                          cli_json *j, size_t *skipped)
 {
     uf_error err;
     uf_picture *p;
     size_t count;
     int status = 0;
-    if (find_faces(s, path, &p, &count, &err)) {
+    if (cli_find_faces(s, path, &p, &count, &err)) {
         cli_fail(&err);
         (*skipped)++;
         return 0;
@@ -312,7 +221,7 @@ static int write_rows(const embeddings *e, size_t dimension, const char *path)
 
 static int run_embed(const cli_args *a)
 {
-    session s = {0};
+    cli_session s = {0};
     cli_files files = {0};
     embeddings out = {0};
     size_t skipped = 0;
@@ -320,9 +229,9 @@ static int run_embed(const cli_args *a)
     cli_json j = {stdout, 0, {false}};
     if (!path)
         return cli_complain(EXIT_USAGE, "embed: say where to: -o OUT.npy");
-    int status = open_detector(&s, a);
+    int status = cli_open_detector(&s, a);
     if (!status)
-        status = open_embedder(&s, a);
+        status = cli_open_embedder(&s, a);
     if (!status && !cli_files_collect(&files, a->operands, a->count))
         status = EXIT_INTERNAL;
     if (!status && a->json)
@@ -344,16 +253,9 @@ static int run_embed(const cli_args *a)
         status = EXIT_INPUT;
     free(out.rows);
     cli_files_free(&files);
-    close_session(&s);
+    cli_session_close(&s);
     return status;
 }
-
-#define EMBEDDER_OPTIONS                                                             \
-    {"embedder", 'e', "MODEL", "embedder (default: that of the model store)"},       \
-        {"batch", 'b', "N", "faces per run of the embedder (16)"},                   \
-    {                                                                                \
-        "flip", 0, NULL, "add the mirrored face's embedding: better, twice the time" \
-    }
 
 const cli_command cli_embed = {
     .name = "embed",
@@ -376,25 +278,7 @@ const cli_command cli_embed = {
 
 /* ---- verify ---- */
 
-static int embed_main_face(session *s, const char *path, float *v)
-{
-    uf_error err;
-    uf_picture *p;
-    size_t count;
-    if (find_faces(s, path, &p, &count, &err))
-        return cli_fail(&err);
-    uf_image view = uf_picture_view(p);
-    int i = cli_main_face(&view, s->faces, count);
-    int status = 0;
-    if (i < 0)
-        status = cli_complain(EXIT_INPUT, "%s: no face found", path);
-    else if (uf_embedder_run(s->embedder, &view, &s->faces[i], v, &err))
-        status = cli_fail(&err);
-    uf_picture_destroy(p);
-    return status;
-}
-
-static int report_decision(const cli_args *a, const session *s, double score)
+static int report_decision(const cli_args *a, const cli_session *s, double score)
 {
     uf_error err;
     uf_threshold t;
@@ -439,19 +323,19 @@ static int report_decision(const cli_args *a, const session *s, double score)
 
 static int run_verify(const cli_args *a)
 {
-    session s = {0};
+    cli_session s = {0};
     float *v = NULL;
-    int status = open_detector(&s, a);
+    int status = cli_open_detector(&s, a);
     if (!status)
-        status = open_embedder(&s, a);
+        status = cli_open_embedder(&s, a);
     if (!status && !(v = malloc(2 * s.dimension * sizeof *v)))
         status = cli_complain(EXIT_INTERNAL, "out of memory");
     for (int i = 0; !status && i < 2; i++)
-        status = embed_main_face(&s, a->operands[i], v + (size_t)i * s.dimension);
+        status = cli_embed_main_face(&s, a->operands[i], v + (size_t)i * s.dimension);
     if (!status)
         status = report_decision(a, &s, (double)uf_similarity(v, v + s.dimension, s.dimension));
     free(v);
-    close_session(&s);
+    cli_session_close(&s);
     return status;
 }
 
@@ -477,7 +361,7 @@ const cli_command cli_verify = {
 
 enum { STAGES = 5 };
 
-static int profile_once(session *s, const char *path, double ms[STAGES])
+static int profile_once(cli_session *s, const char *path, double ms[STAGES])
 {
     uf_error err;
     uf_picture *p;
@@ -493,9 +377,9 @@ static int profile_once(session *s, const char *path, double ms[STAGES])
     }
     LAP(0);
     uf_image view = uf_picture_view(p);
-    st = uf_detector_run(s->detector, &view, s->faces, MAX_FACES, &count, &err);
+    st = uf_detector_run(s->detector, &view, s->faces, CLI_MAX_FACES, &count, &err);
     LAP(1);
-    int i = st ? -1 : cli_main_face(&view, s->faces, count < MAX_FACES ? count : MAX_FACES);
+    int i = st ? -1 : cli_main_face(&view, s->faces, count < CLI_MAX_FACES ? count : CLI_MAX_FACES);
     uf_quality q;
     if (i >= 0)
         st = uf_face_quality(&view, &s->faces[i], &q, &err);
@@ -519,11 +403,11 @@ static int run_profile(const cli_args *a)
     static const char *const names[STAGES] = {"decode", "detect", "quality", "align and embed",
                                               "compare"};
     enum { RUNS = 20 };
-    session s = {0};
+    cli_session s = {0};
     double best[STAGES] = {0}, ms[STAGES] = {0}, total = 0;
-    int status = open_detector(&s, a);
+    int status = cli_open_detector(&s, a);
     if (!status)
-        status = open_embedder(&s, a);
+        status = cli_open_embedder(&s, a);
     for (int run = 0; !status && run < RUNS; run++) {
         status = profile_once(&s, a->operands[0], ms);
         for (int i = 0; i < STAGES; i++)
@@ -548,7 +432,7 @@ static int run_profile(const cli_args *a)
             printf("%-16s %8.3f ms (best of %d)\n", "total", total, RUNS);
         }
     }
-    close_session(&s);
+    cli_session_close(&s);
     return status;
 }
 
@@ -561,186 +445,4 @@ const cli_command cli_profile = {
     .options = {DETECTOR_OPTIONS, EMBEDDER_OPTIONS},
     .examples = "  uniface profile photo.jpg --threads 1\n",
     .run = run_profile,
-};
-
-/* ---- calibrate ---- */
-
-/* Templates of the pictures that pairs name, each made once. */
-typedef struct known_picture {
-    char *path;
-    float *v; /* NULL: no face */
-} known_picture;
-
-typedef struct calibration {
-    known_picture *known;
-    size_t count, cap, missing;
-    float *scores[2];
-    size_t score_count[2];
-} calibration;
-
-static const float *template_of(calibration *c, session *s, const char *path)
-{
-    for (size_t i = 0; i < c->count; i++)
-        if (!strcmp(c->known[i].path, path))
-            return c->known[i].v;
-    if (c->count == c->cap) {
-        c->cap = c->cap ? c->cap * 2 : 256;
-        c->known = realloc(c->known, c->cap * sizeof *c->known);
-        if (!c->known)
-            exit(cli_complain(EXIT_INTERNAL, "out of memory"));
-    }
-    known_picture *k = &c->known[c->count++];
-    k->path = strdup(path);
-    k->v = malloc(s->dimension * sizeof *k->v);
-    if (!k->v || embed_main_face(s, path, k->v)) {
-        free(k->v);
-        k->v = NULL;
-    }
-    return k->v;
-}
-
-static void take_pair(calibration *c, session *s, const char *first, const char *second, bool same)
-{
-    const float *a = template_of(c, s, first), *b = template_of(c, s, second);
-    if (!a || !b) {
-        c->missing++;
-        return;
-    }
-    size_t *n = &c->score_count[same];
-    float *scores = realloc(c->scores[same], (*n + 1) * sizeof *scores);
-    if (!scores)
-        exit(cli_complain(EXIT_INTERNAL, "out of memory"));
-    c->scores[same] = scores;
-    scores[(*n)++] = uf_similarity(a, b, s->dimension);
-}
-
-/* Lines "A B 1" (same person) or "A B 0", separated by tabs or spaces. */
-static int read_pairs(calibration *c, session *s, const char *path, const char *folder)
-{
-    char line[8192], a[4096], b[4096], first[8192], second[8192];
-    size_t number = 0, total = 0;
-    int same, status = 0;
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return cli_complain(EXIT_INPUT, "%s: it cannot be opened", path);
-    while (fgets(line, sizeof line, f))
-        total++;
-    rewind(f);
-    while (!status && fgets(line, sizeof line, f)) {
-        number++;
-        if (line[0] == '\n' || line[0] == '#')
-            continue;
-        if (sscanf(line, "%4095s %4095s %d", a, b, &same) != 3 || (same != 0 && same != 1)) {
-            status =
-                cli_complain(EXIT_INPUT, "%s:%zu: a line is \"PICTURE PICTURE 0|1\"", path, number);
-            break;
-        }
-        snprintf(first, sizeof first, "%s%s%s", folder ? folder : "", folder ? "/" : "", a);
-        snprintf(second, sizeof second, "%s%s%s", folder ? folder : "", folder ? "/" : "", b);
-        take_pair(c, s, first, second, same != 0);
-        cli_progress("comparing", number, total);
-    }
-    fclose(f);
-    return status;
-}
-
-static void report_thresholds(const cli_args *a, const uf_threshold *t, size_t n,
-                              const calibration *c)
-{
-    cli_json j = {stdout, 0, {false}};
-    if (a->json) {
-        json_open(&j, NULL, '{');
-        json_integer(&j, "genuine_trials", (long long)c->score_count[1]);
-        json_integer(&j, "impostor_trials", (long long)c->score_count[0]);
-        json_integer(&j, "pairs_without_face", (long long)c->missing);
-        json_open(&j, "thresholds", '[');
-    } else {
-        printf("%zu genuine and %zu impostor comparisons, %zu pairs without a face\n",
-               c->score_count[1], c->score_count[0], c->missing);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (!a->json) {
-            printf("FAR %-6g threshold %.4f  TAR %.2f %%  (FAR %.2g to %.2g with 95 %% "
-                   "confidence)\n",
-                   (double)t[i].far, (double)t[i].threshold, (double)t[i].tar * 100,
-                   (double)t[i].far_low, (double)t[i].far_high);
-            continue;
-        }
-        json_open(&j, NULL, '{');
-        json_number(&j, "far", (double)t[i].far);
-        json_number(&j, "threshold", (double)t[i].threshold);
-        json_number(&j, "tar", (double)t[i].tar);
-        json_number(&j, "far_low", (double)t[i].far_low);
-        json_number(&j, "far_high", (double)t[i].far_high);
-        json_close(&j, '}');
-    }
-    if (a->json) {
-        json_close(&j, ']');
-        json_close(&j, '}');
-        json_end(&j);
-    }
-}
-
-static void free_calibration(calibration *c)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        free(c->known[i].path);
-        free(c->known[i].v);
-    }
-    free(c->known);
-    free(c->scores[0]);
-    free(c->scores[1]);
-}
-
-static int run_calibrate(const cli_args *a)
-{
-    session s = {0};
-    calibration c = {0};
-    uf_error err;
-    uf_threshold t[8];
-    size_t n = 0;
-    cli_args with_model = *a;
-    const char *pairs = cli_value(a, "pairs"), *output = cli_value(a, "output");
-    if (!pairs)
-        return cli_complain(EXIT_USAGE, "calibrate: --pairs FILE is needed");
-    int status = open_detector(&s, &with_model);
-    if (!status && uf_model_open(&s.embedder_model, a->operands[0], &err))
-        status = cli_fail(&err);
-    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
-    o.flip = cli_flag(a, "flip");
-    if (!status && uf_embedder_create(&s.embedder, s.embedder_model, &o, &err))
-        status = cli_fail(&err);
-    if (!status) {
-        s.dimension = uf_embedder_dimension(s.embedder);
-        status = read_pairs(&c, &s, pairs, cli_value(a, "images"));
-    }
-    if (!status && uf_model_calibrate(s.embedder_model, c.scores[1], c.score_count[1], c.scores[0],
-                                      c.score_count[0], t, 8, &n, &err))
-        status = cli_fail(&err);
-    if (!status && uf_model_save(s.embedder_model, output ? output : a->operands[0], &err))
-        status = cli_fail(&err);
-    if (!status)
-        report_thresholds(a, t, n, &c);
-    free_calibration(&c);
-    close_session(&s);
-    return status;
-}
-
-const cli_command cli_calibrate = {
-    .name = "calibrate",
-    .summary = "Measure an embedder's decision thresholds and store them in the model",
-    .operands = "MODEL.ufm",
-    .min_operands = 1,
-    .max_operands = 1,
-    .options = {DETECTOR_OPTIONS,
-                {"pairs", 'p', "FILE", "lines \"PICTURE PICTURE 1\" (same person) or 0"},
-                {"images", 'i', "DIR", "folder that the pictures of FILE are in"},
-                {"flip", 0, NULL, "calibrate for embeddings made with --flip"},
-                {"output", 'o', "OUT.ufm", "write there instead of into MODEL.ufm"}},
-    .details =
-        "Thresholds are stored for false accept rates of 0.1, 0.01, 0.001 and 0.0001, as far as\n"
-        "there are impostor pairs enough to tell (10, 100, 1000, 10000).",
-    .examples =
-        "  uniface calibrate face.ufm --detector yunet.ufm --pairs pairs.tsv --images lfw/\n",
-    .run = run_calibrate,
 };

@@ -6,5 +6,6 @@
 #include "uniface/face.h"
 #include "uniface/image.h"
 #include "uniface/model.h"
+#include "uniface/optimize.h"
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "model/preset.h"
 
-static uf_status new_model(uf_model **out, uf_error *err)
+uf_status ufi_model_new(uf_model **out, uf_error *err)
 {
     uf_model *m = ufi_calloc(1, sizeof *m);
     if (!m)
@@ -21,7 +21,7 @@ static uf_status new_model(uf_model **out, uf_error *err)
     return UF_OK;
 }
 
-static uf_status finish(uf_model **out, uf_model *m, uf_status st)
+uf_status ufi_model_finish(uf_model **out, uf_model *m, uf_status st)
 {
     if (st) {
         uf_model_close(m);
@@ -38,13 +38,13 @@ uf_status uf_model_open(uf_model **out, const char *path, uf_error *err)
     if (!out || !path)
         return ufi_fail(err, UF_E_ARG, "uf_model_open: out and path must be given");
     *out = NULL;
-    uf_status st = new_model(&m, err);
+    uf_status st = ufi_model_new(&m, err);
     if (st)
         return st;
     st = ufi_model_file_open(&m->file, path, err);
     if (!st && !ufi_meta_get(&m->file.meta, "task")) /* an .onnx, imported on the fly */
         st = ufi_preset_apply(&m->file, NULL, err);
-    return finish(out, m, st);
+    return ufi_model_finish(out, m, st);
 }
 
 uf_status uf_model_open_memory(uf_model **out, const void *data, size_t size, uf_error *err)
@@ -53,10 +53,10 @@ uf_status uf_model_open_memory(uf_model **out, const void *data, size_t size, uf
     if (!out || (!data && size))
         return ufi_fail(err, UF_E_ARG, "uf_model_open_memory: out and data must be given");
     *out = NULL;
-    uf_status st = new_model(&m, err);
+    uf_status st = ufi_model_new(&m, err);
     if (st)
         return st;
-    return finish(out, m, ufi_ufm_load_memory(&m->file, data, size, true, err));
+    return ufi_model_finish(out, m, ufi_ufm_load_memory(&m->file, data, size, true, err));
 }
 
 uf_status uf_model_import(uf_model **out, const char *path, const uf_import_options *options,
@@ -68,7 +68,7 @@ uf_status uf_model_import(uf_model **out, const char *path, const uf_import_opti
         return ufi_fail(err, UF_E_ARG, "uf_model_import: out and path must be given");
     *out = NULL;
     options = options ? options : &defaults;
-    uf_status st = new_model(&m, err);
+    uf_status st = ufi_model_new(&m, err);
     if (st)
         return st;
     st = ufi_onnx_import(&m->file, path, options->optimize != 0, err);
@@ -77,7 +77,7 @@ uf_status uf_model_import(uf_model **out, const char *path, const uf_import_opti
     if (!st)
         st = ufi_meta_set(&m->file.meta, "licence",
                           options->licence ? options->licence : "not stated", err);
-    return finish(out, m, st);
+    return ufi_model_finish(out, m, st);
 }
 
 void uf_model_close(uf_model *m)

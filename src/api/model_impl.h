@@ -14,6 +14,9 @@ struct uf_model {
     ufi_program *program;
 };
 
+/* An empty model, and its end: `m` comes out with its id, or is closed when `st` is an error. */
+uf_status ufi_model_new(uf_model **out, uf_error *err);
+uf_status ufi_model_finish(uf_model **out, uf_model *m, uf_status st);
 /* The model made ready for `device` (NULL: "auto"), on first use. Later calls must name the same
  * device or "auto": UF_E_STATE otherwise. The program is the model's. Thread: any. */
 uf_status ufi_model_program(uf_model *m, const char *device, ufi_program **out, uf_error *err);

@@ -313,7 +313,7 @@ int64_t ufi_node_macs(const ufi_graph *g, const ufi_node *n)
 {
     const ufi_op op = (ufi_op)n->op;
     bool is_conv = op == UFI_OP_CONV || op == UFI_OP_CONV_INTEGER || op == UFI_OP_QLINEAR_CONV ||
-                   op == UFI_OP_CONV_TRANSPOSE;
+                   op == UFI_OP_CONV_TRANSPOSE || op == UFI_OP_QCONV;
     bool is_product = op == UFI_OP_GEMM || op == UFI_OP_MATMUL || op == UFI_OP_MATMUL_INTEGER ||
                       op == UFI_OP_QLINEAR_MATMUL || op == UFI_OP_QGEMM;
     if ((!is_conv && !is_product) || n->out[0] == UFI_NONE)

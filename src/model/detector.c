@@ -469,21 +469,24 @@ static uf_status read_config(uf_detector *d, const uf_detector_options *options,
     return UF_OK;
 }
 
+ufi_fit ufi_detector_fit(const ufi_meta *meta)
+{
+    const char *fit = ufi_meta_get(meta, "detector.fit");
+    if (fit && !strcmp(fit, "stretch"))
+        return UFI_FIT_STRETCH;
+    return fit && !strcmp(fit, "center") ? UFI_FIT_CENTER : UFI_FIT_TOP_LEFT;
+}
+
 static uf_status read_family(uf_detector *d, uf_error *err)
 {
     const char *name = ufi_meta_get(&d->net.file->meta, "family");
-    const char *fit = ufi_meta_get(&d->net.file->meta, "detector.fit");
     for (size_t i = 0; name && i < sizeof families / sizeof *families; i++)
         if (!strcmp(name, families[i].name))
             d->family = &families[i];
     if (!d->family)
         return ufi_fail(err, UF_E_UNSUPPORTED, "detector family \"%.40s\" is not known",
                         name ? name : "");
-    d->fit = UFI_FIT_TOP_LEFT;
-    if (fit && !strcmp(fit, "stretch"))
-        d->fit = UFI_FIT_STRETCH;
-    else if (fit && !strcmp(fit, "center"))
-        d->fit = UFI_FIT_CENTER;
+    d->fit = ufi_detector_fit(&d->net.file->meta);
     return UF_OK;
 }
 

@@ -63,6 +63,8 @@ typedef uf_status ufi_decode_faces(const ufi_detector_config *c, const ufi_detec
                                    ufi_candidates *out, uf_error *err);
 ufi_decode_faces ufi_decode_yunet, ufi_decode_scrfd, ufi_decode_ultraface, ufi_decode_retinaface;
 
+/* How a picture is laid into the input, from "detector.fit". */
+ufi_fit ufi_detector_fit(const ufi_meta *meta);
 uf_status ufi_detector_create(uf_detector **out, const ufi_model_file *file, ufi_program *program,
                               const uf_detector_options *options, uf_error *err);
 

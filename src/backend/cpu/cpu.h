@@ -15,21 +15,27 @@
 
 typedef enum cpu_pack_kind {
     CPU_PACK_CONV, /* [O][I/g][kh][kw] -> panels of (kh, kw, I) x O, groups one after the other */
-    CPU_PACK_DEPTHWISE, /* [C][1][kh][kw] -> [kh * kw][C] */
-    CPU_PACK_WINO4,     /* 36 packed matrices I x O */
-    CPU_PACK_WINO2,     /* 16 */
-    CPU_PACK_GEMM,      /* [K][N] -> panels */
-    CPU_PACK_GEMM_T,    /* [N][K] -> panels */
-    CPU_PACK_VECTOR     /* one or n floats -> n floats */
+    CPU_PACK_DEPTHWISE,  /* [C][1][kh][kw] -> [kh * kw][C] */
+    CPU_PACK_WINO4,      /* 36 packed matrices I x O */
+    CPU_PACK_WINO2,      /* 16 */
+    CPU_PACK_GEMM,       /* [K][N] -> panels */
+    CPU_PACK_GEMM_T,     /* [N][K] -> panels */
+    CPU_PACK_VECTOR,     /* one or n floats -> n floats */
+    CPU_PACK_QCONV_ROWS, /* INT8, as CPU_PACK_CONV, a run for each row of the kernel */
+    CPU_PACK_QCONV_FLAT, /* INT8, one run of all */
+    CPU_PACK_QDEPTHWISE  /* INT8, as CPU_PACK_DEPTHWISE */
 } cpu_pack_kind;
 
 typedef struct cpu_program cpu_program;
 
 /* The packed form of constant `w`; made once if the data belongs to the program's graph, otherwise
  * kept in `arena`. `n` is the length for CPU_PACK_VECTOR and the number of groups for
- * CPU_PACK_CONV. */
+ * CPU_PACK_CONV and CPU_PACK_QCONV. */
 uf_status cpu_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
                    uint32_t n, const float **out, uf_error *err);
+/* The same for the INT8 forms. */
+uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                         uint32_t n, const int8_t **out, uf_error *err);
 const ufi_graph *cpu_program_graph(const cpu_program *p);
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err);
 void cpu_program_destroy(void *program);

@@ -54,6 +54,11 @@ static cpu_build_fn *const build_table[UFI_OP_COUNT] = {
     [UFI_OP_SPLIT] = cpu_build_split,
     [UFI_OP_SLICE] = cpu_build_slice,
     [UFI_OP_RESIZE] = cpu_build_resize,
+    [UFI_OP_QCONV] = cpu_build_qconv,
+    [UFI_OP_QUANTIZE_LINEAR] = cpu_build_quantize,
+    [UFI_OP_DEQUANTIZE_LINEAR] = cpu_build_dequantize,
+    [UFI_OP_QLINEAR_ADD] = cpu_build_qlinear_add,
+    [UFI_OP_DYNAMIC_QUANTIZE_LINEAR] = cpu_build_dynamic_quantize,
 };
 
 /* ---- building ---- */

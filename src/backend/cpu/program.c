@@ -13,12 +13,13 @@ typedef struct packed {
     const void *data;
     cpu_pack_kind kind;
     uint32_t n;
-    float *floats;
+    void *form;
     size_t bytes;
 } packed;
 
 struct cpu_program {
-    const ufi_graph *graph;
+    const ufi_graph *graph; /* the caller's, or `widened` */
+    ufi_graph widened;
     ufi_mutex *mutex;
     packed *entries; /* everything below: under the mutex */
     size_t count, cap;
@@ -30,6 +31,50 @@ const ufi_graph *cpu_program_graph(const cpu_program *p)
     return p->graph;
 }
 
+/* ---- weights stored in half precision: widened once for all plans ---- */
+
+static bool is_half_constant(const ufi_graph *g, const ufi_node *n)
+{
+    if (n->op != UFI_OP_CAST || n->out[0] == UFI_NONE)
+        return false;
+    const ufi_value *v = &g->values[n->in[0]];
+    return v->data && (v->dtype == UF_F16 || v->dtype == UF_BF16) &&
+           ufi_node_int(n, UFI_ATTR_TO, 0) == UF_F32;
+}
+
+static uf_status widen_constant(ufi_graph *g, const ufi_node *n, uf_error *err)
+{
+    const ufi_value *from = &g->values[n->in[0]];
+    ufi_value *to = &g->values[n->out[0]];
+    const size_t count = (size_t)ufi_shape_count(&from->shape);
+    const uint16_t *half = from->data;
+    float *wide = ufi_arena_alloc(&g->arena, count + 1, sizeof *wide);
+    if (!wide)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for widened weights");
+    for (size_t i = 0; i < count; i++)
+        wide[i] = from->dtype == UF_F16 ? ufi_f16_to_f32(half[i]) : ufi_bf16_to_f32(half[i]);
+    to->data = wide;
+    to->dtype = UF_F32;
+    to->shape = from->shape;
+    to->has_shape = true;
+    return UF_OK;
+}
+
+static uf_status widen_constants(cpu_program *p, uf_error *err)
+{
+    bool any = false;
+    for (uint32_t i = 0; !any && i < p->graph->node_count; i++)
+        any = is_half_constant(p->graph, &p->graph->nodes[i]);
+    if (!any)
+        return UF_OK;
+    uf_status st = ufi_graph_clone(&p->widened, p->graph, err);
+    for (uint32_t i = 0; !st && i < p->widened.node_count; i++)
+        if (is_half_constant(&p->widened, &p->widened.nodes[i]))
+            st = widen_constant(&p->widened, &p->widened.nodes[i], err);
+    p->graph = &p->widened;
+    return st;
+}
+
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err)
 {
     if (ufi_cpu_mask_error())
@@ -38,9 +83,12 @@ uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index,
     if (!p)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a program");
     p->graph = graph;
+    ufi_graph_init(&p->widened);
     uf_status st = ufi_mutex_create(&p->mutex, err);
+    if (!st)
+        st = widen_constants(p, err);
     if (st) {
-        ufi_free(p);
+        cpu_program_destroy(p);
         return st;
     }
     *out = p;
@@ -53,9 +101,10 @@ void cpu_program_destroy(void *program)
     if (!p)
         return;
     for (size_t i = 0; i < p->count; i++)
-        ufi_free(p->entries[i].floats);
+        ufi_free(p->entries[i].form);
     ufi_free(p->entries);
     ufi_mutex_destroy(p->mutex);
+    ufi_graph_free(&p->widened);
     ufi_free(p);
 }
 
@@ -136,38 +185,87 @@ static void pack_vector(float *out, const ufi_tensor *w, uint32_t n)
         out[i] = src[count == 1 ? 0 : i];
 }
 
-/* Floats of the packed form, and of the scratch that packing needs. */
+/* ---- INT8 ---- */
+
+/* The channels of one group, [O][I][kh][kw] -> matrix [(kh, kw, I)][O], then panels. */
+static void pack_qconv(const ufk_table *t, int8_t *out, const ufi_tensor *w, uint32_t groups,
+                       bool rows, int8_t *matrix)
+{
+    const int64_t *d = w->shape.dims;
+    size_t o = (size_t)d[0] / groups, in = (size_t)d[1], taps = (size_t)(d[2] * d[3]);
+    size_t runs = rows ? (size_t)d[2] : 1, length = in * taps / runs;
+    size_t group_bytes = ufk_qconv_packed_bytes(t, runs, length, o);
+    const int8_t *src = w->data;
+    for (uint32_t g = 0; g < groups; g++) {
+        for (size_t j = 0; j < o; j++)
+            for (size_t i = 0; i < in; i++)
+                for (size_t k = 0; k < taps; k++)
+                    matrix[(k * in + i) * o + j] = src[((g * o + j) * in + i) * taps + k];
+        ufk_qconv_pack(t, out + g * group_bytes, matrix, runs, length, o);
+    }
+}
+
+static void pack_qdepthwise(int8_t *out, const ufi_tensor *w)
+{
+    size_t c = (size_t)w->shape.dims[0], taps = (size_t)(w->shape.dims[2] * w->shape.dims[3]);
+    const int8_t *src = w->data;
+    for (size_t t = 0; t < taps; t++)
+        for (size_t i = 0; i < c; i++)
+            out[t * c + i] = src[i * taps + t];
+}
+
+static size_t packed_qconv_bytes(const ufk_table *t, const ufi_tensor *w, uint32_t groups,
+                                 bool rows)
+{
+    const int64_t *d = w->shape.dims;
+    size_t runs = rows ? (size_t)d[2] : 1, length = (size_t)(d[1] * d[2] * d[3]) / runs;
+    return groups * ufk_qconv_packed_bytes(t, runs, length, (size_t)d[0] / groups);
+}
+
+/* Bytes of the packed form, and of the scratch that packing needs. */
 static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tensor *w, uint32_t n,
                           size_t *scratch)
 {
     const int64_t *d = w->shape.dims;
-    size_t count = (size_t)ufi_shape_count(&w->shape);
+    size_t count = (size_t)ufi_shape_count(&w->shape), floats = count;
     *scratch = 0;
     switch (kind) {
     case CPU_PACK_CONV:
-        *scratch = count / n;
-        return n * ufk_conv_packed_floats(k, (size_t)(d[1] * d[2] * d[3]), (size_t)d[0] / n);
+        *scratch = count / n * sizeof(float);
+        floats = n * ufk_conv_packed_floats(k, (size_t)(d[1] * d[2] * d[3]), (size_t)d[0] / n);
+        break;
     case CPU_PACK_DEPTHWISE:
-        return count;
+        break;
     case CPU_PACK_WINO4:
-        *scratch = count * 4;
-        return 36 * ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+        *scratch = count * 4 * sizeof(float);
+        floats = 36 * ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+        break;
     case CPU_PACK_WINO2:
-        *scratch = count * 16 / 9 + 16;
-        return 16 * ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+        *scratch = (count * 16 / 9 + 16) * sizeof(float);
+        floats = 16 * ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+        break;
     case CPU_PACK_GEMM:
-        return ufk_conv_packed_floats(k, (size_t)d[0], (size_t)d[1]);
+        floats = ufk_conv_packed_floats(k, (size_t)d[0], (size_t)d[1]);
+        break;
     case CPU_PACK_GEMM_T:
-        *scratch = count;
-        return ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+        *scratch = count * sizeof(float);
+        floats = ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
+        break;
     case CPU_PACK_VECTOR:
-        return n;
+        floats = n;
+        break;
+    case CPU_PACK_QCONV_ROWS:
+    case CPU_PACK_QCONV_FLAT:
+        *scratch = count / n;
+        return packed_qconv_bytes(k, w, n, kind == CPU_PACK_QCONV_ROWS);
+    case CPU_PACK_QDEPTHWISE:
+        return count;
     }
-    return 0;
+    return floats * sizeof(float);
 }
 
-static void pack_into(const ufk_table *k, float *out, cpu_pack_kind kind, const ufi_tensor *w,
-                      uint32_t n, float *scratch)
+static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const ufi_tensor *w,
+                      uint32_t n, void *scratch)
 {
     switch (kind) {
     case CPU_PACK_CONV:
@@ -192,6 +290,13 @@ static void pack_into(const ufk_table *k, float *out, cpu_pack_kind kind, const 
     case CPU_PACK_VECTOR:
         pack_vector(out, w, n);
         break;
+    case CPU_PACK_QCONV_ROWS:
+    case CPU_PACK_QCONV_FLAT:
+        pack_qconv(k, out, w, n, kind == CPU_PACK_QCONV_ROWS, scratch);
+        break;
+    case CPU_PACK_QDEPTHWISE:
+        pack_qdepthwise(out, w);
+        break;
     }
 }
 
@@ -206,13 +311,13 @@ static bool belongs_to_program(const cpu_program *p, const void *data)
     return false;
 }
 
-static const float *find_packed(const cpu_program *p, cpu_pack_kind kind, const void *data,
-                                uint32_t n)
+static const void *find_packed(const cpu_program *p, cpu_pack_kind kind, const void *data,
+                               uint32_t n)
 {
     for (size_t i = 0; i < p->count; i++) {
         const packed *e = &p->entries[i];
         if (e->data == data && e->kind == kind && e->n == n)
-            return e->floats;
+            return e->form;
     }
     return NULL;
 }
@@ -233,35 +338,34 @@ static bool keep_packed(cpu_program *p, packed entry)
 }
 
 static uf_status pack_new(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
-                          uint32_t n, const float **out, uf_error *err)
+                          uint32_t n, const void **out, uf_error *err)
 {
     const ufk_table *k = ufk_default_table();
-    size_t scratch_floats;
-    size_t floats = packed_size(k, kind, w, n, &scratch_floats);
+    size_t scratch_bytes, bytes = packed_size(k, kind, w, n, &scratch_bytes);
     bool keep = belongs_to_program(p, w->data);
-    float *scratch = scratch_floats ? ufi_malloc(scratch_floats, sizeof(float)) : NULL;
-    float *to = NULL;
-    if (!scratch_floats || scratch) {
+    void *scratch = scratch_bytes ? ufi_aligned_malloc(scratch_bytes) : NULL;
+    uint8_t *to = NULL;
+    if (!scratch_bytes || scratch) {
         if (keep)
-            to = ufi_aligned_malloc(floats * sizeof(float));
-        else if ((to = ufi_arena_alloc(arena, floats + 16, sizeof(float))))
-            to = (float *)(((uintptr_t)to + 63) & ~(uintptr_t)63);
+            to = ufi_aligned_malloc(bytes);
+        else if ((to = ufi_arena_alloc(arena, bytes + 64, 1)))
+            to = (uint8_t *)(((uintptr_t)to + 63) & ~(uintptr_t)63);
     }
     if (to)
         pack_into(k, to, kind, w, n, scratch);
     ufi_free(scratch);
-    if (to && keep && !keep_packed(p, (packed){w->data, kind, n, to, floats * sizeof(float)})) {
+    if (to && keep && !keep_packed(p, (packed){w->data, kind, n, to, bytes})) {
         ufi_free(to);
         to = NULL;
     }
     if (!to)
-        return ufi_fail(err, UF_E_NOMEM, "no memory to pack %zu weights", floats);
+        return ufi_fail(err, UF_E_NOMEM, "no memory to pack %zu bytes of weights", bytes);
     *out = to;
     return UF_OK;
 }
 
-uf_status cpu_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
-                   uint32_t n, const float **out, uf_error *err)
+static uf_status find_or_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind,
+                              const ufi_tensor *w, uint32_t n, const void **out, uf_error *err)
 {
     ufi_mutex_lock(p->mutex);
     uf_status st = UF_OK;
@@ -269,5 +373,23 @@ uf_status cpu_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const u
     if (!*out)
         st = pack_new(p, arena, kind, w, n, out, err);
     ufi_mutex_unlock(p->mutex);
+    return st;
+}
+
+uf_status cpu_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                   uint32_t n, const float **out, uf_error *err)
+{
+    const void *form = NULL;
+    uf_status st = find_or_pack(p, arena, kind, w, n, &form, err);
+    *out = form;
+    return st;
+}
+
+uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                         uint32_t n, const int8_t **out, uf_error *err)
+{
+    const void *form = NULL;
+    uf_status st = find_or_pack(p, arena, kind, w, n, &form, err);
+    *out = form;
     return st;
 }

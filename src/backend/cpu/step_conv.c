@@ -23,8 +23,7 @@ typedef struct conv_params {
     size_t group_floats; /* packed weights of one group */
     ufk_epilogue epilogue;
     bool has_residual;
-    size_t m_block; /* output pixels (1x1, im2col) or rows (direct) of one task */
-    size_t m_tasks, n_tasks, n_block;
+    cpu_blocks cut; /* m: output pixels (1x1, im2col) or rows (direct) */
 } conv_params;
 
 typedef struct conv_job {
@@ -33,42 +32,6 @@ typedef struct conv_job {
     cpu_plan *plan;
 } conv_job;
 
-bool cpu_conv_shape_read(const cpu_builder *b, const ufi_node *n, cpu_conv_shape *s)
-{
-    const ufi_shape *x = cpu_shape(b, n->in[0]), *w = cpu_shape(b, n->in[1]);
-    const ufi_shape *y = cpu_shape(b, n->out[0]);
-    if (x->rank != 4 || !cpu_is_f32(b, n->in[0]) || !cpu_is_constant(b, n->in[1]))
-        return false;
-    const ufi_attr *strides = ufi_node_attr(n, UFI_ATTR_STRIDES);
-    const ufi_attr *dilations = ufi_node_attr(n, UFI_ATTR_DILATIONS);
-    const ufi_attr *pads = ufi_node_attr(n, UFI_ATTR_PADS);
-    if (ufi_node_attr(n, UFI_ATTR_AUTO_PAD))
-        return false;
-    *s = (cpu_conv_shape){
-        .batch = (size_t)x->dims[0],
-        .in_c = (size_t)x->dims[1],
-        .in_h = (size_t)x->dims[2],
-        .in_w = (size_t)x->dims[3],
-        .out_c = (size_t)y->dims[1],
-        .out_h = (size_t)y->dims[2],
-        .out_w = (size_t)y->dims[3],
-        .kernel_h = (size_t)w->dims[2],
-        .kernel_w = (size_t)w->dims[3],
-        .groups = (size_t)ufi_node_int(n, UFI_ATTR_GROUP, 1),
-        .stride_h = strides ? (size_t)strides->u.ints[0] : 1,
-        .stride_w = strides ? (size_t)strides->u.ints[1] : 1,
-        .dilation_h = dilations ? (size_t)dilations->u.ints[0] : 1,
-        .dilation_w = dilations ? (size_t)dilations->u.ints[1] : 1,
-    };
-    if (pads)
-        for (int i = 0; i < 4; i++) {
-            if (pads->u.ints[i] < 0)
-                return false;
-            s->pads[i] = (size_t)pads->u.ints[i];
-        }
-    return true;
-}
-
 /* ---- runs ---- */
 
 /* The kernel's arguments for group `g` and column task `nt`; a, m and c are the caller's. */
@@ -76,8 +39,8 @@ static ufk_conv_args base_args(const conv_params *p, size_t g, size_t nt, size_t
 {
     const cpu_conv_shape *s = &p->s;
     size_t in = s->in_c / s->groups, out = s->out_c / s->groups;
-    size_t n0 = nt * p->n_block, k = in * s->kernel_h * s->kernel_w;
-    size_t n = out - n0 < p->n_block ? out - n0 : p->n_block;
+    size_t n0 = nt * p->cut.n_block, k = in * s->kernel_h * s->kernel_w;
+    size_t n = out - n0 < p->cut.n_block ? out - n0 : p->cut.n_block;
     ufk_conv_args a = {.runs_y = 1,
                        .runs_x = 1,
                        .run_length = k,
@@ -98,7 +61,7 @@ static ufk_conv_args base_args(const conv_params *p, size_t g, size_t nt, size_t
 static void set_output(ufk_conv_args *a, const conv_job *job, size_t pixel, size_t g, size_t nt)
 {
     const conv_params *p = job->p;
-    size_t offset = pixel * p->s.out_c + g * (p->s.out_c / p->s.groups) + nt * p->n_block;
+    size_t offset = pixel * p->s.out_c + g * (p->s.out_c / p->s.groups) + nt * p->cut.n_block;
     a->c = (float *)job->step->out[0].t.data + offset;
     if (p->has_residual) {
         a->epilogue.residual = (const float *)job->step->in[1].t.data + offset;
@@ -111,11 +74,11 @@ static void pointwise_task(void *arg, size_t task, size_t worker)
     const conv_job *job = arg;
     const conv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    size_t mt = task / p->n_tasks, nt = task % p->n_tasks;
-    size_t total = s->batch * s->out_h * s->out_w, m0 = mt * p->m_block;
+    size_t mt = task / p->cut.n_tasks, nt = task % p->cut.n_tasks;
+    size_t total = s->batch * s->out_h * s->out_w, m0 = mt * p->cut.m_block;
     for (size_t g = 0; g < s->groups; g++) {
         ufk_conv_args a = base_args(p, g, nt, job->plan->k->conv_nr);
-        a.m = total - m0 < p->m_block ? total - m0 : p->m_block;
+        a.m = total - m0 < p->cut.m_block ? total - m0 : p->cut.m_block;
         a.a = (const float *)job->step->in[0].t.data + m0 * s->in_c + g * (s->in_c / s->groups);
         a.a_stride = s->in_c;
         set_output(&a, job, m0, g, nt);
@@ -151,9 +114,9 @@ static void im2col_task(void *arg, size_t task, size_t worker)
     const conv_job *job = arg;
     const conv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    size_t mt = task / p->n_tasks, nt = task % p->n_tasks;
-    size_t pixels = s->out_h * s->out_w, total = s->batch * pixels, m0 = mt * p->m_block;
-    size_t m = total - m0 < p->m_block ? total - m0 : p->m_block;
+    size_t mt = task / p->cut.n_tasks, nt = task % p->cut.n_tasks;
+    size_t pixels = s->out_h * s->out_w, total = s->batch * pixels, m0 = mt * p->cut.m_block;
+    size_t m = total - m0 < p->cut.m_block ? total - m0 : p->cut.m_block;
     float *matrix = cpu_worker_scratch(job->plan, worker);
     const float *in = job->step->in[0].t.data;
     for (size_t g = 0; g < s->groups; g++) {
@@ -194,10 +157,10 @@ static void direct_task(void *arg, size_t task, size_t worker)
     const conv_job *job = arg;
     const conv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    size_t bands = (s->out_h + p->m_block - 1) / p->m_block;
-    size_t nt = task % p->n_tasks, mt = task / p->n_tasks;
-    size_t image = mt / bands, y0 = mt % bands * p->m_block;
-    size_t rows = s->out_h - y0 < p->m_block ? s->out_h - y0 : p->m_block;
+    size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
+    size_t nt = task % p->cut.n_tasks, mt = task / p->cut.n_tasks;
+    size_t image = mt / bands, y0 = mt % bands * p->cut.m_block;
+    size_t rows = s->out_h - y0 < p->cut.m_block ? s->out_h - y0 : p->cut.m_block;
     size_t padded_w = s->in_w + s->pads[1] + s->pads[3];
     size_t span = cpu_conv_band_rows(s, rows);
     const float *in = (const float *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c;
@@ -225,21 +188,21 @@ static void direct_task(void *arg, size_t task, size_t worker)
 static uf_status run_pointwise(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     conv_job job = {s, s->params, plan};
-    ufi_pool_run(plan->pool, pointwise_task, &job, job.p->m_tasks * job.p->n_tasks);
+    ufi_pool_run(plan->pool, pointwise_task, &job, job.p->cut.m_tasks * job.p->cut.n_tasks);
     return UF_OK;
 }
 
 static uf_status run_im2col(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     conv_job job = {s, s->params, plan};
-    ufi_pool_run(plan->pool, im2col_task, &job, job.p->m_tasks * job.p->n_tasks);
+    ufi_pool_run(plan->pool, im2col_task, &job, job.p->cut.m_tasks * job.p->cut.n_tasks);
     return UF_OK;
 }
 
 static uf_status run_direct(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     conv_job job = {s, s->params, plan};
-    ufi_pool_run(plan->pool, direct_task, &job, job.p->m_tasks * job.p->n_tasks);
+    ufi_pool_run(plan->pool, direct_task, &job, job.p->cut.m_tasks * job.p->cut.n_tasks);
     return UF_OK;
 }
 
@@ -248,8 +211,8 @@ static void depthwise_task(void *arg, size_t task, size_t worker)
     const conv_job *job = arg;
     const conv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    size_t bands = (s->out_h + p->m_block - 1) / p->m_block;
-    size_t image = task / bands, y0 = task % bands * p->m_block;
+    size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
+    size_t image = task / bands, y0 = task % bands * p->cut.m_block;
     size_t in_image = s->in_h * s->in_w * s->in_c, out_image = s->out_h * s->out_w * s->out_c;
     ufk_dwconv_args a = {
         .in = (const float *)job->step->in[0].t.data + image * in_image,
@@ -272,7 +235,7 @@ static void depthwise_task(void *arg, size_t task, size_t worker)
         .pad_top = s->pads[0],
         .pad_left = s->pads[1],
         .y_begin = y0,
-        .y_end = y0 + p->m_block < s->out_h ? y0 + p->m_block : s->out_h,
+        .y_end = y0 + p->cut.m_block < s->out_h ? y0 + p->cut.m_block : s->out_h,
         .weights = p->weights,
         .epilogue = p->epilogue,
     };
@@ -286,40 +249,20 @@ static void depthwise_task(void *arg, size_t task, size_t worker)
 static uf_status run_depthwise(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     conv_job job = {s, s->params, plan};
-    ufi_pool_run(plan->pool, depthwise_task, &job, job.p->m_tasks);
+    ufi_pool_run(plan->pool, depthwise_task, &job, job.p->cut.m_tasks);
     return UF_OK;
 }
 
 /* ---- plans ---- */
 
-/* Cuts m units into blocks of at most `most`, at least one task for each worker if there is enough
- * to do; cuts the columns where the rows do not suffice. */
-static void cut(conv_params *p, size_t images, size_t m, size_t most, size_t step, size_t workers,
-                size_t nr)
-{
-    size_t out = p->s.out_c / p->s.groups, panels = (out + nr - 1) / nr;
-    size_t per_image = workers > 1 && images < workers ? (m + 2 * workers - 1) / (2 * workers) : m;
-    size_t block = per_image < most ? per_image : most;
-    block = (block + step - 1) / step * step;
-    p->m_block = block ? block : 1;
-    p->m_tasks = images * ((m + p->m_block - 1) / p->m_block);
-    size_t splits = 1;
-    if (workers > 1 && p->m_tasks < 2 * workers)
-        splits = (2 * workers + p->m_tasks - 1) / p->m_tasks;
-    if (splits > panels)
-        splits = panels;
-    p->n_block = (panels + splits - 1) / splits * nr;
-    p->n_tasks = (out + p->n_block - 1) / p->n_block;
-}
-
 static void plan_depthwise(conv_params *p, size_t workers)
 {
-    p->m_block = p->s.out_h;
+    p->cut.m_block = p->s.out_h;
     if (workers > 1 && p->s.batch < 2 * workers) {
         size_t bands = (2 * workers + p->s.batch - 1) / p->s.batch;
-        p->m_block = (p->s.out_h + bands - 1) / bands;
+        p->cut.m_block = (p->s.out_h + bands - 1) / bands;
     }
-    p->m_tasks = p->s.batch * ((p->s.out_h + p->m_block - 1) / p->m_block);
+    p->cut.m_tasks = p->s.batch * ((p->s.out_h + p->cut.m_block - 1) / p->cut.m_block);
 }
 
 /* Chooses the way, fills the blocking, and returns the run function; scratch in *bytes. */
@@ -333,19 +276,22 @@ static cpu_run_fn *choose(const cpu_builder *b, conv_params *p, size_t *bytes)
     *bytes = 0;
     if (pointwise && s->stride_h == 1 && s->stride_w == 1 && !padded) {
         size_t most = BLOCK_BYTES / (s->in_c * sizeof(float));
-        cut(p, 1, s->batch * pixels, most > 4 * mr ? most : 4 * mr, mr, b->workers, nr);
+        p->cut = cpu_cut(s->out_c / s->groups, 1, s->batch * pixels, most > 4 * mr ? most : 4 * mr,
+                         mr, b->workers, nr);
         return run_pointwise;
     }
     if (s->out_w < MIN_DIRECT_WIDTH) {
         size_t most = BLOCK_BYTES / (k * sizeof(float));
-        cut(p, 1, s->batch * pixels, most > 4 * mr ? most : 4 * mr, mr, b->workers, nr);
-        *bytes = p->m_block * k * sizeof(float);
+        p->cut = cpu_cut(s->out_c / s->groups, 1, s->batch * pixels, most > 4 * mr ? most : 4 * mr,
+                         mr, b->workers, nr);
+        *bytes = p->cut.m_block * k * sizeof(float);
         return run_im2col;
     }
     size_t row_bytes = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c * sizeof(float);
     size_t most = BLOCK_BYTES / (row_bytes * s->stride_h);
-    cut(p, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, nr);
-    *bytes = cpu_conv_band_rows(s, p->m_block) * row_bytes;
+    p->cut =
+        cpu_cut(s->out_c / s->groups, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, nr);
+    *bytes = cpu_conv_band_rows(s, p->cut.m_block) * row_bytes;
     return run_direct;
 }
 

@@ -244,8 +244,8 @@ static bool read_axis(int64_t axis, uint32_t rank, uint32_t *out)
 static ufi_layout common_layout(const cpu_builder *b, const ufi_node *n)
 {
     for (uint32_t i = 0; i < n->in_count; i++)
-        if (!cpu_is_constant(b, n->in[i]) && cpu_is_f32(b, n->in[i]) &&
-            cpu_current_layout(b, n->in[i]) == UFI_NHWC && cpu_shape(b, n->in[i])->rank == 4)
+        if (!cpu_is_constant(b, n->in[i]) && cpu_current_layout(b, n->in[i]) == UFI_NHWC &&
+            cpu_shape(b, n->in[i])->rank == 4)
             return UFI_NHWC;
     return UFI_PLAIN;
 }

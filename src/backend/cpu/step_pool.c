@@ -4,7 +4,7 @@
 typedef struct pool_params {
     ufk_pool_args args; /* in, out and y range are filled in for each task */
     size_t batch, rows; /* output rows of one task */
-    bool maximum;
+    bool maximum, bytes;
 } pool_params;
 
 typedef struct pool_job {
@@ -18,10 +18,17 @@ static void pool_task(void *arg, size_t task, size_t worker)
     const pool_params *p = job->step->params;
     ufk_pool_args a = p->args;
     size_t bands = (a.out_h + p->rows - 1) / p->rows, image = task / bands;
-    a.in = (const float *)job->step->in[0].t.data + image * a.in_h * a.in_w * a.channels;
-    a.out = (float *)job->step->out[0].t.data + image * a.out_h * a.out_w * a.channels;
+    size_t in_at = image * a.in_h * a.in_w * a.channels;
+    size_t out_at = image * a.out_h * a.out_w * a.channels;
     a.y_begin = task % bands * p->rows;
     a.y_end = a.y_begin + p->rows < a.out_h ? a.y_begin + p->rows : a.out_h;
+    if (p->bytes) {
+        job->k->max_pool_u8((uint8_t *)job->step->out[0].t.data + out_at,
+                            (const uint8_t *)job->step->in[0].t.data + in_at, &a);
+        return;
+    }
+    a.in = (const float *)job->step->in[0].t.data + in_at;
+    a.out = (float *)job->step->out[0].t.data + out_at;
     if (p->maximum)
         job->k->max_pool_f32(&a);
     else
@@ -44,9 +51,11 @@ static bool read_pool(const cpu_builder *b, const ufi_node *n, pool_params *p)
     const ufi_attr *strides = ufi_node_attr(n, UFI_ATTR_STRIDES);
     const ufi_attr *dilations = ufi_node_attr(n, UFI_ATTR_DILATIONS);
     const ufi_attr *pads = ufi_node_attr(n, UFI_ATTR_PADS);
-    if (x->rank != 4 || !cpu_is_f32(b, n->in[0]) || ufi_node_attr(n, UFI_ATTR_AUTO_PAD))
-        return false;
     p->maximum = n->op == UFI_OP_MAX_POOL;
+    p->bytes = b->g->values[n->in[0]].dtype == UF_U8 && p->maximum;
+    if (x->rank != 4 || (!cpu_is_f32(b, n->in[0]) && !p->bytes) ||
+        ufi_node_attr(n, UFI_ATTR_AUTO_PAD))
+        return false;
     p->batch = (size_t)x->dims[0];
     p->args = (ufk_pool_args){
         .channels = (size_t)x->dims[1],
@@ -83,7 +92,8 @@ uf_status cpu_build_pool(cpu_builder *b, const ufi_node *n)
     if (!st)
         st = cpu_out(b, n->out[0], UFI_NHWC, NULL, &out);
     if (!st)
-        st = cpu_add_step(b, n, run_pool, b->k->pool_f32_name, &in, 1, &out, 1, p, NULL);
+        st = cpu_add_step(b, n, run_pool, p->bytes ? b->k->quant_u8_name : b->k->pool_f32_name, &in,
+                          1, &out, 1, p, NULL);
     return st;
 }
 

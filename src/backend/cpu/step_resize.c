@@ -17,18 +17,19 @@ static uf_status run_nearest(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     const resize_params *p = s->params;
     const int64_t *in = s->in[0].t.shape.dims, *out = s->out[0].t.shape.dims;
-    size_t c = (size_t)out[1], out_w = (size_t)out[3], in_w = (size_t)in[3];
-    const float *from = s->in[0].t.data;
-    float *to = s->out[0].t.data;
+    size_t pixel = (size_t)out[1] * ufi_dtype_bytes(s->in[0].t.dtype); /* in bytes */
+    size_t out_w = (size_t)out[3], in_w = (size_t)in[3];
+    const uint8_t *from = s->in[0].t.data;
+    uint8_t *to = s->out[0].t.data;
     for (size_t y = 0; y < (size_t)(out[0] * out[2]); y++) {
-        const float *row = from + y / p->factor_h * in_w * c;
+        const uint8_t *row = from + y / p->factor_h * in_w * pixel;
         if (y % p->factor_h) {
-            memcpy(to, to - out_w * c, out_w * c * sizeof *to);
+            memcpy(to, to - out_w * pixel, out_w * pixel);
         } else {
             for (size_t x = 0; x < out_w; x++)
-                memcpy(to + x * c, row + x / p->factor_w * c, c * sizeof *to);
+                memcpy(to + x * pixel, row + x / p->factor_w * pixel, pixel);
         }
-        to += out_w * c;
+        to += out_w * pixel;
     }
     return UF_OK;
 }
@@ -123,7 +124,8 @@ uf_status cpu_build_resize(cpu_builder *b, const ufi_node *n)
     const char *mode = ufi_node_string(n, UFI_ATTR_MODE, "nearest");
     const char *transform =
         ufi_node_string(n, UFI_ATTR_COORDINATE_TRANSFORMATION_MODE, "half_pixel");
-    if (x->rank != 4 || !cpu_is_f32(b, n->in[0]) || x->dims[0] != y->dims[0] ||
+    bool bytes = b->g->values[n->in[0]].dtype == UF_U8 && strcmp(mode, "nearest") == 0;
+    if (x->rank != 4 || (!cpu_is_f32(b, n->in[0]) && !bytes) || x->dims[0] != y->dims[0] ||
         x->dims[1] != y->dims[1] || ufi_node_attr(n, UFI_ATTR_AXES) || !scales_exact(b, n, x, y))
         return UF_E_UNSUPPORTED;
     resize_params *p = cpu_params(b, sizeof *p);

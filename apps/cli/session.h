@@ -1,0 +1,46 @@
+/* What commands that look at photos share: a detector, perhaps an embedder, and their options. */
+#ifndef UF_CLI_SESSION_H
+#define UF_CLI_SESSION_H
+
+#include "cli.h"
+
+enum { CLI_MAX_FACES = 4096 };
+
+/* A detector, perhaps an embedder, and room for faces. */
+typedef struct cli_session {
+    uf_model *detector_model, *embedder_model;
+    uf_detector *detector;
+    uf_embedder *embedder;
+    uf_face *faces;
+    size_t dimension;
+} cli_session;
+
+#define DETECTOR_OPTIONS                                                                      \
+    {"detector", 'd', "MODEL", "detector (default: that of the model store)"},                \
+        {"size", 0, "PIXELS", "longest side the network sees; auto: small and large faces"},  \
+        {"score", 0, "0..1", "least score of a face (default: the model's)"},                 \
+        {"nms", 0, "0..1", "overlap at which two boxes are one face (default: the model's)"}, \
+    {                                                                                         \
+        "threads", 't', "N", "threads (0: one per core)"                                      \
+    }
+
+#define EMBEDDER_OPTIONS                                                             \
+    {"embedder", 'e', "MODEL", "embedder (default: that of the model store)"},       \
+        {"batch", 'b', "N", "faces per run of the embedder (16)"},                   \
+    {                                                                                \
+        "flip", 0, NULL, "add the mirrored face's embedding: better, twice the time" \
+    }
+
+/* Zero the session first; close it in any case. These print what is wrong and return the exit
+ * status, or 0. */
+int cli_open_detector(cli_session *s, const cli_args *a);
+int cli_open_embedder(cli_session *s, const cli_args *a);
+void cli_session_close(cli_session *s);
+/* Decodes (reduced where that costs nothing) and finds faces in coordinates of the decoded picture,
+ * which the caller destroys; s->faces holds them. */
+uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_t *count,
+                         uf_error *err);
+/* The template of the face that the photo is about. */
+int cli_embed_main_face(cli_session *s, const char *path, float *v);
+
+#endif

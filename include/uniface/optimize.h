@@ -1,0 +1,80 @@
+/*
+ * uniface/optimize.h - make models smaller and faster: quantise.
+ *
+ * uf_calibration is *confined*: one thread at a time. Since 0.2.
+ */
+#ifndef UNIFACE_OPTIMIZE_H
+#define UNIFACE_OPTIMIZE_H
+
+#include "uniface/face.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the values inside a network look like on real pictures: INT8 needs their ranges. */
+typedef struct uf_calibration uf_calibration;
+
+/* `m`, an FP32 model that takes pictures, must outlive the calibration. `options` may be NULL.
+ * Errors: UF_E_MISMATCH when the model takes no pictures. */
+UF_API uf_status uf_calibration_create(uf_calibration **out, uf_model *m,
+                                       const uf_engine_options *options, uf_error *err);
+UF_API void uf_calibration_destroy(uf_calibration *c); /* NULL is accepted */
+/* Width and height of the network's input. */
+UF_API void uf_calibration_input_size(const uf_calibration *c, int32_t *width, int32_t *height);
+/* Takes in one picture: with `face` its aligned crop, without the whole picture, laid into the
+ * input as the model's metadata says. An embedder learns wrong ranges from whole pictures: give it
+ * faces, or crops. */
+UF_API uf_status uf_calibration_add_image(uf_calibration *c, const uf_image *image,
+                                          const uf_face *face, uf_error *err);
+/* Takes in n pictures of the input's size, RGB8, [n][height][width][3]. */
+UF_API uf_status uf_calibration_add_pixels(uf_calibration *c, const uint8_t *rgb, size_t n,
+                                           uf_error *err);
+/* Takes in n ready inputs, [n][3][height][width] of floats as the network wants them. */
+UF_API uf_status uf_calibration_add_inputs(uf_calibration *c, const float *inputs, size_t n,
+                                           uf_error *err);
+UF_API size_t uf_calibration_count(const uf_calibration *c); /* pictures taken in */
+
+typedef enum uf_precision {
+    UF_PRECISION_FP32 = 0,
+    UF_PRECISION_FP16 = 1, /* weights stored in half the space, computed in FP32 */
+    UF_PRECISION_BF16 = 2, /* the same with 8 bits of mantissa */
+    UF_PRECISION_INT8 = 3  /* weights and activations in bytes */
+} uf_precision;
+
+/* How the range of an activation is chosen. X(ENUM, name, text) */
+#define UF_RANGE_LIST(X)                                    \
+    X(MSE, "mse", "least squared error of quantisation")    \
+    X(MINMAX, "minmax", "everything that was seen")         \
+    X(PERCENTILE, "percentile", "all but the outer 0.01 %") \
+    X(ENTROPY, "entropy", "least Kullback-Leibler divergence")
+typedef enum uf_range_method {
+#define UF_RANGE_ENUM(id, name, text) UF_RANGE_##id,
+    UF_RANGE_LIST(UF_RANGE_ENUM)
+#undef UF_RANGE_ENUM
+        UF_RANGE_COUNT
+} uf_range_method;
+
+typedef struct uf_quantize_options {
+    uf_precision precision; /* default INT8 */
+    uf_range_method range;  /* INT8; default MSE */
+} uf_quantize_options;
+#define UF_QUANTIZE_OPTIONS_INIT        \
+    {                                   \
+        UF_PRECISION_INT8, UF_RANGE_MSE \
+    }
+
+#define UF_CALIBRATION_MIN 8 /* pictures below which INT8 is refused */
+
+/* A new model of another precision, independent of `m`, with its metadata. Decision thresholds are
+ * left out: they were measured with `m`. `c` is a calibration of `m`, needed for INT8 only. Errors:
+ * UF_E_UNCALIBRATED without enough pictures, UF_E_UNSUPPORTED when nothing can be quantised,
+ * UF_E_STATE when `m` is quantised already. */
+UF_API uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c,
+                             const uf_quantize_options *options, uf_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

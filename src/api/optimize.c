@@ -1,0 +1,267 @@
+/* uniface/optimize.h: calibration and quantisation. */
+#include "uniface/optimize.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/model_impl.h"
+#include "base/mem.h"
+#include "model/align.h"
+#include "model/detector.h"
+#include "optimize/half.h"
+#include "optimize/observer.h"
+#include "optimize/quantize.h"
+
+struct uf_calibration {
+    const uf_model *model;
+    ufi_observer *observer;
+    ufi_network net;
+    int32_t width, height;
+    uint8_t *canvas;
+    size_t count;
+    float template_points[10];
+    ufi_fit fit;
+};
+
+/* Input size: the network's own, or what its metadata recommends. */
+static uf_status read_size(uf_calibration *c, uf_error *err)
+{
+    float size = 320;
+    if (ufi_meta_get(&c->model->file.meta, "detector.size") &&
+        ufi_meta_floats(&c->model->file.meta, "detector.size", &size, 1) != 1)
+        size = 320;
+    c->width = (int32_t)(c->net.fixed_width > 0 ? c->net.fixed_width : (int64_t)size);
+    c->height = (int32_t)(c->net.fixed_height > 0 ? c->net.fixed_height : (int64_t)size);
+    if (c->width < 1 || c->height < 1 || c->width > 8192 || c->height > 8192)
+        return ufi_fail(err, UF_E_UNSUPPORTED, "the network's input of %d x %d is out of range",
+                        c->width, c->height);
+    c->canvas = ufi_malloc((size_t)c->width * (size_t)c->height, 3);
+    if (!c->canvas)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a calibration picture");
+    if (ufi_meta_floats(&c->model->file.meta, "align.template", c->template_points, 10) != 10)
+        memcpy(c->template_points, ufi_align_arcface, sizeof c->template_points);
+    c->fit = ufi_detector_fit(&c->model->file.meta);
+    return UF_OK;
+}
+
+uf_status uf_calibration_create(uf_calibration **out, uf_model *m, const uf_engine_options *options,
+                                uf_error *err)
+{
+    static const uf_engine_options defaults = UF_ENGINE_OPTIONS_INIT;
+    if (!out || !m)
+        return ufi_fail(err, UF_E_ARG, "uf_calibration_create: out and model must be given");
+    *out = NULL;
+    options = options ? options : &defaults;
+    uf_calibration *c = ufi_calloc(1, sizeof *c);
+    if (!c)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a calibration");
+    c->model = m;
+    const char *task = ufi_meta_get(&m->file.meta, "task");
+    uf_status st = ufi_observer_create(&c->observer, &m->file.graph, err);
+    if (!st)
+        st = ufi_network_open(&c->net, &m->file, ufi_observer_program(c->observer),
+                              task ? task : "network that takes pictures", options->threads, err);
+    if (!st)
+        st = read_size(c, err);
+    if (!st)
+        st = ufi_network_prepare(&c->net, 1, (size_t)c->width, (size_t)c->height, err);
+    if (st)
+        uf_calibration_destroy(c);
+    else
+        *out = c;
+    return st;
+}
+
+void uf_calibration_destroy(uf_calibration *c)
+{
+    if (!c)
+        return;
+    ufi_network_close(&c->net);
+    ufi_observer_destroy(c->observer);
+    ufi_free(c->canvas);
+    ufi_free(c);
+}
+
+void uf_calibration_input_size(const uf_calibration *c, int32_t *width, int32_t *height)
+{
+    *width = c->width;
+    *height = c->height;
+}
+
+size_t uf_calibration_count(const uf_calibration *c)
+{
+    return c->count;
+}
+
+/* Runs what was fed and takes it in. */
+static uf_status observe(uf_calibration *c, uf_error *err)
+{
+    uf_status st = ufi_context_run(c->net.context, err);
+    if (st)
+        return st;
+    ufi_observer_take(c->observer, c->net.context);
+    c->count++;
+    return UF_OK;
+}
+
+uf_status uf_calibration_add_pixels(uf_calibration *c, const uint8_t *rgb, size_t n, uf_error *err)
+{
+    if (!c || (!rgb && n))
+        return ufi_fail(err, UF_E_ARG, "uf_calibration_add_pixels: an argument is NULL");
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < n; i++) {
+        ufi_network_feed(&c->net, 0, rgb + i * (size_t)c->width * (size_t)c->height * 3);
+        st = observe(c, err);
+    }
+    return st;
+}
+
+/* The context's input is channels last; what callers have are planes. */
+uf_status uf_calibration_add_inputs(uf_calibration *c, const float *inputs, size_t n, uf_error *err)
+{
+    if (!c || (!inputs && n))
+        return ufi_fail(err, UF_E_ARG, "uf_calibration_add_inputs: an argument is NULL");
+    const size_t pixels = (size_t)c->width * (size_t)c->height;
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < n; i++) {
+        float *to = ufi_context_input(c->net.context, 0)->data;
+        for (size_t p = 0; p < pixels; p++)
+            for (size_t ch = 0; ch < 3; ch++)
+                to[p * 3 + ch] = inputs[(i * 3 + ch) * pixels + p];
+        st = observe(c, err);
+    }
+    return st;
+}
+
+uf_status uf_calibration_add_image(uf_calibration *c, const uf_image *image, const uf_face *face,
+                                   uf_error *err)
+{
+    uf_image rgb;
+    uf_picture *owned;
+    ufi_letterbox box;
+    float m[6];
+    if (!c)
+        return ufi_fail(err, UF_E_ARG, "uf_calibration_add_image: calibration must be given");
+    if (face && (!face->has_landmarks || c->width != c->height))
+        return ufi_fail(err, UF_E_ARG, "a face is aligned by its landmarks into a square input");
+    uf_status st = ufi_image_to_rgb(&rgb, &owned, image, err);
+    if (st)
+        return st;
+    if (face) {
+        st = ufi_align_matrix(face->landmarks, c->template_points, c->width, m, err);
+        if (!st)
+            st = ufi_image_warp(c->canvas, c->width, c->height, &rgb, m, err);
+    } else {
+        const char *task = ufi_meta_get(&c->model->file.meta, "task");
+        bool detector = task && !strcmp(task, "detector");
+        st = ufi_image_letterbox(c->canvas, c->width, c->height, &rgb,
+                                 detector ? c->fit : UFI_FIT_STRETCH, &box, err);
+    }
+    uf_picture_destroy(owned);
+    return st ? st : uf_calibration_add_pixels(c, c->canvas, 1, err);
+}
+
+/* ---- quantisation ---- */
+
+static const char *const precision_names[] = {"fp32", "fp16", "bf16", "int8"};
+
+/* Everything but what was measured with the source. */
+static uf_status copy_meta(ufi_meta *to, const ufi_meta *from, uf_error *err)
+{
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < from->count; i++)
+        if (strncmp(from->keys[i], "threshold.", 10) != 0)
+            st = ufi_meta_set(to, from->keys[i], from->values[i], err);
+    return st;
+}
+
+static const char *range_name(uf_range_method method)
+{
+    static const char *const names[] = {
+#define RANGE_NAME(id, name, text) name,
+        UF_RANGE_LIST(RANGE_NAME)
+#undef RANGE_NAME
+    };
+    return names[method];
+}
+
+static uf_status describe(uf_model *to, const uf_model *from, const uf_calibration *c,
+                          const uf_quantize_options *o, uf_error *err)
+{
+    char text[160];
+    ufi_meta *meta = &to->file.meta;
+    uf_status st = copy_meta(meta, &from->file.meta, err);
+    if (!st)
+        st = ufi_meta_set(meta, "precision", precision_names[o->precision], err);
+    if (!st)
+        st = ufi_meta_set(meta, "quantized.from", from->id, err);
+    if (!st && o->precision == UF_PRECISION_INT8) {
+        snprintf(text, sizeof text, "%s over %zu pictures", range_name(o->range), c->count);
+        st = ufi_meta_set(meta, "quantized.calibration", text, err);
+    }
+    return st;
+}
+
+static ufi_range_method method_of(uf_range_method r)
+{
+    switch (r) {
+    case UF_RANGE_MINMAX:
+        return UFI_RANGE_MINMAX;
+    case UF_RANGE_PERCENTILE:
+        return UFI_RANGE_PERCENTILE;
+    case UF_RANGE_ENTROPY:
+        return UFI_RANGE_ENTROPY;
+    default:
+        return UFI_RANGE_MSE;
+    }
+}
+
+static uf_status check_options(const uf_model *m, const uf_calibration *c,
+                               const uf_quantize_options *o, uf_error *err)
+{
+    const char *is = ufi_meta_get(&m->file.meta, "precision");
+    if (o->precision < UF_PRECISION_FP16 || o->precision > UF_PRECISION_INT8 || o->range < 0 ||
+        o->range >= UF_RANGE_COUNT)
+        return ufi_fail(err, UF_E_ARG, "uf_quantize: unknown precision or range method");
+    if (is && strcmp(is, "fp32") != 0)
+        return ufi_fail(err, UF_E_STATE,
+                        "the model is %s already: quantise the FP32 model it was made from", is);
+    if (o->precision != UF_PRECISION_INT8)
+        return UF_OK;
+    if (c && c->model != m)
+        return ufi_fail(err, UF_E_ARG, "uf_quantize: the calibration is of another model");
+    if (!c || c->count < UF_CALIBRATION_MIN)
+        return ufi_fail(err, UF_E_UNCALIBRATED,
+                        "INT8 needs at least %d calibration pictures like those the model will "
+                        "see, there are %zu: ranges are measured, not guessed",
+                        UF_CALIBRATION_MIN, c ? c->count : 0);
+    return UF_OK;
+}
+
+uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c,
+                      const uf_quantize_options *options, uf_error *err)
+{
+    static const uf_quantize_options defaults = UF_QUANTIZE_OPTIONS_INIT;
+    uf_model *made = NULL;
+    if (!out || !m)
+        return ufi_fail(err, UF_E_ARG, "uf_quantize: out and model must be given");
+    *out = NULL;
+    options = options ? options : &defaults;
+    uf_status st = check_options(m, c, options, err);
+    if (!st)
+        st = ufi_model_new(&made, err);
+    if (st)
+        return st;
+    if (options->precision == UF_PRECISION_INT8) {
+        const ufi_quantize_options o = {.method = method_of(options->range)};
+        st = ufi_quantize_graph(&made->file.graph, &m->file.graph, c->observer, &o, err);
+    } else {
+        st = ufi_store_half(&made->file.graph, &m->file.graph,
+                            options->precision == UF_PRECISION_FP16 ? UF_F16 : UF_BF16, err);
+    }
+    if (!st)
+        st = describe(made, m, c, options, err);
+    if (!st)
+        st = ufi_model_file_seal(&made->file, err);
+    return ufi_model_finish(out, made, st);
+}

@@ -1,0 +1,195 @@
+/*
+ * Between FP32 and bytes, and operators on bytes other than convolutions. Only one scale for the
+ * whole tensor and unsigned bytes have fast forms. All of these treat elements alike, so they run
+ * in the layout in which their input is.
+ */
+#include <math.h>
+
+#include "backend/cpu/build.h"
+
+#define CHUNK ((size_t)16384) /* elements of one task */
+
+typedef struct quant_params {
+    float a_scale, a_zero, b_scale, b_zero, y_scale, y_zero;
+    size_t count;
+} quant_params;
+
+typedef struct quant_job {
+    const cpu_step *step;
+    const ufk_table *k;
+} quant_job;
+
+static void run_chunks(const cpu_step *s, cpu_plan *plan, ufi_task_fn *task)
+{
+    const quant_params *p = s->params;
+    quant_job job = {s, plan->k};
+    ufi_pool_run(plan->pool, task, &job, (p->count + CHUNK - 1) / CHUNK);
+}
+
+static size_t chunk_size(const quant_params *p, size_t task)
+{
+    size_t first = task * CHUNK;
+    return p->count - first < CHUNK ? p->count - first : CHUNK;
+}
+
+static void quantize_task(void *arg, size_t task, size_t worker)
+{
+    const quant_job *job = arg;
+    const quant_params *p = job->step->params;
+    job->k->quantize_u8((uint8_t *)job->step->out[0].t.data + task * CHUNK,
+                        (const float *)job->step->in[0].t.data + task * CHUNK, chunk_size(p, task),
+                        1 / p->y_scale, p->y_zero);
+}
+
+static void dequantize_task(void *arg, size_t task, size_t worker)
+{
+    const quant_job *job = arg;
+    const quant_params *p = job->step->params;
+    job->k->dequantize_u8((float *)job->step->out[0].t.data + task * CHUNK,
+                          (const uint8_t *)job->step->in[0].t.data + task * CHUNK,
+                          chunk_size(p, task), p->a_scale, p->a_zero);
+}
+
+static void add_task(void *arg, size_t task, size_t worker)
+{
+    const quant_job *job = arg;
+    const quant_params *p = job->step->params;
+    float a = p->a_scale / p->y_scale, b = p->b_scale / p->y_scale;
+    job->k->add_u8((uint8_t *)job->step->out[0].t.data + task * CHUNK,
+                   (const uint8_t *)job->step->in[0].t.data + task * CHUNK,
+                   (const uint8_t *)job->step->in[1].t.data + task * CHUNK, chunk_size(p, task), a,
+                   b, p->y_zero - a * p->a_zero - b * p->b_zero);
+}
+
+static uf_status run_quantize(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    run_chunks(s, plan, quantize_task);
+    return UF_OK;
+}
+
+static uf_status run_dequantize(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    run_chunks(s, plan, dequantize_task);
+    return UF_OK;
+}
+
+static uf_status run_add(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    run_chunks(s, plan, add_task);
+    return UF_OK;
+}
+
+/* The range of the tensor decides, as the standard says (op_quant.c is the reference). */
+static uf_status run_dynamic(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    const float *x = s->in[0].t.data;
+    size_t count = (size_t)ufi_shape_count(&s->in[0].t.shape);
+    float lo = 0, hi = 0;
+    for (size_t i = 0; i < count; i++) {
+        lo = x[i] < lo ? x[i] : lo;
+        hi = x[i] > hi ? x[i] : hi;
+    }
+    float scale = (hi - lo) / 255;
+    if (!(scale > 0) || isinf(scale))
+        scale = 1;
+    float zero = rintf(fminf(fmaxf(0 - lo / scale, 0), 255));
+    *(float *)s->out[1].t.data = scale;
+    *(uint8_t *)s->out[2].t.data = (uint8_t)zero;
+    plan->k->quantize_u8(s->out[0].t.data, x, count, 1 / scale, zero);
+    return UF_OK;
+}
+
+/* ---- planning ---- */
+
+static bool is_u8(const cpu_builder *b, uint32_t value)
+{
+    return b->g->values[value].dtype == UF_U8;
+}
+
+/* Scale and zero point (inputs `at` and `at + 1`), each one known element; an absent zero is 0. */
+static bool read_scale(const cpu_builder *b, const ufi_node *n, uint32_t at, float *scale,
+                       float *zero)
+{
+    if (!cpu_is_constant(b, n->in[at]) || ufi_shape_count(cpu_shape(b, n->in[at])) != 1)
+        return false;
+    *scale = *(const float *)cpu_constant(b, n->in[at]).data;
+    *zero = 0;
+    if (!cpu_has_input(n, at + 1))
+        return true;
+    ufi_tensor t = {.dtype = b->g->values[n->in[at + 1]].dtype};
+    if (!cpu_is_constant(b, n->in[at + 1]) || t.dtype != UF_U8)
+        return false;
+    *zero = (float)*(const uint8_t *)cpu_constant(b, n->in[at + 1]).data;
+    return true;
+}
+
+static uf_status add_step(cpu_builder *b, const ufi_node *n, const uint32_t *inputs, uint32_t count,
+                          cpu_run_fn *run, quant_params *p)
+{
+    cpu_operand in[2], out;
+    ufi_layout layout = cpu_current_layout(b, inputs[0]);
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < count; i++)
+        st = cpu_in(b, inputs[i], layout, &in[i]);
+    if (!st)
+        st = cpu_out(b, n->out[0], layout, NULL, &out);
+    p->count = (size_t)ufi_shape_count(cpu_shape(b, n->out[0]));
+    if (!st)
+        st = cpu_add_step(b, n, run, b->k->quant_u8_name, in, count, &out, 1, p, NULL);
+    return st;
+}
+
+uf_status cpu_build_quantize(cpu_builder *b, const ufi_node *n)
+{
+    quant_params *p = cpu_params(b, sizeof *p);
+    if (!p)
+        return UF_E_NOMEM;
+    if (!cpu_is_f32(b, n->in[0]) || cpu_is_constant(b, n->in[0]) || !is_u8(b, n->out[0]) ||
+        !read_scale(b, n, 1, &p->y_scale, &p->y_zero))
+        return UF_E_UNSUPPORTED;
+    return add_step(b, n, n->in, 1, run_quantize, p);
+}
+
+uf_status cpu_build_dequantize(cpu_builder *b, const ufi_node *n)
+{
+    quant_params *p = cpu_params(b, sizeof *p);
+    if (!p)
+        return UF_E_NOMEM;
+    if (!is_u8(b, n->in[0]) || cpu_is_constant(b, n->in[0]) ||
+        !read_scale(b, n, 1, &p->a_scale, &p->a_zero))
+        return UF_E_UNSUPPORTED;
+    return add_step(b, n, n->in, 1, run_dequantize, p);
+}
+
+uf_status cpu_build_qlinear_add(cpu_builder *b, const ufi_node *n)
+{
+    quant_params *p = cpu_params(b, sizeof *p);
+    if (!p)
+        return UF_E_NOMEM;
+    if (!is_u8(b, n->in[0]) || !is_u8(b, n->in[3]) || !is_u8(b, n->out[0]) ||
+        cpu_is_constant(b, n->in[0]) || cpu_is_constant(b, n->in[3]) ||
+        !ufi_shape_equal(cpu_shape(b, n->in[0]), cpu_shape(b, n->in[3])) ||
+        !read_scale(b, n, 1, &p->a_scale, &p->a_zero) ||
+        !read_scale(b, n, 4, &p->b_scale, &p->b_zero) ||
+        !read_scale(b, n, 6, &p->y_scale, &p->y_zero))
+        return UF_E_UNSUPPORTED;
+    const uint32_t inputs[2] = {n->in[0], n->in[3]};
+    return add_step(b, n, inputs, 2, run_add, p);
+}
+
+uf_status cpu_build_dynamic_quantize(cpu_builder *b, const ufi_node *n)
+{
+    cpu_operand in, out[3];
+    if (cpu_is_constant(b, n->in[0]))
+        return UF_E_UNSUPPORTED;
+    for (uint32_t i = 0; i < 3; i++)
+        if (i >= n->out_count || n->out[i] == UFI_NONE)
+            return UF_E_UNSUPPORTED;
+    ufi_layout layout = cpu_current_layout(b, n->in[0]);
+    uf_status st = cpu_in(b, n->in[0], layout, &in);
+    for (uint32_t i = 0; !st && i < 3; i++)
+        st = cpu_out(b, n->out[i], i ? UFI_PLAIN : layout, NULL, &out[i]);
+    if (!st)
+        st = cpu_add_step(b, n, run_dynamic, b->k->quant_u8_name, &in, 1, out, 3, NULL, NULL);
+    return st;
+}

@@ -1,0 +1,121 @@
+/*
+ * QConv: a convolution on bytes with everything that follows it, the form into which quantised
+ * graphs of all kinds are brought. Inputs:
+ *
+ *   0 x (u8)  1 w (i8)  2 x_scale  3 x_zero (u8)  4 w_scale [M] or one  5 bias (f32 [M])
+ *   6 slope  7 residual (u8)  8 residual_scale  9 residual_zero (u8)  10 y_scale  11 y_zero (u8)
+ *
+ * 5 to 11 may be absent; without y_scale the output is FP32. Attributes are those of Conv. Bias,
+ * activation bounds and slopes are in real units:
+ *   y = act(x_scale * w_scale * sum((x - x_zero) * w) + bias + residual_scale * (r -
+ * residual_zero)) and then y / y_scale, rounded half to even, plus y_zero, saturated.
+ */
+#include "graph/op.h"
+
+static uf_status need_type(const ufi_op_call *c, uint32_t i, uf_dtype type, uf_error *err)
+{
+    if (!ufi_op_has(c, i) || c->in[i].dtype == type)
+        return UF_OK;
+    return ufi_op_fail(c, err, UF_E_FORMAT, "input %u is %s, not %s", i,
+                       ufi_dtype_name(c->in[i].dtype), ufi_dtype_name(type));
+}
+
+static uf_status check_types(const ufi_op_call *c, uf_error *err)
+{
+    static const uf_dtype types[12] = {UF_U8,  UF_I8, UF_F32, UF_U8, UF_F32, UF_F32,
+                                       UF_F32, UF_U8, UF_F32, UF_U8, UF_F32, UF_U8};
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < c->in_count && i < 12; i++)
+        st = need_type(c, i, types[i], err);
+    return st;
+}
+
+static uf_status check_residual(const ufi_op_call *c, const ufi_shape *out, uf_error *err)
+{
+    if (!ufi_op_has(c, 7))
+        return UF_OK;
+    const ufi_shape *r = &c->in[7].shape;
+    if (r->rank != out->rank ||
+        (ufi_shape_known(out) && ufi_shape_known(r) && !ufi_shape_equal(out, r)))
+        return ufi_op_fail(c, err, UF_E_FORMAT, "the residual has not the output's shape");
+    if (!ufi_op_has(c, 8))
+        return ufi_op_fail(c, err, UF_E_FORMAT, "a residual without a scale");
+    uf_status st = ufi_op_need_scale(c, 8, 1, err);
+    return st ? st : ufi_op_need_zero(c, 9, UF_U8, 1, err);
+}
+
+uf_status ufi_infer_qconv(const ufi_op_call *c, uf_error *err)
+{
+    ufi_conv_job job;
+    ufi_shape out;
+    ufi_activation act = {.act = UFI_ACT_NONE};
+    uf_status st = check_types(c, err);
+    if (!st)
+        st = ufi_op_conv_job(c, 0, 1, &job, &out, err);
+    if (!st)
+        st = ufi_op_activation(c, &act, err);
+    if (!st)
+        st = ufi_op_need_scale(c, 2, 1, err);
+    if (!st)
+        st = ufi_op_need_zero(c, 3, UF_U8, 1, err);
+    if (!st)
+        st = ufi_op_need_scale(c, 4, out.dims[1], err);
+    if (!st)
+        st = ufi_op_need_count(c, 5, out.dims[1], false, err);
+    if (!st)
+        st = ufi_op_need_count(c, 6, out.dims[1], true, err);
+    if (!st && act.act == UFI_ACT_PRELU && !ufi_op_has(c, 6))
+        return ufi_op_fail(c, err, UF_E_FORMAT, "a PReLU activation without slopes");
+    if (!st)
+        st = check_residual(c, &out, err);
+    if (!st && ufi_op_has(c, 10)) {
+        st = ufi_op_need_scale(c, 10, 1, err);
+        if (!st)
+            st = ufi_op_need_zero(c, 11, UF_U8, 1, err);
+    }
+    if (st)
+        return st;
+    return ufi_op_set_out(c, 0, ufi_op_has(c, 10) ? UF_U8 : UF_F32, &out, err);
+}
+
+typedef struct qconv_sink {
+    const ufi_op_call *call;
+    ufi_activation act;
+} qconv_sink;
+
+/* Element k of input i, or its only one; 0 when absent. */
+static double element(const ufi_op_call *c, uint32_t i, int64_t k)
+{
+    if (!ufi_op_has(c, i))
+        return 0;
+    return ufi_get(&c->in[i], ufi_shape_count(&c->in[i].shape) == 1 ? 0 : k);
+}
+
+static void emit(void *arg, int64_t f, int64_t i, double acc)
+{
+    const qconv_sink *s = arg;
+    const ufi_op_call *c = s->call;
+    double v = acc * element(c, 2, 0) * element(c, 4, f) + element(c, 5, f);
+    if (ufi_op_has(c, 7))
+        v += (ufi_get(&c->in[7], i) - element(c, 9, 0)) * element(c, 8, 0);
+    v = ufi_activate(&s->act, v, element(c, 6, f));
+    if (ufi_op_has(c, 10))
+        ufi_put_saturated(&c->out[0], i, rint(v / element(c, 10, 0)) + element(c, 11, 0));
+    else
+        ufi_put(&c->out[0], i, v);
+}
+
+uf_status ufi_eval_qconv(const ufi_op_call *c, uf_error *err)
+{
+    ufi_conv_job job;
+    ufi_shape out;
+    qconv_sink sink = {.call = c};
+    uf_status st = ufi_op_conv_job(c, 0, 1, &job, &out, err);
+    if (!st)
+        st = ufi_op_activation(c, &sink.act, err);
+    if (st)
+        return st;
+    job.x_zero = ufi_op_has(c, 3) ? &c->in[3] : NULL;
+    ufi_conv_run(&job, emit, &sink);
+    return UF_OK;
+}

@@ -1,0 +1,24 @@
+/*
+ * Watching a network's activations: the graph with its inner values as outputs, and a histogram for
+ * each. Feed its program through a context and call ufi_observer_take after each run. Floor 5.
+ * Confined.
+ */
+#ifndef UFI_OPTIMIZE_OBSERVER_H
+#define UFI_OPTIMIZE_OBSERVER_H
+
+#include "backend/backend.h"
+#include "optimize/histogram.h"
+
+typedef struct ufi_observer ufi_observer;
+
+/* `g` (FP32) must outlive the observer. */
+uf_status ufi_observer_create(ufi_observer **out, const ufi_graph *g, uf_error *err);
+void ufi_observer_destroy(ufi_observer *o); /* NULL is accepted */
+ufi_program *ufi_observer_program(ufi_observer *o);
+/* Takes in what the last run of `c`, a context of the observer's program, computed. */
+void ufi_observer_take(ufi_observer *o, ufi_context *c);
+uint64_t ufi_observer_runs(const ufi_observer *o);
+/* The distribution of value `v` of the graph; NULL when it is not watched. */
+const ufi_histogram *ufi_observer_histogram(const ufi_observer *o, uint32_t v);
+
+#endif

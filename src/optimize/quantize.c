@@ -1,0 +1,495 @@
+/* The rewriting of an FP32 graph into bytes, node by node in topological order. */
+#include "optimize/quantize.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* A value of the source in the new graph: as FP32, as bytes, or both. */
+typedef struct place {
+    uint32_t as_float, as_bytes; /* value ids, UFI_NONE while not made */
+    uint32_t scale, zero;        /* constants of the bytes */
+    uint32_t readers;            /* nodes of the source that could read it as bytes */
+} place;
+
+typedef struct quantizer {
+    const ufi_graph *g;
+    ufi_graph *to;
+    const ufi_observer *observer;
+    const ufi_quantize_options *options;
+    place *places;      /* per value of g */
+    uint32_t *producer; /* per value of g: node, or UFI_NONE */
+    uint32_t convolutions;
+    uf_error *err;
+} quantizer;
+
+static uf_status no_memory(quantizer *q)
+{
+    return ufi_fail(q->err, UF_E_NOMEM, "no memory for quantising");
+}
+
+static bool has(const ufi_node *n, uint32_t i)
+{
+    return i < n->in_count && n->in[i] != UFI_NONE;
+}
+
+static bool is_constant(const quantizer *q, uint32_t v)
+{
+    return q->g->values[v].data != NULL;
+}
+
+/* ---- which nodes can work on bytes ---- */
+
+static bool act_is_supported(const ufi_node *n)
+{
+    int64_t act = ufi_node_int(n, UFI_ATTR_ACT, UFI_ACT_NONE);
+    return act != UFI_ACT_SILU && act != UFI_ACT_SIGMOID;
+}
+
+static bool is_quantised_conv(const quantizer *q, uint32_t node)
+{
+    const ufi_node *n = &q->g->nodes[node];
+    if (n->op != UFI_OP_CONV || (q->options->keep_float && q->options->keep_float[node]))
+        return false;
+    const ufi_value *x = &q->g->values[n->in[0]], *w = &q->g->values[n->in[1]];
+    return w->data && w->dtype == UF_F32 && w->shape.rank == 4 && x->dtype == UF_F32 &&
+           act_is_supported(n) && (!has(n, 2) || is_constant(q, n->in[2])) &&
+           (!has(n, 3) || is_constant(q, n->in[3])) && (!has(n, 4) || !is_constant(q, n->in[4]));
+}
+
+/* A fully connected layer behind a flattening of [N,C,H,W]: a convolution over the whole image.
+ * Returns the value before the flattening, or UFI_NONE. */
+static uint32_t gemm_source(const quantizer *q, uint32_t node)
+{
+    const ufi_node *n = &q->g->nodes[node];
+    if (n->op != UFI_OP_GEMM || (q->options->keep_float && q->options->keep_float[node]) ||
+        q->producer[n->in[0]] == UFI_NONE || !is_constant(q, n->in[1]) || !act_is_supported(n) ||
+        ufi_node_int(n, UFI_ATTR_TRANS_A, 0) || !ufi_node_int(n, UFI_ATTR_TRANS_B, 0) ||
+        ufi_node_float(n, UFI_ATTR_ALPHA, 1) != 1.0f || ufi_node_float(n, UFI_ATTR_BETA, 1) != 1.0f)
+        return UFI_NONE;
+    const ufi_node *flat = &q->g->nodes[q->producer[n->in[0]]];
+    if (flat->op != UFI_OP_FLATTEN && flat->op != UFI_OP_RESHAPE)
+        return UFI_NONE;
+    const ufi_value *x = &q->g->values[flat->in[0]], *w = &q->g->values[n->in[1]];
+    if (x->data || x->dtype != UF_F32 || !x->has_shape || x->shape.rank != 4 ||
+        w->dtype != UF_F32 || w->shape.rank != 2)
+        return UFI_NONE;
+    const int64_t *d = x->shape.dims;
+    if (d[1] < 1 || d[2] < 1 || d[3] < 1 || d[1] * d[2] * d[3] != w->shape.dims[1])
+        return UFI_NONE;
+    if (has(n, 2) && (!is_constant(q, n->in[2]) ||
+                      ufi_shape_count(&q->g->values[n->in[2]].shape) != w->shape.dims[0]))
+        return UFI_NONE;
+    return ufi_observer_histogram(q->observer, flat->in[0]) ? flat->in[0] : UFI_NONE;
+}
+
+static bool is_nearest(const ufi_node *n)
+{
+    return strcmp(ufi_node_string(n, UFI_ATTR_MODE, "nearest"), "nearest") == 0;
+}
+
+/* Operators that only move or compare bytes, and keep the scale. */
+static bool keeps_scale(const ufi_node *n)
+{
+    return (n->op == UFI_OP_MAX_POOL && n->out_count == 1) ||
+           (n->op == UFI_OP_RESIZE && is_nearest(n));
+}
+
+static bool is_addition(const quantizer *q, const ufi_node *n)
+{
+    if (n->op != UFI_OP_ADD || is_constant(q, n->in[0]) || is_constant(q, n->in[1]))
+        return false;
+    const ufi_value *a = &q->g->values[n->in[0]], *b = &q->g->values[n->in[1]];
+    return a->dtype == UF_F32 && a->has_shape && b->has_shape && a->shape.rank == 4 &&
+           ufi_shape_equal(&a->shape, &b->shape);
+}
+
+static void count_readers(quantizer *q)
+{
+    for (uint32_t i = 0; i < q->g->node_count; i++) {
+        const ufi_node *n = &q->g->nodes[i];
+        uint32_t source = gemm_source(q, i);
+        if (is_quantised_conv(q, i)) {
+            q->places[n->in[0]].readers++;
+            if (has(n, 4))
+                q->places[n->in[4]].readers++;
+        } else if (source != UFI_NONE) {
+            q->places[source].readers++;
+        }
+    }
+    /* Backwards: a maximum or an addition whose result is wanted in bytes wants its inputs so. */
+    for (uint32_t i = q->g->node_count; i-- > 0;) {
+        const ufi_node *n = &q->g->nodes[i];
+        if (!n->out_count || n->out[0] == UFI_NONE || !q->places[n->out[0]].readers)
+            continue;
+        if (keeps_scale(n) || is_addition(q, n))
+            q->places[n->in[0]].readers++;
+        if (is_addition(q, n))
+            q->places[n->in[1]].readers++;
+    }
+}
+
+/* ---- pieces of the new graph ---- */
+
+static uf_status new_value(quantizer *q, uint32_t v, uf_dtype dtype, uint32_t *id)
+{
+    const ufi_value *from = &q->g->values[v];
+    return ufi_graph_add_value(q->to, from->name, dtype, from->has_shape ? &from->shape : NULL, id,
+                               q->err);
+}
+
+static uf_status add_floats(quantizer *q, const char *name, const float *data, int64_t count,
+                            uint32_t *id)
+{
+    const ufi_tensor t = {UF_F32, UFI_PLAIN, {1, {count}}, (void *)(uintptr_t)data};
+    return ufi_graph_add_constant(q->to, name, &t, true, id, q->err);
+}
+
+static uf_status add_scale(quantizer *q, place *p, float scale, uint8_t zero)
+{
+    const ufi_tensor s = {UF_F32, UFI_PLAIN, {0, {0}}, &scale};
+    const ufi_tensor z = {UF_U8, UFI_PLAIN, {0, {0}}, &zero};
+    uf_status st = ufi_graph_add_constant(q->to, "scale", &s, true, &p->scale, q->err);
+    return st ? st : ufi_graph_add_constant(q->to, "zero", &z, true, &p->zero, q->err);
+}
+
+/* Scale and zero point of value `v` by what was observed. */
+static uf_status need_scale(quantizer *q, uint32_t v)
+{
+    place *p = &q->places[v];
+    const ufi_histogram *h = ufi_observer_histogram(q->observer, v);
+    float lo, hi, scale;
+    uint8_t zero;
+    if (p->scale != UFI_NONE)
+        return UF_OK;
+    if (!h)
+        return ufi_fail(q->err, UF_E_STATE, "value \"%s\" was not observed",
+                        q->g->values[v].name);
+    ufi_histogram_range(h, q->options->method, &lo, &hi);
+    ufi_range_to_u8(lo, hi, &scale, &zero);
+    return add_scale(q, p, scale, zero);
+}
+
+/* The value (no constant) as bytes. */
+static uf_status need_bytes(quantizer *q, uint32_t v)
+{
+    place *p = &q->places[v];
+    if (p->as_bytes != UFI_NONE)
+        return UF_OK;
+    uf_status st = need_scale(q, v);
+    if (!st)
+        st = new_value(q, v, UF_U8, &p->as_bytes);
+    const uint32_t in[3] = {p->as_float, p->scale, p->zero};
+    return st ? st
+              : ufi_graph_add_node(q->to, UFI_OP_QUANTIZE_LINEAR, q->g->values[v].name, in, 3,
+                                   &p->as_bytes, 1, NULL, q->err);
+}
+
+/* The value as FP32; constants are copied over. */
+static uf_status need_float(quantizer *q, uint32_t v)
+{
+    place *p = &q->places[v];
+    const ufi_value *value = &q->g->values[v];
+    if (p->as_float != UFI_NONE)
+        return UF_OK;
+    if (value->data) {
+        const ufi_tensor t = {value->dtype, UFI_PLAIN, value->shape,
+                              (void *)(uintptr_t)value->data};
+        return ufi_graph_add_constant(q->to, value->name, &t, true, &p->as_float, q->err);
+    }
+    uf_status st = new_value(q, v, value->dtype, &p->as_float);
+    const uint32_t in[3] = {p->as_bytes, p->scale, p->zero};
+    return st ? st
+              : ufi_graph_add_node(q->to, UFI_OP_DEQUANTIZE_LINEAR, value->name, in, 3,
+                                   &p->as_float, 1, NULL, q->err);
+}
+
+static uf_status copy_attributes(quantizer *q, const ufi_node *from, uint32_t index)
+{
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < from->attr_count; i++) {
+        const ufi_attr *a = &from->attrs[i];
+        ufi_node *n = &q->to->nodes[index];
+        ufi_attr_key key = (ufi_attr_key)a->key;
+        if (a->type == UFI_ATTR_INTS)
+            st = ufi_node_set_ints(q->to, n, key, a->u.ints, a->count, q->err);
+        else if (a->type == UFI_ATTR_FLOATS)
+            st = ufi_node_set_floats(q->to, n, key, a->u.floats, a->count, q->err);
+        else
+            st = ufi_node_set_string(q->to, n, key, a->u.string, a->count, q->err);
+    }
+    return st;
+}
+
+/* ---- weights ---- */
+
+/* Rows of `per_row` weights to signed bytes, a scale each: the greatest becomes 127. */
+static void quantise_rows(int8_t *out, float *scales, const float *w, size_t rows, size_t per_row)
+{
+    for (size_t r = 0; r < rows; r++, w += per_row, out += per_row) {
+        float most = 0;
+        for (size_t i = 0; i < per_row; i++)
+            most = fmaxf(most, fabsf(w[i]));
+        scales[r] = most > 1e-30f ? most / 127 : 1;
+        for (size_t i = 0; i < per_row; i++)
+            out[i] = (int8_t)rintf(fmaxf(fminf(w[i] / scales[r], 127), -127));
+    }
+}
+
+/* The weights as two constants; `shape` is [M][..], four dims. */
+static uf_status add_weights(quantizer *q, uint32_t v, const ufi_shape *shape, uint32_t *weights,
+                             uint32_t *scale)
+{
+    const ufi_value *w = &q->g->values[v];
+    size_t count = (size_t)ufi_shape_count(shape), rows = (size_t)shape->dims[0];
+    int8_t *bytes = ufi_malloc(count, 1);
+    float *scales = ufi_malloc(rows, sizeof *scales);
+    uf_status st = bytes && scales ? UF_OK : no_memory(q);
+    if (!st) {
+        quantise_rows(bytes, scales, w->data, rows, count / rows);
+        const ufi_tensor t = {UF_I8, UFI_PLAIN, *shape, bytes};
+        st = ufi_graph_add_constant(q->to, w->name, &t, true, weights, q->err);
+    }
+    if (!st)
+        st = add_floats(q, w->name, scales, (int64_t)rows, scale);
+    ufi_free(bytes);
+    ufi_free(scales);
+    return st;
+}
+
+/* ---- nodes ---- */
+
+/* A QConv for source node `n`: reads x, writes `out` as bytes if any reader wants them. */
+static uf_status add_qconv(quantizer *q, const ufi_node *n, uint32_t x, const ufi_shape *w_shape,
+                           uint32_t out_value, bool floats, uint32_t *out)
+{
+    uint32_t in[12];
+    for (int i = 0; i < 12; i++)
+        in[i] = UFI_NONE;
+    uint32_t residual = n->op == UFI_OP_CONV && has(n, 4) ? n->in[4] : UFI_NONE;
+    uf_status st = need_bytes(q, x);
+    if (!st)
+        st = add_weights(q, n->in[1], w_shape, &in[1], &in[4]);
+    if (!st && has(n, 2) && !(st = need_float(q, n->in[2])))
+        in[5] = q->places[n->in[2]].as_float;
+    if (!st && n->op == UFI_OP_CONV && has(n, 3) && !(st = need_float(q, n->in[3])))
+        in[6] = q->places[n->in[3]].as_float;
+    if (!st && residual != UFI_NONE)
+        st = need_bytes(q, residual);
+    if (!st && !floats)
+        st = need_scale(q, out_value);
+    if (st)
+        return st;
+    in[0] = q->places[x].as_bytes;
+    in[2] = q->places[x].scale;
+    in[3] = q->places[x].zero;
+    if (residual != UFI_NONE) {
+        in[7] = q->places[residual].as_bytes;
+        in[8] = q->places[residual].scale;
+        in[9] = q->places[residual].zero;
+    }
+    if (!floats) {
+        in[10] = q->places[out_value].scale;
+        in[11] = q->places[out_value].zero;
+    }
+    uint32_t index;
+    q->convolutions++;
+    st = ufi_graph_add_node(q->to, UFI_OP_QCONV, n->name, in, 12, out, 1, &index, q->err);
+    return st ? st : copy_attributes(q, n, index);
+}
+
+static uf_status quantise_conv(quantizer *q, const ufi_node *n)
+{
+    place *p = &q->places[n->out[0]];
+    bool floats = p->readers == 0;
+    uint32_t *out = floats ? &p->as_float : &p->as_bytes;
+    uf_status st = new_value(q, n->out[0], floats ? UF_F32 : UF_U8, out);
+    return st ? st
+              : add_qconv(q, n, n->in[0], &q->g->values[n->in[1]].shape, n->out[0], floats, out);
+}
+
+/* Gemm of a flattened image: a convolution with a kernel of the image's size, then the flattening.
+ */
+static uf_status quantise_gemm(quantizer *q, const ufi_node *n, uint32_t source)
+{
+    const int64_t *d = q->g->values[source].shape.dims;
+    const int64_t filters = q->g->values[n->in[1]].shape.dims[0];
+    const ufi_shape w = {4, {filters, d[1], d[2], d[3]}};
+    const ufi_shape y = {4, {d[0], filters, 1, 1}};
+    uint32_t image, index;
+    place *p = &q->places[n->out[0]];
+    uf_status st = ufi_graph_add_value(q->to, n->name, UF_F32, &y, &image, q->err);
+    if (!st)
+        st = add_qconv(q, n, source, &w, n->out[0], true, &image);
+    if (!st)
+        st = new_value(q, n->out[0], UF_F32, &p->as_float);
+    if (!st)
+        st = ufi_graph_add_node(q->to, UFI_OP_FLATTEN, n->name, &image, 1, &p->as_float, 1, &index,
+                                q->err);
+    return st;
+}
+
+/* The output has the input's scale. */
+static uf_status pass_bytes(quantizer *q, const ufi_node *n)
+{
+    place *from = &q->places[n->in[0]], *to = &q->places[n->out[0]];
+    uint32_t in[4] = {UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE}, index;
+    uf_status st = need_bytes(q, n->in[0]);
+    for (uint32_t i = 1; !st && i < n->in_count && i < 4; i++)
+        if (has(n, i) && !(st = need_float(q, n->in[i])))
+            in[i] = q->places[n->in[i]].as_float;
+    if (!st)
+        st = new_value(q, n->out[0], UF_U8, &to->as_bytes);
+    if (st)
+        return st;
+    in[0] = from->as_bytes;
+    to->scale = from->scale;
+    to->zero = from->zero;
+    st = ufi_graph_add_node(q->to, (ufi_op)n->op, n->name, in, n->in_count, &to->as_bytes, 1,
+                            &index, q->err);
+    return st ? st : copy_attributes(q, n, index);
+}
+
+static uf_status quantise_addition(quantizer *q, const ufi_node *n)
+{
+    place *a = &q->places[n->in[0]], *b = &q->places[n->in[1]], *to = &q->places[n->out[0]];
+    uf_status st = need_bytes(q, n->in[0]);
+    if (!st)
+        st = need_bytes(q, n->in[1]);
+    if (!st)
+        st = need_scale(q, n->out[0]);
+    if (!st)
+        st = new_value(q, n->out[0], UF_U8, &to->as_bytes);
+    const uint32_t in[8] = {a->as_bytes, a->scale, a->zero,   b->as_bytes,
+                            b->scale,    b->zero,  to->scale, to->zero};
+    return st ? st
+              : ufi_graph_add_node(q->to, UFI_OP_QLINEAR_ADD, n->name, in, 8, &to->as_bytes, 1,
+                                   NULL, q->err);
+}
+
+static uf_status copy_node(quantizer *q, const ufi_node *n)
+{
+    uint32_t in[UFI_MAX_NODE_IO], out[UFI_MAX_NODE_IO], index;
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < n->in_count; i++) {
+        in[i] = UFI_NONE;
+        if (n->in[i] != UFI_NONE && !(st = need_float(q, n->in[i])))
+            in[i] = q->places[n->in[i]].as_float;
+    }
+    for (uint32_t i = 0; !st && i < n->out_count; i++) {
+        out[i] = UFI_NONE;
+        if (n->out[i] == UFI_NONE)
+            continue;
+        st = new_value(q, n->out[i], q->g->values[n->out[i]].dtype, &out[i]);
+        q->places[n->out[i]].as_float = out[i];
+    }
+    if (!st)
+        st = ufi_graph_add_node(q->to, (ufi_op)n->op, n->name, in, n->in_count, out, n->out_count,
+                                &index, q->err);
+    return st ? st : copy_attributes(q, n, index);
+}
+
+static bool is_wanted_in_bytes(const quantizer *q, const ufi_node *n)
+{
+    return n->out[0] != UFI_NONE && q->places[n->out[0]].readers > 0;
+}
+
+static uf_status rewrite_node(quantizer *q, uint32_t i)
+{
+    const ufi_node *n = &q->g->nodes[i];
+    uint32_t source = gemm_source(q, i);
+    if (n->out_count && n->out[0] != UFI_NONE && is_constant(q, n->out[0]))
+        return UF_OK;
+    if (is_quantised_conv(q, i))
+        return quantise_conv(q, n);
+    if (source != UFI_NONE)
+        return quantise_gemm(q, n, source);
+    if (keeps_scale(n) && is_wanted_in_bytes(q, n) &&
+        (q->places[n->in[0]].as_bytes != UFI_NONE || ufi_observer_histogram(q->observer, n->in[0])))
+        return pass_bytes(q, n);
+    if (is_addition(q, n) && is_wanted_in_bytes(q, n))
+        return quantise_addition(q, n);
+    return copy_node(q, n);
+}
+
+/* ---- the graph ---- */
+
+static uf_status add_inputs(quantizer *q, uint32_t *ids)
+{
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < q->g->input_count; i++) {
+        uint32_t v = q->g->inputs[i];
+        st = new_value(q, v, q->g->values[v].dtype, &ids[i]);
+        q->places[v].as_float = ids[i];
+    }
+    return st;
+}
+
+static uf_status finish_graph(quantizer *q, const uint32_t *inputs, uint32_t *outputs)
+{
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < q->g->output_count; i++) {
+        st = need_float(q, q->g->outputs[i]);
+        outputs[i] = q->places[q->g->outputs[i]].as_float;
+    }
+    if (!st)
+        st =
+            ufi_graph_set_io(q->to, inputs, q->g->input_count, outputs, q->g->output_count, q->err);
+    if (!st)
+        st = ufi_graph_check(q->to, q->err);
+    if (!st)
+        st = ufi_graph_infer(q->to, 0, q->err);
+    return st ? st : ufi_graph_optimize(q->to, q->err); /* sweeps what nobody reads any more */
+}
+
+static uf_status rewrite(quantizer *q)
+{
+    const ufi_graph *g = q->g;
+    uint32_t *ids = ufi_malloc(g->input_count + g->output_count + 1, sizeof *ids);
+    uf_status st = ids ? UF_OK : no_memory(q);
+    if (!st) {
+        count_readers(q);
+        st = add_inputs(q, ids);
+    }
+    for (uint32_t i = 0; !st && i < g->node_count; i++) {
+        st = rewrite_node(q, i);
+        if (st)
+            ufi_wrap(q->err, st, "quantising node \"%s\"", g->nodes[i].name);
+    }
+    if (!st && !q->convolutions)
+        st = ufi_fail(q->err, UF_E_UNSUPPORTED,
+                      "the network has no convolution or fully connected layer that can be "
+                      "quantised");
+    if (!st)
+        st = finish_graph(q, ids, ids + g->input_count);
+    ufi_free(ids);
+    return st;
+}
+
+uf_status ufi_quantize_graph(ufi_graph *out, const ufi_graph *g, const ufi_observer *o,
+                             const ufi_quantize_options *options, uf_error *err)
+{
+    quantizer q = {.g = g, .to = out, .observer = o, .options = options, .err = err};
+    ufi_graph_init(out);
+    if (!ufi_observer_runs(o))
+        return ufi_fail(err, UF_E_STATE, "no input was observed: INT8 needs calibration pictures");
+    q.places = ufi_malloc(g->value_count + 1, sizeof *q.places);
+    q.producer = ufi_malloc(g->value_count + 1, sizeof *q.producer);
+    uf_status st = q.places && q.producer ? UF_OK : no_memory(&q);
+    for (uint32_t i = 0; !st && i < g->value_count; i++) {
+        q.places[i] = (place){UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE, 0};
+        q.producer[i] = UFI_NONE;
+    }
+    for (uint32_t i = 0; !st && i < g->node_count; i++)
+        for (uint32_t k = 0; k < g->nodes[i].out_count; k++)
+            if (g->nodes[i].out[k] != UFI_NONE)
+                q.producer[g->nodes[i].out[k]] = i;
+    if (!st)
+        st = rewrite(&q);
+    ufi_free(q.places);
+    ufi_free(q.producer);
+    if (st)
+        ufi_graph_free(out);
+    return st;
+}

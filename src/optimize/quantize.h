@@ -1,0 +1,25 @@
+/*
+ * From an FP32 graph to one in bytes. Floor 5.
+ *
+ * Weights become signed bytes with a scale for each output channel, symmetric; activations unsigned
+ * bytes with one scale and a zero point (Krishnamoorthi 2018; Nagel et al. 2021). Convolutions and
+ * fully connected layers are carried out as QConv; maxima, enlargements and additions between them
+ * stay in bytes; everything else runs in FP32, and conversions are put in where the two meet.
+ */
+#ifndef UFI_OPTIMIZE_QUANTIZE_H
+#define UFI_OPTIMIZE_QUANTIZE_H
+
+#include "optimize/observer.h"
+
+typedef struct ufi_quantize_options {
+    ufi_range_method method;
+    const bool *keep_float; /* per node of the source: left in FP32; NULL: none */
+} ufi_quantize_options;
+
+/* `out` is a new graph that owns all its data. Ranges are those of
+ * `o`, an observer of `g` that has seen at least one input. Errors: UF_E_STATE without one,
+ * UF_E_UNSUPPORTED when the graph has nothing to quantise. */
+uf_status ufi_quantize_graph(ufi_graph *out, const ufi_graph *g, const ufi_observer *o,
+                             const ufi_quantize_options *options, uf_error *err);
+
+#endif
