@@ -179,6 +179,12 @@ static int calibrate(quantize_job *q, const cli_args *a)
 
 /* ---- the command ---- */
 
+static int show_progress(void *user, size_t done, size_t total)
+{
+    cli_progress("quantising", done, total);
+    return 0;
+}
+
 static int read_options(const cli_args *a, uf_quantize_options *o)
 {
     static const char *const precisions[] = {"fp32", "fp16", "bf16", "int8"};
@@ -201,8 +207,8 @@ static int read_options(const cli_args *a, uf_quantize_options *o)
             range = NULL;
         }
     if (range)
-        return cli_complain(EXIT_USAGE, "--range is mse, minmax, percentile or entropy, not \"%s\"",
-                            range);
+        return cli_complain(
+            EXIT_USAGE, "--range is auto, mse, minmax, percentile or entropy, not \"%s\"", range);
     return 0;
 }
 
@@ -220,9 +226,13 @@ static void report(const cli_args *a, const quantize_job *q, const char *output,
     long before = file_size(a->operands[0]), after = file_size(output);
     size_t pictures = q->calibration ? uf_calibration_count(q->calibration) : 0;
     if (!a->json) {
-        printf("%s: %s, %ld bytes (%.2f x), %zu calibration pictures, %.1f s\n", output,
+        const char *cosine = uf_model_meta(q->result, "quantized.cosine");
+        printf("%s: %s, %ld bytes (%.2f x), %.1f s\n", output,
                uf_model_meta(q->result, "precision"), after, (double)after / (double)before,
-               pictures, ms / 1000);
+               ms / 1000);
+        if (cosine)
+            printf("%s; cosine to FP32 %s\n", uf_model_meta(q->result, "quantized.calibration"),
+                   cosine);
         return;
     }
     cli_json j = {stdout, 0, {false}};
@@ -233,6 +243,8 @@ static void report(const cli_args *a, const quantize_job *q, const char *output,
     json_integer(&j, "size_bytes", after);
     json_integer(&j, "source_size_bytes", before);
     json_integer(&j, "calibration_pictures", (long long)pictures);
+    json_text(&j, "method", uf_model_meta(q->result, "quantized.calibration"));
+    json_text(&j, "cosine", uf_model_meta(q->result, "quantized.cosine"));
     json_integer(&j, "pictures_left_out", (long long)q->skipped);
     json_number(&j, "seconds", ms / 1000);
     json_close(&j, '}');
@@ -246,6 +258,7 @@ static int run_quantize(const cli_args *a)
     uf_quantize_options o = UF_QUANTIZE_OPTIONS_INIT;
     const char *output = cli_value(a, "output");
     double start = cli_now_ms();
+    o.progress = show_progress;
     int status = read_options(a, &o);
     if (!status && !output)
         status = cli_complain(EXIT_USAGE, "quantize: -o OUT.ufm is needed");
@@ -274,7 +287,7 @@ const cli_command cli_quantize = {
     .options = {{"precision", 'p', "NAME", "int8 (default), fp16 or bf16"},
                 {"calibration", 'c', "PATH", "pictures: a folder, a list (.txt) or .npy"},
                 {"images", 'n', "N", "take at most N pictures (500)"},
-                {"range", 'r', "METHOD", "mse (default), minmax, percentile or entropy"},
+                {"range", 'r', "METHOD", "auto (default), mse, minmax, percentile or entropy"},
                 {"output", 'o', "OUT.ufm", "the new model"},
                 DETECTOR_OPTIONS},
     .details =

@@ -43,10 +43,11 @@ typedef enum uf_precision {
 } uf_precision;
 
 /* How the range of an activation is chosen. X(ENUM, name, text) */
-#define UF_RANGE_LIST(X)                                    \
-    X(MSE, "mse", "least squared error of quantisation")    \
-    X(MINMAX, "minmax", "everything that was seen")         \
-    X(PERCENTILE, "percentile", "all but the outer 0.01 %") \
+#define UF_RANGE_LIST(X)                                      \
+    X(AUTO, "auto", "the method that suits the network best") \
+    X(MSE, "mse", "least squared error of quantisation")      \
+    X(MINMAX, "minmax", "everything that was seen")           \
+    X(PERCENTILE, "percentile", "all but the outer 0.01 %")   \
     X(ENTROPY, "entropy", "least Kullback-Leibler divergence")
 typedef enum uf_range_method {
 #define UF_RANGE_ENUM(id, name, text) UF_RANGE_##id,
@@ -56,17 +57,21 @@ typedef enum uf_range_method {
 } uf_range_method;
 
 typedef struct uf_quantize_options {
-    uf_precision precision; /* default INT8 */
-    uf_range_method range;  /* INT8; default MSE */
+    uf_precision precision;   /* default INT8 */
+    uf_range_method range;    /* INT8; default AUTO */
+    uf_progress_fn *progress; /* INT8; may be NULL, and may cancel */
+    void *progress_arg;
 } uf_quantize_options;
-#define UF_QUANTIZE_OPTIONS_INIT        \
-    {                                   \
-        UF_PRECISION_INT8, UF_RANGE_MSE \
+#define UF_QUANTIZE_OPTIONS_INIT                     \
+    {                                                \
+        UF_PRECISION_INT8, UF_RANGE_AUTO, NULL, NULL \
     }
 
 #define UF_CALIBRATION_MIN 8 /* pictures below which INT8 is refused */
 
-/* A new model of another precision, independent of `m`, with its metadata. Decision thresholds are
+/* A new model of another precision, independent of `m`, with its metadata. INT8 tries the methods,
+ * with and without equalised channels and corrected biases, on the calibration's pictures and keeps
+ * what comes nearest to `m`; metadata "quantized.*" tells what that was. Decision thresholds are
  * left out: they were measured with `m`. `c` is a calibration of `m`, needed for INT8 only. Errors:
  * UF_E_UNCALIBRATED without enough pictures, UF_E_UNSUPPORTED when nothing can be quantised,
  * UF_E_STATE when `m` is quantised already. */

@@ -10,7 +10,7 @@
 #include "model/detector.h"
 #include "optimize/half.h"
 #include "optimize/observer.h"
-#include "optimize/quantize.h"
+#include "optimize/search.h"
 
 struct uf_calibration {
     const uf_model *model;
@@ -18,9 +18,11 @@ struct uf_calibration {
     ufi_network net;
     int32_t width, height;
     uint8_t *canvas;
+    ufi_samples samples; /* the inputs, as far as they fit */
     size_t count;
     float template_points[10];
     ufi_fit fit;
+    unsigned threads;
 };
 
 /* Input size: the network's own, or what its metadata recommends. */
@@ -56,6 +58,7 @@ uf_status uf_calibration_create(uf_calibration **out, uf_model *m, const uf_engi
     if (!c)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a calibration");
     c->model = m;
+    c->threads = options->threads;
     const char *task = ufi_meta_get(&m->file.meta, "task");
     uf_status st = ufi_observer_create(&c->observer, &m->file.graph, err);
     if (!st)
@@ -78,6 +81,7 @@ void uf_calibration_destroy(uf_calibration *c)
         return;
     ufi_network_close(&c->net);
     ufi_observer_destroy(c->observer);
+    ufi_samples_free(&c->samples);
     ufi_free(c->canvas);
     ufi_free(c);
 }
@@ -101,7 +105,7 @@ static uf_status observe(uf_calibration *c, uf_error *err)
         return st;
     ufi_observer_take(c->observer, c->net.context);
     c->count++;
-    return UF_OK;
+    return ufi_samples_add(&c->samples, ufi_context_input(c->net.context, 0), err);
 }
 
 uf_status uf_calibration_add_pixels(uf_calibration *c, const uint8_t *rgb, size_t n, uf_error *err)
@@ -175,45 +179,60 @@ static uf_status copy_meta(ufi_meta *to, const ufi_meta *from, uf_error *err)
     return st;
 }
 
-static const char *range_name(uf_range_method method)
+static const char *range_name(ufi_range_method method)
 {
-    static const char *const names[] = {
-#define RANGE_NAME(id, name, text) name,
-        UF_RANGE_LIST(RANGE_NAME)
-#undef RANGE_NAME
-    };
+    static const char *const names[] = {[UFI_RANGE_MINMAX] = "minmax",
+                                        [UFI_RANGE_PERCENTILE] = "percentile",
+                                        [UFI_RANGE_MSE] = "mse",
+                                        [UFI_RANGE_ENTROPY] = "entropy"};
     return names[method];
-}
-
-static uf_status describe(uf_model *to, const uf_model *from, const uf_calibration *c,
-                          const uf_quantize_options *o, uf_error *err)
-{
-    char text[160];
-    ufi_meta *meta = &to->file.meta;
-    uf_status st = copy_meta(meta, &from->file.meta, err);
-    if (!st)
-        st = ufi_meta_set(meta, "precision", precision_names[o->precision], err);
-    if (!st)
-        st = ufi_meta_set(meta, "quantized.from", from->id, err);
-    if (!st && o->precision == UF_PRECISION_INT8) {
-        snprintf(text, sizeof text, "%s over %zu pictures", range_name(o->range), c->count);
-        st = ufi_meta_set(meta, "quantized.calibration", text, err);
-    }
-    return st;
 }
 
 static ufi_range_method method_of(uf_range_method r)
 {
-    switch (r) {
-    case UF_RANGE_MINMAX:
-        return UFI_RANGE_MINMAX;
-    case UF_RANGE_PERCENTILE:
-        return UFI_RANGE_PERCENTILE;
-    case UF_RANGE_ENTROPY:
-        return UFI_RANGE_ENTROPY;
-    default:
-        return UFI_RANGE_MSE;
-    }
+    return r == UF_RANGE_MINMAX       ? UFI_RANGE_MINMAX
+           : r == UF_RANGE_PERCENTILE ? UFI_RANGE_PERCENTILE
+           : r == UF_RANGE_ENTROPY    ? UFI_RANGE_ENTROPY
+                                      : UFI_RANGE_MSE;
+}
+
+static uf_status describe(uf_model *to, const uf_model *from, const uf_calibration *c,
+                          uf_precision precision, const ufi_trial *t, uf_error *err)
+{
+    char text[200];
+    ufi_meta *meta = &to->file.meta;
+    uf_status st = copy_meta(meta, &from->file.meta, err);
+    if (!st)
+        st = ufi_meta_set(meta, "precision", precision_names[precision], err);
+    if (!st)
+        st = ufi_meta_set(meta, "quantized.from", from->id, err);
+    if (st || precision != UF_PRECISION_INT8)
+        return st;
+    snprintf(text, sizeof text, "%zu pictures, ranges by %s%s%s", c->count, range_name(t->method),
+             t->equalized ? ", channels equalised" : "",
+             t->bias_corrected ? ", bias corrected" : "");
+    st = ufi_meta_set(meta, "quantized.calibration", text, err);
+    const float cosine = (float)t->cosine;
+    return st ? st : ufi_meta_set_floats(meta, "quantized.cosine", &cosine, 1, err);
+}
+
+/* Hands trials on to the caller's progress function. */
+static bool report_trial(void *arg, const ufi_trial *trial, size_t done, size_t total)
+{
+    const uf_quantize_options *o = arg;
+    return !o->progress || o->progress(o->progress_arg, done, total) == 0;
+}
+
+static uf_status to_int8(uf_model *made, const uf_model *m, const uf_calibration *c,
+                         const uf_quantize_options *options, ufi_trial *best, uf_error *err)
+{
+    const ufi_search_options o = {.all_methods = options->range == UF_RANGE_AUTO,
+                                  .method = method_of(options->range),
+                                  .threads = c->threads,
+                                  .progress = report_trial,
+                                  .arg = (void *)(uintptr_t)options};
+    return ufi_quantize_search(&made->file.graph, &m->file.graph, c->observer, &c->samples, &o,
+                               best, err);
 }
 
 static uf_status check_options(const uf_model *m, const uf_calibration *c,
@@ -252,15 +271,14 @@ uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c
         st = ufi_model_new(&made, err);
     if (st)
         return st;
-    if (options->precision == UF_PRECISION_INT8) {
-        const ufi_quantize_options o = {.method = method_of(options->range)};
-        st = ufi_quantize_graph(&made->file.graph, &m->file.graph, c->observer, &o, err);
-    } else {
+    ufi_trial best = {0};
+    if (options->precision == UF_PRECISION_INT8)
+        st = to_int8(made, m, c, options, &best, err);
+    else
         st = ufi_store_half(&made->file.graph, &m->file.graph,
                             options->precision == UF_PRECISION_FP16 ? UF_F16 : UF_BF16, err);
-    }
     if (!st)
-        st = describe(made, m, c, options, err);
+        st = describe(made, m, c, options->precision, &best, err);
     if (!st)
         st = ufi_model_file_seal(&made->file, err);
     return ufi_model_finish(out, made, st);

@@ -1,12 +1,15 @@
 /* Watching activations. */
 #include "optimize/observer.h"
 
+#include <math.h>
+
 #include "base/mem.h"
 
 struct ufi_observer {
     ufi_graph graph; /* a clone whose outputs are the watched values */
     ufi_program *program;
     ufi_histogram **of_value; /* per value of the graph; NULL: not watched */
+    ufi_channel_stats *channels;
     uint32_t value_count;
     uint64_t runs;
 };
@@ -75,8 +78,10 @@ uf_status ufi_observer_create(ufi_observer **out, const ufi_graph *g, uf_error *
     ufi_graph_init(&o->graph);
     o->value_count = g->value_count;
     o->of_value = ufi_calloc(g->value_count + 1, sizeof *o->of_value);
-    uf_status st = o->of_value ? ufi_graph_clone(&o->graph, g, err)
-                               : ufi_fail(err, UF_E_NOMEM, "no memory for an observer");
+    o->channels = ufi_calloc(g->value_count + 1, sizeof *o->channels);
+    uf_status st = o->of_value && o->channels
+                       ? ufi_graph_clone(&o->graph, g, err)
+                       : ufi_fail(err, UF_E_NOMEM, "no memory for an observer");
     if (!st)
         st = choose_values(o, err);
     if (!st)
@@ -95,9 +100,13 @@ void ufi_observer_destroy(ufi_observer *o)
     if (!o)
         return;
     ufi_program_destroy(o->program);
-    for (uint32_t i = 0; o->of_value && i < o->value_count; i++)
+    for (uint32_t i = 0; o->of_value && o->channels && i < o->value_count; i++) {
         ufi_free(o->of_value[i]);
+        ufi_free(o->channels[i].most);
+        ufi_free(o->channels[i].sum);
+    }
     ufi_free(o->of_value);
+    ufi_free(o->channels);
     ufi_graph_free(&o->graph);
     ufi_free(o);
 }
@@ -107,19 +116,60 @@ ufi_program *ufi_observer_program(ufi_observer *o)
     return o->program;
 }
 
+/* Room for the channels of value `v`, made when the first tensor shows how many there are. */
+static ufi_channel_stats *need_channels(ufi_observer *o, uint32_t v, size_t channels)
+{
+    ufi_channel_stats *s = &o->channels[v];
+    if (!s->channels) {
+        s->most = ufi_calloc(channels, sizeof *s->most);
+        s->sum = ufi_calloc(channels, sizeof *s->sum);
+        s->channels = s->most && s->sum ? channels : 0;
+    }
+    return s->channels == channels ? s : NULL;
+}
+
+/* Statistics of the channels are an extra: without memory for them they stay unknown. */
+static void take_channels(ufi_observer *o, uint32_t v, const ufi_tensor *t)
+{
+    if (t->shape.rank != 4)
+        return;
+    const size_t channels = (size_t)t->shape.dims[1];
+    const size_t pixels = (size_t)(t->shape.dims[2] * t->shape.dims[3]);
+    const bool last = t->layout == UFI_NHWC;
+    ufi_channel_stats *s = need_channels(o, v, channels);
+    if (!s)
+        return;
+    for (size_t n = 0; n < (size_t)t->shape.dims[0]; n++)
+        for (size_t c = 0; c < channels; c++) {
+            const float *x =
+                (const float *)t->data + n * channels * pixels + (last ? c : c * pixels);
+            float most = s->most[c], sum = 0;
+            for (size_t i = 0; i < pixels; i++) {
+                const float value = x[last ? i * channels : i];
+                most = fabsf(value) > most ? fabsf(value) : most;
+                sum += value;
+            }
+            s->most[c] = most;
+            s->sum[c] += (double)sum;
+        }
+    s->count += (uint64_t)t->shape.dims[0] * pixels;
+}
+
+static void take_tensor(ufi_observer *o, uint32_t v, const ufi_tensor *t)
+{
+    if (!o->of_value[v])
+        return;
+    ufi_histogram_add(o->of_value[v], t->data, (size_t)ufi_shape_count(&t->shape));
+    take_channels(o, v, t);
+}
+
 void ufi_observer_take(ufi_observer *o, ufi_context *c)
 {
     const ufi_graph *g = &o->graph;
-    for (uint32_t i = 0; i < g->input_count; i++) {
-        const ufi_tensor *t = ufi_context_input(c, i);
-        if (o->of_value[g->inputs[i]])
-            ufi_histogram_add(o->of_value[g->inputs[i]], t->data,
-                              (size_t)ufi_shape_count(&t->shape));
-    }
-    for (uint32_t i = 0; i < g->output_count; i++) {
-        const ufi_tensor *t = ufi_context_output(c, i);
-        ufi_histogram_add(o->of_value[g->outputs[i]], t->data, (size_t)ufi_shape_count(&t->shape));
-    }
+    for (uint32_t i = 0; i < g->input_count; i++)
+        take_tensor(o, g->inputs[i], ufi_context_input(c, i));
+    for (uint32_t i = 0; i < g->output_count; i++)
+        take_tensor(o, g->outputs[i], ufi_context_output(c, i));
     o->runs++;
 }
 
@@ -131,4 +181,9 @@ uint64_t ufi_observer_runs(const ufi_observer *o)
 const ufi_histogram *ufi_observer_histogram(const ufi_observer *o, uint32_t v)
 {
     return v < o->value_count ? o->of_value[v] : NULL;
+}
+
+const ufi_channel_stats *ufi_observer_channels(const ufi_observer *o, uint32_t v)
+{
+    return v < o->value_count ? &o->channels[v] : NULL;
 }

@@ -18,6 +18,14 @@ ufi_program *ufi_observer_program(ufi_observer *o);
 /* Takes in what the last run of `c`, a context of the observer's program, computed. */
 void ufi_observer_take(ufi_observer *o, ufi_context *c);
 uint64_t ufi_observer_runs(const ufi_observer *o);
+/* Of each channel (axis 1) of a watched value of rank 4: the greatest magnitude, and the mean. */
+typedef struct ufi_channel_stats {
+    size_t channels; /* 0: not known */
+    float *most;
+    double *sum; /* of `count` values a channel */
+    uint64_t count;
+} ufi_channel_stats;
+const ufi_channel_stats *ufi_observer_channels(const ufi_observer *o, uint32_t v);
 /* The distribution of value `v` of the graph; NULL when it is not watched. */
 const ufi_histogram *ufi_observer_histogram(const ufi_observer *o, uint32_t v);
 

@@ -164,8 +164,7 @@ static uf_status need_scale(quantizer *q, uint32_t v)
     if (p->scale != UFI_NONE)
         return UF_OK;
     if (!h)
-        return ufi_fail(q->err, UF_E_STATE, "value \"%s\" was not observed",
-                        q->g->values[v].name);
+        return ufi_fail(q->err, UF_E_STATE, "value \"%s\" was not observed", q->g->values[v].name);
     ufi_histogram_range(h, q->options->method, &lo, &hi);
     ufi_range_to_u8(lo, hi, &scale, &zero);
     return add_scale(q, p, scale, zero);
@@ -237,24 +236,70 @@ static void quantise_rows(int8_t *out, float *scales, const float *w, size_t row
     }
 }
 
-/* The weights as two constants; `shape` is [M][..], four dims. */
-static uf_status add_weights(quantizer *q, uint32_t v, const ufi_shape *shape, uint32_t *weights,
-                             uint32_t *scale)
+/* What rounding the weights takes from the mean of each output, added to `bias`: for inputs of mean
+ * m the loss is (w - scale * bytes) * m (Nagel et al. 2019, 4.2; borders are neglected). */
+static void correct_bias(float *bias, const float *w, const int8_t *bytes, const float *scales,
+                         const ufi_shape *shape, const ufi_channel_stats *input, bool depthwise)
 {
-    const ufi_value *w = &q->g->values[v];
-    size_t count = (size_t)ufi_shape_count(shape), rows = (size_t)shape->dims[0];
+    const size_t taps = (size_t)(shape->dims[2] * shape->dims[3]);
+    const size_t per_filter = (size_t)shape->dims[1], filters = (size_t)shape->dims[0];
+    for (size_t f = 0; f < filters; f++)
+        for (size_t i = 0; i < per_filter; i++) {
+            const double mean =
+                input->sum[depthwise ? f : i] / (double)(input->count ? input->count : 1);
+            double lost = 0;
+            for (size_t t = 0; t < taps; t++) {
+                const size_t at = (f * per_filter + i) * taps + t;
+                lost += (double)w[at] - (double)scales[f] * bytes[at];
+            }
+            bias[f] += (float)(lost * mean);
+        }
+}
+
+/* Whether the means of the input's channels are known and meet the weights one by one. */
+static bool can_correct(const quantizer *q, const ufi_node *n, uint32_t x, const ufi_shape *shape,
+                        bool *depthwise)
+{
+    const ufi_channel_stats *s = ufi_observer_channels(q->observer, x);
+    const int64_t group = n->op == UFI_OP_CONV ? ufi_node_int(n, UFI_ATTR_GROUP, 1) : 1;
+    *depthwise = group > 1;
+    if (!q->options->correct_bias || !s || !s->channels)
+        return false;
+    if (group > 1)
+        return group == shape->dims[0] && shape->dims[1] == 1 &&
+               s->channels == (size_t)shape->dims[0];
+    return s->channels == (size_t)shape->dims[1];
+}
+
+/* Weights, their scales and the bias of source node `n` that reads `x`, as inputs 1, 4 and 5 of a
+ * QConv; `shape` is that of the weights, [M][..], four dims. */
+static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const ufi_shape *shape,
+                             uint32_t in[12])
+{
+    const ufi_value *w = &q->g->values[n->in[1]];
+    const size_t count = (size_t)ufi_shape_count(shape), rows = (size_t)shape->dims[0];
     int8_t *bytes = ufi_malloc(count, 1);
-    float *scales = ufi_malloc(rows, sizeof *scales);
-    uf_status st = bytes && scales ? UF_OK : no_memory(q);
+    float *scales = ufi_malloc(rows, sizeof *scales), *bias = ufi_calloc(rows, sizeof *bias);
+    bool depthwise;
+    uf_status st = bytes && scales && bias ? UF_OK : no_memory(q);
     if (!st) {
         quantise_rows(bytes, scales, w->data, rows, count / rows);
         const ufi_tensor t = {UF_I8, UFI_PLAIN, *shape, bytes};
-        st = ufi_graph_add_constant(q->to, w->name, &t, true, weights, q->err);
+        st = ufi_graph_add_constant(q->to, w->name, &t, true, &in[1], q->err);
     }
     if (!st)
-        st = add_floats(q, w->name, scales, (int64_t)rows, scale);
+        st = add_floats(q, w->name, scales, (int64_t)rows, &in[4]);
+    bool corrected = !st && can_correct(q, n, x, shape, &depthwise);
+    if (!st && has(n, 2))
+        memcpy(bias, q->g->values[n->in[2]].data, rows * sizeof *bias);
+    if (corrected)
+        correct_bias(bias, w->data, bytes, scales, shape, ufi_observer_channels(q->observer, x),
+                     depthwise);
+    if (!st && (has(n, 2) || corrected))
+        st = add_floats(q, n->name, bias, (int64_t)rows, &in[5]);
     ufi_free(bytes);
     ufi_free(scales);
+    ufi_free(bias);
     return st;
 }
 
@@ -270,9 +315,7 @@ static uf_status add_qconv(quantizer *q, const ufi_node *n, uint32_t x, const uf
     uint32_t residual = n->op == UFI_OP_CONV && has(n, 4) ? n->in[4] : UFI_NONE;
     uf_status st = need_bytes(q, x);
     if (!st)
-        st = add_weights(q, n->in[1], w_shape, &in[1], &in[4]);
-    if (!st && has(n, 2) && !(st = need_float(q, n->in[2])))
-        in[5] = q->places[n->in[2]].as_float;
+        st = add_weights(q, n, x, w_shape, in);
     if (!st && n->op == UFI_OP_CONV && has(n, 3) && !(st = need_float(q, n->in[3])))
         in[6] = q->places[n->in[3]].as_float;
     if (!st && residual != UFI_NONE)

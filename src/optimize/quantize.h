@@ -13,6 +13,7 @@
 
 typedef struct ufi_quantize_options {
     ufi_range_method method;
+    bool correct_bias;      /* add what rounding the weights takes from the mean output */
     const bool *keep_float; /* per node of the source: left in FP32; NULL: none */
 } ufi_quantize_options;
 

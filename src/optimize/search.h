@@ -1,0 +1,44 @@
+/*
+ * Trying the ways of quantisation on sample inputs and keeping the best. Floor 5.
+ */
+#ifndef UFI_OPTIMIZE_SEARCH_H
+#define UFI_OPTIMIZE_SEARCH_H
+
+#include "optimize/quantize.h"
+
+/* Inputs of a network with one input. */
+typedef struct ufi_samples {
+    ufi_shape shape; /* of one, batch 1 */
+    ufi_layout layout;
+    float **inputs; /* owned, as is the list */
+    size_t count, cap, bytes;
+} ufi_samples;
+
+/* Keeps a copy, unless that would take more than UFI_SAMPLES_MAX_BYTES in all. */
+#define UFI_SAMPLES_MAX_BYTES ((size_t)192 << 20)
+uf_status ufi_samples_add(ufi_samples *s, const ufi_tensor *input, uf_error *err);
+void ufi_samples_free(ufi_samples *s);
+
+/* What was tried and what it gave. */
+typedef struct ufi_trial {
+    bool equalized, bias_corrected;
+    ufi_range_method method;
+    double cosine; /* mean over samples and outputs, against FP32 */
+} ufi_trial;
+
+typedef struct ufi_search_options {
+    bool all_methods; /* otherwise `method` only */
+    ufi_range_method method;
+    unsigned threads;
+    /* Called after each trial; false stops (UF_E_CANCELLED). May be NULL. */
+    bool (*progress)(void *arg, const ufi_trial *trial, size_t done, size_t total);
+    void *arg;
+} ufi_search_options;
+
+/* The best quantised form of `g`, which `o` has observed on inputs such as `s` (at least one).
+ * *best tells which it was. */
+uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_observer *o,
+                              const ufi_samples *s, const ufi_search_options *options,
+                              ufi_trial *best, uf_error *err);
+
+#endif
