@@ -235,8 +235,9 @@ typedef struct ufk_table {
     void (*dwconv_u8)(const ufk_qdwconv_args *args);
     const char *dwconv_u8_name;
 
-    /* out = clamp(round(in * inv_scale + zero), 0, 255), ties to even; NaN becomes 0 */
-    void (*quantize_u8)(uint8_t *out, const float *in, size_t count, float inv_scale, float zero);
+    /* out = clamp(round(in / scale) + zero, 0, 255), ties to even, as ONNX's QuantizeLinear; NaN
+     * becomes 0 */
+    void (*quantize_u8)(uint8_t *out, const float *in, size_t count, float scale, uint8_t zero);
     /* out = (in - zero) * scale */
     void (*dequantize_u8)(float *out, const uint8_t *in, size_t count, float scale, float zero);
     /* out = clamp(round(fma(a, a_scale, fma(b, b_scale, shift))), 0, 255), ties to even */

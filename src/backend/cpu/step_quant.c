@@ -38,7 +38,7 @@ static void quantize_task(void *arg, size_t task, size_t worker)
     const quant_params *p = job->step->params;
     job->k->quantize_u8((uint8_t *)job->step->out[0].t.data + task * CHUNK,
                         (const float *)job->step->in[0].t.data + task * CHUNK, chunk_size(p, task),
-                        1 / p->y_scale, p->y_zero);
+                        p->y_scale, (uint8_t)p->y_zero);
 }
 
 static void dequantize_task(void *arg, size_t task, size_t worker)
@@ -95,7 +95,7 @@ static uf_status run_dynamic(const cpu_step *s, cpu_plan *plan, uf_error *err)
     float zero = rintf(fminf(fmaxf(0 - lo / scale, 0), 255));
     *(float *)s->out[1].t.data = scale;
     *(uint8_t *)s->out[2].t.data = (uint8_t)zero;
-    plan->k->quantize_u8(s->out[0].t.data, x, count, 1 / scale, zero);
+    plan->k->quantize_u8(s->out[0].t.data, x, count, scale, (uint8_t)zero);
     return UF_OK;
 }
 

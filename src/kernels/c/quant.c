@@ -10,11 +10,15 @@ static uint8_t saturate(float v)
     return (uint8_t)rintf(v < 255 ? v : 255);
 }
 
-static void ufk_quantize_u8_c(uint8_t *out, const float *in, size_t count, float inv_scale,
-                              float zero)
+static void ufk_quantize_u8_c(uint8_t *out, const float *in, size_t count, float scale,
+                              uint8_t zero)
 {
-    for (size_t i = 0; i < count; i++)
-        out[i] = saturate(fmaf(in[i], inv_scale, zero));
+    const float lo = -(float)zero, hi = (float)(255 - zero);
+    for (size_t i = 0; i < count; i++) {
+        float v = in[i] / scale;
+        v = v > lo ? v : lo; /* NaN too */
+        out[i] = (uint8_t)((int)rintf(v < hi ? v : hi) + zero);
+    }
 }
 
 static void ufk_dequantize_u8_c(float *out, const uint8_t *in, size_t count, float scale,

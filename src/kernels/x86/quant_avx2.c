@@ -20,24 +20,34 @@ static inline __m256 load_bytes(const uint8_t *p)
         _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
-static inline void quantize8(uint8_t *out, const float *in, __m256 scale, __m256 shift)
+typedef struct quantizer {
+    __m256 scale, lo, hi;
+    __m256i zero;
+} quantizer;
+
+static inline void quantize8(uint8_t *out, const float *in, const quantizer *q)
 {
-    _mm_storel_epi64((__m128i *)(void *)out,
-                     saturate(_mm256_fmadd_ps(_mm256_loadu_ps(in), scale, shift)));
+    __m256 v = _mm256_div_ps(_mm256_loadu_ps(in), q->scale);
+    v = _mm256_min_ps(_mm256_max_ps(v, q->lo), q->hi);
+    const __m256i x = _mm256_add_epi32(_mm256_cvtps_epi32(v), q->zero);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(words, words));
 }
 
-static void ufk_quantize_u8_avx2(uint8_t *out, const float *in, size_t count, float inv_scale,
-                                 float zero)
+static void ufk_quantize_u8_avx2(uint8_t *out, const float *in, size_t count, float scale,
+                                 uint8_t zero)
 {
-    const __m256 scale = _mm256_set1_ps(inv_scale), shift = _mm256_set1_ps(zero);
+    const quantizer q = {_mm256_set1_ps(scale), _mm256_set1_ps(-(float)zero),
+                         _mm256_set1_ps((float)(255 - zero)), _mm256_set1_epi32(zero)};
     size_t i = 0;
     for (; i + 8 <= count; i += 8)
-        quantize8(out + i, in + i, scale, shift);
+        quantize8(out + i, in + i, &q);
     if (i < count) {
         float last[8] = {0};
         uint8_t bytes[8];
         memcpy(last, in + i, (count - i) * sizeof *in);
-        quantize8(bytes, last, scale, shift);
+        quantize8(bytes, last, &q);
         memcpy(out + i, bytes, count - i);
     }
 }

@@ -20,14 +20,18 @@ static inline __m512 load_bytes(const uint8_t *p, __mmask16 mask)
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, p)));
 }
 
-static void ufk_quantize_u8_avx512(uint8_t *out, const float *in, size_t count, float inv_scale,
-                                   float zero)
+static void ufk_quantize_u8_avx512(uint8_t *out, const float *in, size_t count, float scale,
+                                   uint8_t zero)
 {
-    const __m512 scale = _mm512_set1_ps(inv_scale), shift = _mm512_set1_ps(zero);
+    const __m512 divisor = _mm512_set1_ps(scale), lo = _mm512_set1_ps(-(float)zero);
+    const __m512 hi = _mm512_set1_ps((float)(255 - zero));
+    const __m512i shift = _mm512_set1_epi32(zero);
     for (size_t i = 0; i < count; i += 16) {
         const __mmask16 mask = tail_mask(count - i);
-        const __m512 v = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, in + i), scale, shift);
-        _mm_mask_storeu_epi8(out + i, mask, saturate(v));
+        __m512 v = _mm512_div_ps(_mm512_maskz_loadu_ps(mask, in + i), divisor);
+        v = _mm512_min_ps(_mm512_max_ps(v, lo), hi);
+        const __m512i x = _mm512_add_epi32(_mm512_cvtps_epi32(v), shift);
+        _mm_mask_storeu_epi8(out + i, mask, _mm512_cvtepi32_epi8(x));
     }
 }
 

@@ -1,0 +1,386 @@
+/*
+ * Quantisation: plans of QConv against its C reference, ranges, equalisation, and a small network
+ * all the way.
+ */
+#include "graph_maker.h"
+#include "optimize/equalize.h"
+#include "optimize/half.h"
+#include "optimize/search.h"
+
+/* ---- QConv ---- */
+
+typedef struct qconv_case {
+    conv_case conv;
+    bool floats, dynamic;
+} qconv_case;
+
+static uint32_t add_scalar(maker *m, uf_dtype dtype, float value)
+{
+    uint32_t id = 0;
+    const uint8_t byte = (uint8_t)value;
+    const ufi_tensor t = {
+        dtype, UFI_PLAIN, {0, {0}}, dtype == UF_U8 ? (void *)(uintptr_t)&byte : (void *)&value};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "scalar", &t, true, &id, &m->err);
+    return id;
+}
+
+static uint32_t add_bytes(maker *m, ufi_shape s)
+{
+    uint32_t id = 0;
+    size_t n = (size_t)ufi_shape_count(&s);
+    int8_t *b = malloc(n);
+    for (size_t i = 0; i < n; i++)
+        b[i] = (int8_t)(127 * test_random_float(&m->seed));
+    const ufi_tensor t = {UF_I8, UFI_PLAIN, s, b};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "bytes", &t, true, &id, &m->err);
+    free(b);
+    return id;
+}
+
+/* Positive scales. */
+static uint32_t add_scales(maker *m, int count, float size)
+{
+    uint32_t id = 0;
+    float f[256];
+    for (int i = 0; i < count; i++)
+        f[i] = size * (1.5f + test_random_float(&m->seed));
+    const ufi_tensor t = {UF_F32, UFI_PLAIN, {1, {count}}, f};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "scales", &t, true, &id, &m->err);
+    return id;
+}
+
+static uint32_t quantized(maker *m, uint32_t x, uint32_t scale, uint32_t zero)
+{
+    const uint32_t in[3] = {x, scale, zero};
+    return add_node(m, UFI_OP_QUANTIZE_LINEAR, in, 3, NULL);
+}
+
+static void set_conv_attributes(maker *m, ufi_node *n, const conv_case *c)
+{
+    const int64_t two[2] = {c->stride, c->stride}, dilations[2] = {c->dilation, c->dilation};
+    const int64_t pads[4] = {c->pad, c->pad, c->pad, c->pad}, group = c->group, act = c->act;
+    set_ints(m, n, UFI_ATTR_STRIDES, two, 2);
+    set_ints(m, n, UFI_ATTR_DILATIONS, dilations, 2);
+    set_ints(m, n, UFI_ATTR_PADS, pads, 4);
+    set_ints(m, n, UFI_ATTR_GROUP, &group, 1);
+    set_ints(m, n, UFI_ATTR_ACT, &act, 1);
+    set_float(m, n, UFI_ATTR_ACT_LO, -0.3f);
+    set_float(m, n, UFI_ATTR_ACT_HI, 0.6f);
+    set_float(m, n, UFI_ATTR_ACT_ALPHA, 0.1f);
+}
+
+/* x as bytes, with its scale and zero point: constants, or made at run time. */
+static void add_activation(maker *m, const qconv_case *q, uint32_t x, uint32_t in[12])
+{
+    if (!q->dynamic) {
+        in[2] = add_scalar(m, UF_F32, 1.0f / 100);
+        in[3] = add_scalar(m, UF_U8, 117);
+        in[0] = quantized(m, x, in[2], in[3]);
+        return;
+    }
+    uint32_t out[3], index;
+    for (int i = 0; i < 3 && !m->st; i++)
+        m->st = ufi_graph_add_value(&m->g, "dynamic", UF_DTYPE_NONE, NULL, &out[i], &m->err);
+    if (!m->st)
+        m->st = ufi_graph_add_node(&m->g, UFI_OP_DYNAMIC_QUANTIZE_LINEAR, "dynamic", &x, 1, out, 3,
+                                   &index, &m->err);
+    in[0] = out[0], in[2] = out[1], in[3] = out[2];
+}
+
+static void check_qconv(const qconv_case *q)
+{
+    const conv_case *c = &q->conv;
+    maker m;
+    char what[160];
+    uint32_t in[12];
+    ufi_node *n;
+    maker_init(&m, (uint64_t)(c->in_c * 31 + c->h));
+    /* Bytes may differ by one where the sum falls near a half; of about 120 that occur. */
+    m.bound = q->floats ? 2e-5 : 0.02;
+    for (int i = 0; i < 12; i++)
+        in[i] = UFI_NONE;
+    int oh = (c->h + 2 * c->pad - (c->kh - 1) * c->dilation - 1) / c->stride + 1;
+    int ow = (c->w + 2 * c->pad - (c->kw - 1) * c->dilation - 1) / c->stride + 1;
+    uint32_t x = add_input(&m, shape_of(4, c->batch, c->in_c, c->h, c->w));
+    add_activation(&m, q, x, in);
+    float depth = (float)(c->in_c / c->group * c->kh * c->kw);
+    in[1] = add_bytes(&m, shape_of(4, c->out_c, c->in_c / c->group, c->kh, c->kw));
+    in[4] = add_scales(&m, c->out_c, 1 / (64 * sqrtf(depth)));
+    if (c->bias)
+        in[5] = add_weights(&m, shape_of(1, c->out_c, 0, 0, 0), 0.3f);
+    if (c->act == UFI_ACT_PRELU)
+        in[6] = add_weights(&m, shape_of(1, c->out_c, 0, 0, 0), 0.5f);
+    if (c->residual) {
+        in[8] = add_scalar(&m, UF_F32, 1.0f / 90);
+        in[9] = add_scalar(&m, UF_U8, 100);
+        in[7] = quantized(&m, add_input(&m, shape_of(4, c->batch, c->out_c, oh, ow)), in[8], in[9]);
+    }
+    if (!q->floats) {
+        in[10] = add_scalar(&m, UF_F32, 1.0f / 60);
+        in[11] = add_scalar(&m, UF_U8, 90);
+    }
+    uint32_t y = add_node(&m, UFI_OP_QCONV, in, 12, &n);
+    set_conv_attributes(&m, n, c);
+    if (!q->floats) {
+        const uint32_t back[3] = {y, in[10], in[11]};
+        y = add_node(&m, UFI_OP_DEQUANTIZE_LINEAR, back, 3, NULL);
+    }
+    snprintf(what, sizeof what, "qconv %dx%d s%d d%d p%d g%d, [%d,%d,%d,%d] to %d, act %d, res %d",
+             c->kh, c->kw, c->stride, c->dilation, c->pad, c->group, c->batch, c->in_c, c->h, c->w,
+             c->out_c, c->act, c->residual);
+    compare(&m, &y, 1, false, what);
+}
+
+TEST(qconv_plans)
+{
+    static const qconv_case cases[] = {
+        {{1, 3, 65, 61, 16, 3, 3, 2, 1, 1, 1, UFI_ACT_RELU, true, false}, false, false},
+        {{2, 16, 20, 20, 24, 1, 1, 1, 1, 0, 1, UFI_ACT_CLAMP, true, true}, false, false},
+        {{1, 16, 9, 7, 10, 1, 1, 2, 1, 0, 1, UFI_ACT_NONE, false, false}, false, false},
+        {{1, 16, 40, 40, 32, 3, 3, 1, 1, 1, 1, UFI_ACT_PRELU, true, true}, false, false},
+        {{2, 20, 14, 14, 36, 3, 3, 1, 1, 1, 1, UFI_ACT_LEAKY, true, false}, false, false},
+        {{1, 8, 17, 17, 12, 5, 5, 2, 1, 2, 1, UFI_ACT_HARD_SWISH, true, false}, false, false},
+        {{1, 8, 17, 17, 12, 3, 3, 1, 2, 2, 1, UFI_ACT_NONE, true, false}, false, false},
+        {{2, 12, 15, 15, 18, 3, 3, 1, 1, 1, 3, UFI_ACT_PRELU, true, true}, false, false},
+        {{2, 40, 14, 15, 40, 3, 3, 1, 1, 1, 40, UFI_ACT_PRELU, true, true}, false, false},
+        {{1, 40, 14, 15, 40, 3, 3, 2, 1, 1, 40, UFI_ACT_CLAMP, true, false}, false, false},
+        {{1, 72, 7, 7, 72, 7, 7, 1, 1, 0, 72, UFI_ACT_NONE, true, false}, false, false},
+        {{1, 19, 12, 12, 19, 5, 5, 1, 1, 2, 19, UFI_ACT_NONE, true, false}, true, false},
+        {{1, 64, 7, 7, 40, 7, 7, 1, 1, 0, 1, UFI_ACT_NONE, true, false}, true, false},
+        {{1, 16, 40, 40, 32, 3, 3, 1, 1, 1, 1, UFI_ACT_RELU, true, false}, true, true},
+        {{1, 33, 12, 12, 40, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, true, true}, true, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_qconv(&cases[i]);
+}
+
+/* ---- ranges ---- */
+
+TEST(ranges)
+{
+    ufi_histogram *h = calloc(1, sizeof *h);
+    float lo, hi, scale;
+    uint8_t zero;
+    uint64_t seed = 3;
+    for (int i = 0; i < 200000; i++) {
+        float v = test_random_float(&seed);
+        ufi_histogram_add(h, &v, 1);
+    }
+    const float outliers[4] = {-3, 30, NAN, INFINITY};
+    ufi_histogram_add(h, outliers, 4);
+    CHECK(h->count == 200002);
+    ufi_histogram_range(h, UFI_RANGE_MINMAX, &lo, &hi);
+    CHECK(lo == -3 && hi == 30);
+    ufi_histogram_range(h, UFI_RANGE_PERCENTILE, &lo, &hi);
+    CHECK(lo > -1.1f && lo < -0.9f && hi > 0.9f && hi < 1.1f);
+    for (int m = UFI_RANGE_MSE; m <= UFI_RANGE_ENTROPY; m++) {
+        ufi_histogram_range(h, (ufi_range_method)m, &lo, &hi);
+        CHECK_MSG(lo <= -0.25f && hi >= 0.9f && hi < 25, "method %d: %g to %g", m, (double)lo,
+                  (double)hi);
+    }
+    ufi_range_to_u8(-1, 3, &scale, &zero);
+    CHECK(fabsf(scale - 4.0f / 255) < 1e-6f && zero == 64);
+    ufi_range_to_u8(0, 2, &scale, &zero);
+    CHECK(zero == 0);
+    free(h);
+}
+
+TEST(an_empty_histogram_has_a_range)
+{
+    ufi_histogram *h = calloc(1, sizeof *h);
+    float lo, hi;
+    const float zeros[3] = {0, 0, 0};
+    ufi_histogram_range(h, UFI_RANGE_MSE, &lo, &hi);
+    CHECK(lo <= 0 && hi > lo);
+    ufi_histogram_add(h, zeros, 3);
+    ufi_histogram_range(h, UFI_RANGE_ENTROPY, &lo, &hi);
+    CHECK(lo <= 0 && hi > lo);
+    free(h);
+}
+
+/* ---- a network ---- */
+
+enum { SIDE = 24 };
+
+/* Convolutions of all kinds, a residual, pooling, enlargement and addition, a fully connected
+ * layer. */
+static void make_network(maker *m)
+{
+    const conv_case first = {1, 3, SIDE, SIDE, 24, 3, 3, 1, 1, 1, 1, UFI_ACT_PRELU, true, false};
+    const conv_case depth = {1, 24, SIDE, SIDE, 24, 3, 3, 1, 1, 1, 24, UFI_ACT_RELU, true, false};
+    const conv_case point = {1, 24, SIDE, SIDE, 24, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, true, true};
+    ufi_node *n;
+    maker_init(m, 77);
+    uint32_t a = add_conv(m, add_input(m, shape_of(4, 1, 3, SIDE, SIDE)), &first, UFI_NONE);
+    uint32_t b = add_conv(m, add_conv(m, a, &depth, UFI_NONE), &point, a);
+    const int64_t two[2] = {2, 2};
+    uint32_t pooled = add_node(m, UFI_OP_MAX_POOL, &b, 1, &n);
+    set_ints(m, n, UFI_ATTR_KERNEL_SHAPE, two, 2);
+    set_ints(m, n, UFI_ATTR_STRIDES, two, 2);
+    const float scales[4] = {1, 1, 2, 2};
+    const ufi_tensor t = {UF_F32, UFI_PLAIN, {1, {4}}, (void *)(uintptr_t)scales};
+    uint32_t in[3] = {pooled, UFI_NONE, 0};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "scales", &t, true, &in[2], &m->err);
+    uint32_t large = add_node(m, UFI_OP_RESIZE, in, 3, &n);
+    if (!m->st)
+        m->st = ufi_node_set_string(&m->g, n, UFI_ATTR_COORDINATE_TRANSFORMATION_MODE, "asymmetric",
+                                    10, &m->err);
+    const uint32_t both[2] = {b, large};
+    uint32_t sum = add_node(m, UFI_OP_ADD, both, 2, NULL);
+    const conv_case last = {1, 24, SIDE, SIDE, 8, 3, 3, 2, 1, 1, 1, UFI_ACT_RELU, true, false};
+    uint32_t y = add_conv(m, sum, &last, UFI_NONE), flat = add_node(m, UFI_OP_FLATTEN, &y, 1, NULL);
+    const uint32_t gemm[3] = {flat,
+                              add_weights(m, shape_of(2, 32, 8 * SIDE * SIDE / 4, 0, 0), 0.05f),
+                              add_weights(m, shape_of(1, 32, 0, 0, 0), 0.1f)};
+    const int64_t one = 1;
+    uint32_t out = add_node(m, UFI_OP_GEMM, gemm, 3, &n);
+    set_ints(m, n, UFI_ATTR_TRANS_B, &one, 1);
+    if (!m->st)
+        m->st = ufi_graph_set_io(&m->g, m->inputs, 1, &out, 1, &m->err);
+    if (!m->st)
+        m->st = ufi_graph_infer(&m->g, 0, &m->err);
+    CHECK_MSG(m->st == UF_OK, "%s", m->err.message);
+}
+
+static void run_graph(const ufi_graph *g, uint64_t seed, float out[32])
+{
+    ufi_program *p = NULL;
+    ufi_context *c = NULL;
+    uf_error err;
+    const ufi_shape s = {4, {1, 3, SIDE, SIDE}};
+    REQUIRE_OK(ufi_program_create(&p, g, "CPU", &err), err);
+    REQUIRE_OK(ufi_context_create(&c, p, 1, &err), err);
+    REQUIRE_OK(ufi_context_prepare(c, &s, 1, UFI_PLAIN, &err), err);
+    float *x = ufi_context_input(c, 0)->data;
+    for (int i = 0; i < 3 * SIDE * SIDE; i++)
+        x[i] = test_random_float(&seed);
+    REQUIRE_OK(ufi_context_run(c, &err), err);
+    memcpy(out, ufi_context_output(c, 0)->data, 32 * sizeof *out);
+    ufi_context_destroy(c);
+    ufi_program_destroy(p);
+}
+
+static double cosine_of(const float *a, const float *b)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (int i = 0; i < 32; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+/* Observes `runs` random inputs, which are kept in `s`. */
+static void observe(ufi_observer **o, ufi_samples *s, const ufi_graph *g, int runs)
+{
+    ufi_context *c = NULL;
+    uf_error err;
+    uint64_t seed = 5;
+    const ufi_shape shape = {4, {1, 3, SIDE, SIDE}};
+    REQUIRE_OK(ufi_observer_create(o, g, &err), err);
+    REQUIRE_OK(ufi_context_create(&c, ufi_observer_program(*o), 1, &err), err);
+    REQUIRE_OK(ufi_context_prepare(c, &shape, 1, UFI_NHWC, &err), err);
+    for (int r = 0; r < runs; r++) {
+        float *x = ufi_context_input(c, 0)->data;
+        for (int i = 0; i < 3 * SIDE * SIDE; i++)
+            x[i] = test_random_float(&seed);
+        REQUIRE_OK(ufi_context_run(c, &err), err);
+        ufi_observer_take(*o, c);
+        REQUIRE_OK(ufi_samples_add(s, ufi_context_input(c, 0), &err), err);
+    }
+    ufi_context_destroy(c);
+}
+
+static uint32_t count_op(const ufi_graph *g, ufi_op op)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->node_count; i++)
+        count += g->nodes[i].op == op;
+    return count;
+}
+
+TEST(a_network_in_bytes)
+{
+    maker m;
+    ufi_graph q;
+    ufi_observer *o = NULL;
+    ufi_samples s = {0};
+    ufi_trial best;
+    float want[32], got[32];
+    make_network(&m);
+    observe(&o, &s, &m.g, 12);
+    const ufi_search_options options = {.all_methods = true, .threads = 1};
+    REQUIRE_OK(ufi_quantize_search(&q, &m.g, o, &s, &options, &best, &m.err), m.err);
+    CHECK(count_op(&q, UFI_OP_QCONV) == 5);
+    CHECK(count_op(&q, UFI_OP_CONV) == 0 && count_op(&q, UFI_OP_GEMM) == 0);
+    CHECK(count_op(&q, UFI_OP_QLINEAR_ADD) == 1 && count_op(&q, UFI_OP_ADD) == 0);
+    CHECK(count_op(&q, UFI_OP_QUANTIZE_LINEAR) == 1);
+    CHECK(count_op(&q, UFI_OP_DEQUANTIZE_LINEAR) == 0);
+    run_graph(&m.g, 99, want);
+    run_graph(&q, 99, got);
+    CHECK_MSG(cosine_of(want, got) > 0.995, "cosine %g", cosine_of(want, got));
+    CHECK_MSG(best.cosine > 0.995, "the search says %g", best.cosine);
+    ufi_graph_free(&q);
+    ufi_observer_destroy(o);
+    ufi_samples_free(&s);
+    ufi_graph_free(&m.g);
+}
+
+TEST(equalisation_keeps_the_function)
+{
+    maker m;
+    ufi_graph g;
+    ufi_observer *o = NULL;
+    ufi_samples s = {0};
+    uint32_t groups;
+    float want[32], got[32];
+    make_network(&m);
+    observe(&o, &s, &m.g, 3);
+    REQUIRE_OK(ufi_graph_clone(&g, &m.g, &m.err), m.err);
+    REQUIRE_OK(ufi_equalize_graph(&g, o, &groups, &m.err), m.err);
+    CHECK(groups >= 2);
+    run_graph(&m.g, 99, want);
+    run_graph(&g, 99, got);
+    for (int i = 0; i < 32; i++)
+        CHECK_MSG(fabsf(want[i] - got[i]) < 1e-4f, "%g, not %g", (double)got[i], (double)want[i]);
+    ufi_graph_free(&g);
+    ufi_observer_destroy(o);
+    ufi_samples_free(&s);
+    ufi_graph_free(&m.g);
+}
+
+TEST(without_calibration_int8_is_refused)
+{
+    maker m;
+    ufi_graph q;
+    ufi_observer *o = NULL;
+    const ufi_quantize_options options = {.method = UFI_RANGE_MSE};
+    make_network(&m);
+    REQUIRE_OK(ufi_observer_create(&o, &m.g, &m.err), m.err);
+    CHECK(ufi_quantize_graph(&q, &m.g, o, &options, &m.err) == UF_E_STATE);
+    ufi_observer_destroy(o);
+    ufi_graph_free(&m.g);
+}
+
+TEST(half_precision_storage)
+{
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        maker m;
+        ufi_graph g;
+        float want[32], got[32];
+        make_network(&m);
+        REQUIRE_OK(ufi_store_half(&g, &m.g, bf16 ? UF_BF16 : UF_F16, &m.err), m.err);
+        run_graph(&m.g, 99, want);
+        run_graph(&g, 99, got);
+        CHECK(cosine_of(want, got) > (bf16 ? 0.9999 : 0.999999));
+        ufi_graph_free(&g);
+        ufi_graph_free(&m.g);
+    }
+}
+
+TEST_MAIN
