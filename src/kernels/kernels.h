@@ -245,6 +245,8 @@ typedef struct ufk_table {
                    float b_scale, float shift);
     /* args->in and out are bytes here */
     void (*max_pool_u8)(uint8_t *out, const uint8_t *in, const ufk_pool_args *shape);
+    /* out[pixel][3] = planes[3][pixel] */
+    void (*interleave3_u8)(uint8_t *out, const uint8_t *planes, size_t pixels);
     const char *quant_u8_name;
 
     /* Inner product of two vectors (template comparison). */

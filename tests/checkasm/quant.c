@@ -61,6 +61,21 @@ TEST(add)
     }
 }
 
+TEST(interleave)
+{
+    for (size_t pixels = 1; pixels < 60; pixels++) {
+        uint8_t *in = ca_random_bytes(3 * pixels), *want = ca_alloc(3 * pixels, 1);
+        ca_table(0)->interleave3_u8(want, in, pixels);
+        CHECK(want[0] == in[0] && want[1] == in[pixels] && want[2] == in[2 * pixels]);
+        for (size_t t = 1; t < ca_table_count(); t++) {
+            uint8_t *got = ca_alloc(3 * pixels, 1);
+            ca_table(t)->interleave3_u8(got, in, pixels);
+            ca_check_bytes(ca_table(t)->quant_u8_name, got, want, 3 * pixels);
+        }
+        ca_release();
+    }
+}
+
 TEST(max_pool)
 {
     for (int i = 0; i < 200; i++) {

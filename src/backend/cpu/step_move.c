@@ -31,6 +31,10 @@ static uf_status run_byte_conversion(const cpu_step *s, cpu_plan *plan, uf_error
     for (size_t i = 0; i < (size_t)d[0]; i++) {
         uint8_t *out = (uint8_t *)s->out[0].t.data + i * c * pixels * size;
         const uint8_t *in = (const uint8_t *)s->in[0].t.data + i * c * pixels * size;
+        if (size == 1 && to_nhwc && c == 3) {
+            plan->k->interleave3_u8(out, in, pixels);
+            continue;
+        }
         for (size_t x = 0; x < cols; x++)
             for (size_t y = 0; y < rows; y++)
                 memcpy(out + (x * rows + y) * size, in + (y * cols + x) * size, size);

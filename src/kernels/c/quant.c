@@ -53,12 +53,20 @@ static void ufk_max_pool_u8_c(uint8_t *out, const uint8_t *in, const ufk_pool_ar
             }
 }
 
+static void ufk_interleave3_u8_c(uint8_t *out, const uint8_t *planes, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++)
+        for (size_t c = 0; c < 3; c++)
+            out[i * 3 + c] = planes[c * pixels + i];
+}
+
 void ufk_quant_init(ufk_table *t, uint32_t flags)
 {
     t->quantize_u8 = ufk_quantize_u8_c;
     t->dequantize_u8 = ufk_dequantize_u8_c;
     t->add_u8 = ufk_add_u8_c;
     t->max_pool_u8 = ufk_max_pool_u8_c;
+    t->interleave3_u8 = ufk_interleave3_u8_c;
     t->quant_u8_name = "quant_u8_c";
 #if defined(__x86_64__)
     if (flags & UFI_CPU_AVX2)

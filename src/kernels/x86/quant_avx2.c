@@ -125,11 +125,51 @@ static void ufk_max_pool_u8_avx2(uint8_t *out, const uint8_t *in, const ufk_pool
         }
 }
 
+/* Byte i of third t of 48 bytes takes byte orders[t][c][i] of plane c, or none (-1). */
+static const int8_t orders[3][3][16] = {
+    {{0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5},
+     {-1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1},
+     {-1, -1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1}},
+    {{-1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10, -1},
+     {5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10},
+     {-1, 5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1}},
+    {{-1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1, -1},
+     {-1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1},
+     {10, -1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15}}};
+
+/* Sixteen pixels. */
+static inline void interleave16(uint8_t *out, const __m128i plane[3])
+{
+    for (int third = 0; third < 3; third++) {
+        __m128i bytes = _mm_setzero_si128();
+        for (int c = 0; c < 3; c++) {
+            const __m128i order = _mm_loadu_si128((const __m128i *)(const void *)orders[third][c]);
+            bytes = _mm_or_si128(bytes, _mm_shuffle_epi8(plane[c], order));
+        }
+        _mm_storeu_si128((__m128i *)(void *)(out + third * 16), bytes);
+    }
+}
+
+static void ufk_interleave3_u8_avx2(uint8_t *out, const uint8_t *planes, size_t pixels)
+{
+    size_t i = 0;
+    for (; i + 16 <= pixels; i += 16) {
+        __m128i plane[3];
+        for (size_t c = 0; c < 3; c++)
+            plane[c] = _mm_loadu_si128((const __m128i *)(const void *)(planes + c * pixels + i));
+        interleave16(out + i * 3, plane);
+    }
+    for (; i < pixels; i++)
+        for (size_t c = 0; c < 3; c++)
+            out[i * 3 + c] = planes[c * pixels + i];
+}
+
 void ufk_quant_select_avx2(ufk_table *t)
 {
     t->quantize_u8 = ufk_quantize_u8_avx2;
     t->dequantize_u8 = ufk_dequantize_u8_avx2;
     t->add_u8 = ufk_add_u8_avx2;
     t->max_pool_u8 = ufk_max_pool_u8_avx2;
+    t->interleave3_u8 = ufk_interleave3_u8_avx2;
     t->quant_u8_name = "quant_u8_avx2";
 }
