@@ -320,6 +320,26 @@ static uf_status run_affine(const cpu_step *s, cpu_plan *plan, uf_error *err)
     return UF_OK;
 }
 
+/* Few channels make rows too short for vectors: several pixels become one row. */
+static uf_status widen_rows(cpu_builder *b, rows_params *p)
+{
+    const size_t pixels = 16;
+    if (p->cols >= pixels || p->rows % pixels)
+        return UF_OK;
+    float *repeated = cpu_params(b, 2 * pixels * p->cols * sizeof *repeated);
+    if (!repeated)
+        return UF_E_NOMEM;
+    for (size_t i = 0; i < pixels * p->cols; i++) {
+        repeated[i] = p->scale[i % p->cols];
+        repeated[pixels * p->cols + i] = p->shift[i % p->cols];
+    }
+    p->scale = repeated;
+    p->shift = repeated + pixels * p->cols;
+    p->cols *= pixels;
+    p->rows /= pixels;
+    return UF_OK;
+}
+
 uf_status cpu_build_affine(cpu_builder *b, const ufi_node *n)
 {
     const ufi_shape *x = cpu_shape(b, n->in[0]);
@@ -334,7 +354,9 @@ uf_status cpu_build_affine(cpu_builder *b, const ufi_node *n)
     p->scale = cpu_constant(b, n->in[1]).data;
     p->shift = cpu_constant(b, n->in[2]).data;
     cpu_operand in, out;
-    uf_status st = cpu_in(b, n->in[0], x->rank == 4 ? UFI_NHWC : UFI_PLAIN, &in);
+    uf_status st = widen_rows(b, p);
+    if (!st)
+        st = cpu_in(b, n->in[0], x->rank == 4 ? UFI_NHWC : UFI_PLAIN, &in);
     if (!st)
         st = cpu_out(b, n->out[0], x->rank == 4 ? UFI_NHWC : UFI_PLAIN, &in, &out);
     if (!st)
