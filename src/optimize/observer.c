@@ -18,7 +18,7 @@ struct ufi_observer {
 static bool is_watched_op(uint16_t op)
 {
     return op == UFI_OP_CONV || op == UFI_OP_GEMM || op == UFI_OP_ADD || op == UFI_OP_MAX_POOL ||
-           op == UFI_OP_RESIZE;
+           op == UFI_OP_RESIZE || op == UFI_OP_FLATTEN || op == UFI_OP_RESHAPE;
 }
 
 static uf_status watch(ufi_observer *o, uint32_t v, uf_error *err)

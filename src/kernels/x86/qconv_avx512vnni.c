@@ -237,13 +237,49 @@ ALWAYS_INLINE void finish_whole(const tile *t, __m512i sum[TILE_ROWS][MAX_VECTOR
     }
 }
 
+/* One vector of columns, perhaps not all of it, to bytes: four rows at a time. */
+ALWAYS_INLINE void finish_narrow(const tile *t, __m512i sum[TILE_ROWS][MAX_VECTORS], int rows,
+                                 ufk_act act)
+{
+    const ufk_qconv_args *g = t->args;
+    ufk_qepilogue e = g->epilogue;
+    e.act = act;
+    const column_vector columns = load_columns(&e, t->j, t->columns);
+    uint8_t *c = g->c + t->i * g->c_stride + t->j;
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        sum[r][0] = _mm512_cvtps_epi32(finish(&e, &columns, sum[r][0], NULL, 0xFFFF));
+    UNROLL
+    for (int r = 0; r < rows; r += 4) {
+        const int last = rows - 1;
+        const __m512i bytes =
+            narrow(sum[r][0], sum[r + 1 < rows ? r + 1 : last][0],
+                   sum[r + 2 < rows ? r + 2 : last][0], sum[r + 3 < rows ? r + 3 : last][0]);
+        _mm_mask_storeu_epi8(c, t->columns, _mm512_castsi512_si128(bytes));
+        if (r + 1 < rows)
+            _mm_mask_storeu_epi8(c + g->c_stride, t->columns, _mm512_extracti32x4_epi32(bytes, 1));
+        if (r + 2 < rows)
+            _mm_mask_storeu_epi8(c + 2 * g->c_stride, t->columns,
+                                 _mm512_extracti32x4_epi32(bytes, 2));
+        if (r + 3 < rows)
+            _mm_mask_storeu_epi8(c + 3 * g->c_stride, t->columns,
+                                 _mm512_extracti32x4_epi32(bytes, 3));
+        c += 4 * g->c_stride;
+    }
+}
+
 ALWAYS_INLINE void tile_body(const tile *t, int rows, int vectors)
 {
     __m512i sum[TILE_ROWS][MAX_VECTORS];
     accumulate(t, sum, rows, vectors);
     const ufk_qepilogue *e = &t->args->epilogue;
     const bool whole = vectors == 2 && t->columns == 0xFFFF && !t->args->c_f32;
-    if (whole && e->act <= UFK_ACT_CLAMP && !e->residual) {
+    const bool narrow_bytes = vectors == 1 && !t->args->c_f32 && !e->residual;
+    if (narrow_bytes && e->act <= UFK_ACT_CLAMP) {
+        finish_narrow(t, sum, rows, UFK_ACT_NONE);
+    } else if (narrow_bytes && e->act == UFK_ACT_PRELU) {
+        finish_narrow(t, sum, rows, UFK_ACT_PRELU);
+    } else if (whole && e->act <= UFK_ACT_CLAMP && !e->residual) {
         finish_whole(t, sum, rows, UFK_ACT_NONE, false);
     } else if (whole && e->act <= UFK_ACT_CLAMP) {
         finish_whole(t, sum, rows, UFK_ACT_NONE, true);

@@ -7,7 +7,8 @@
  * per block of channels. Taps outside the image read a block of the zero point.
  *
  * A 3x3 kernel with stride 1 interleaves the three rows of a column (and a row of zeros) once and
- * uses them for three outputs. With 16 or 32 channels a block is 4 or 2 neighbouring pixels.
+ * uses them for three outputs. With 16 or 32 channels a block is 4 or 2 neighbouring pixels; with
+ * stride 2 every other pixel of 128 bytes.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -275,7 +276,7 @@ static void find_rows(const block *b, size_t y, const uint8_t *row[3], bool insi
 {
     const ufk_qdwconv_args *a = b->args;
     for (size_t ky = 0; ky < 3; ky++) {
-        const size_t iy = y + ky - a->pad_top; /* wraps below zero */
+        const size_t iy = y * a->stride_h + ky - a->pad_top; /* wraps below zero */
         inside[ky] = iy < a->in_h;
         row[ky] = inside[ky] ? a->in + iy * a->in_w * a->channels + b->channel : b->outside;
     }
@@ -311,41 +312,82 @@ ALWAYS_INLINE void row_sliding(const block *b, size_t y, form f)
     }
 }
 
-/* Stride 1, several pixels a block: all inner pixels of a row as one run of bytes. */
+/* Row k of a column for a block of several output pixels, of which x is the first: neighbouring
+ * pixels, or every other one. */
+ALWAYS_INLINE __m512i load_pixels(const uint8_t *p, size_t stride, size_t channels, __mmask64 first,
+                                  __mmask64 second)
+{
+    const __m512i a = _mm512_maskz_loadu_epi8(first, p);
+    if (stride == 1)
+        return a;
+    const __m512i b = _mm512_maskz_loadu_epi8(second, p + BLOCK);
+    return channels == 16 ? _mm512_shuffle_i64x2(a, b, 0x88) : _mm512_shuffle_i64x2(a, b, 0x44);
+}
+
+/* The lowest n bits. */
+static __mmask64 first_bytes(size_t n)
+{
+    return n >= BLOCK ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+}
+
+/* One output pixel at the border. */
+ALWAYS_INLINE void border_pixel(const block *b, const uint8_t *const row[3], const bool inside[3],
+                                size_t y, size_t x, form f)
+{
+    const ufk_qdwconv_args *a = b->args;
+    __m512i column[3][QUARTERS], sum[QUARTERS];
+    for (size_t kx = 0; kx < 3; kx++)
+        column_at(b, row, inside, x * a->stride_w + kx - a->pad_left, column[kx]);
+    sum_columns(b, column, sum);
+    put(b, sum, y * a->out_w + x, b->mask, f);
+}
+
+/* `pixels` output pixels from x on, at most one block, none of them at the border. */
+ALWAYS_INLINE void inner_pixels(const block *b, const uint8_t *const row[3], const bool inside[3],
+                                size_t y, size_t x, size_t pixels, size_t stride, size_t channels,
+                                form f)
+{
+    const ufk_qdwconv_args *a = b->args;
+    const size_t bytes = ((pixels - 1) * stride + 1) * channels;
+    const __mmask64 first = first_bytes(bytes);
+    const __mmask64 second = bytes > BLOCK ? first_bytes(bytes - BLOCK) : 0;
+    __m512i column[3][QUARTERS], sum[QUARTERS];
+    for (size_t kx = 0; kx < 3; kx++) {
+        __m512i in[4];
+        for (int k = 0; k < 3; k++)
+            in[k] = inside[k] ? load_pixels(row[k] + (x * stride + kx - a->pad_left) * channels,
+                                            stride, channels, first, second)
+                              : _mm512_loadu_si512(b->outside);
+        in[3] = _mm512_setzero_si512();
+        interleave(in, column[kx]);
+    }
+    sum_columns(b, column, sum);
+    put(b, sum, y * a->out_w + x, first_bytes(pixels * channels), f);
+}
+
+/* Several pixels a block. */
 ALWAYS_INLINE void row_flat(const block *b, const block *single, size_t y, form f)
 {
     const ufk_qdwconv_args *a = b->args;
-    const size_t c = a->channels;
     const uint8_t *row[3];
     bool inside[3];
     find_rows(b, y, row, inside);
-    size_t first = a->pad_left, last = a->in_w + a->pad_left > 2 ? a->in_w + a->pad_left - 2 : 0;
-    last = last < a->out_w ? last : a->out_w;
-    first = first < last ? first : last;
-    for (size_t x = 0; x < a->out_w; x++) {
-        if (x == first)
-            x = last;
-        if (x == a->out_w)
-            break;
-        __m512i column[3][QUARTERS], sum[QUARTERS];
-        for (size_t kx = 0; kx < 3; kx++)
-            column_at(single, row, inside, x + kx - a->pad_left, column[kx]);
-        sum_columns(single, column, sum);
-        put(single, sum, y * a->out_w + x, single->mask, f);
+    size_t x = 0, last = a->out_w;
+    while (last > 0 && (last - 1) * a->stride_w + 2 >= a->in_w + a->pad_left)
+        last--;
+    for (; x < a->out_w && x * a->stride_w < a->pad_left; x++)
+        border_pixel(single, row, inside, y, x, f);
+    for (size_t pixels; x < last; x += pixels) {
+        pixels = last - x < b->pixels ? last - x : b->pixels;
+        if (a->stride_w == 1)
+            inner_pixels(b, row, inside, y, x, pixels, 1, a->channels, f);
+        else if (a->channels == 16)
+            inner_pixels(b, row, inside, y, x, pixels, 2, 16, f);
+        else
+            inner_pixels(b, row, inside, y, x, pixels, 2, 32, f);
     }
-    for (size_t x = first; x < last; x += b->pixels) {
-        const size_t left = (last - x) * c;
-        const __mmask64 mask = left >= BLOCK ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
-        __m512i column[3][QUARTERS], sum[QUARTERS];
-        for (size_t kx = 0; kx < 3; kx++) {
-            const uint8_t *at[3];
-            for (int k = 0; k < 3; k++)
-                at[k] = inside[k] ? row[k] + (x + kx - a->pad_left) * c : b->outside;
-            load_column(at, 0, mask, column[kx]);
-        }
-        sum_columns(b, column, sum);
-        put(b, sum, y * a->out_w + x, mask, f);
-    }
+    for (; x < a->out_w; x++)
+        border_pixel(single, row, inside, y, x, f);
 }
 
 static void row_any(const block *b, size_t y)
@@ -384,13 +426,13 @@ static void ufk_dwconv_u8_avx512vnni(const ufk_qdwconv_args *a)
 {
     block b;
     const bool is_3x3 = a->kernel_h == 3 && a->kernel_w == 3;
-    const bool sliding =
-        is_3x3 && a->stride_h == 1 && a->stride_w == 1 && a->dilation_h == 1 && a->dilation_w == 1;
+    const bool columns = is_3x3 && a->dilation_h == 1 && a->dilation_w == 1;
+    const bool sliding = columns && a->stride_h == 1 && a->stride_w == 1;
     if (a->kernel_h * a->kernel_w > MAX_TAPS) {
         ufk_dwconv_u8_c(a);
         return;
     }
-    if (sliding && (a->channels == 16 || a->channels == 32) &&
+    if (columns && a->stride_w <= 2 && (a->channels == 16 || a->channels == 32) &&
         (!a->epilogue.residual || a->epilogue.residual_stride == a->channels)) {
         block single;
         prepare(&b, a, 0, BLOCK / a->channels, true);
