@@ -1,6 +1,7 @@
 /* uniface/optimize.h: calibration and quantisation. */
 #include "uniface/optimize.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -199,7 +200,7 @@ static ufi_range_method method_of(uf_range_method r)
 static uf_status describe(uf_model *to, const uf_model *from, const uf_calibration *c,
                           uf_precision precision, const ufi_trial *t, uf_error *err)
 {
-    char text[200];
+    char text[240];
     ufi_meta *meta = &to->file.meta;
     uf_status st = copy_meta(meta, &from->file.meta, err);
     if (!st)
@@ -208,13 +209,80 @@ static uf_status describe(uf_model *to, const uf_model *from, const uf_calibrati
         st = ufi_meta_set(meta, "quantized.from", from->id, err);
     if (st || precision != UF_PRECISION_INT8)
         return st;
-    snprintf(text, sizeof text, "%zu pictures, ranges by %s%s%s", c->count, range_name(t->method),
-             t->equalized ? ", channels equalised" : "",
-             t->bias_corrected ? ", bias corrected" : "");
+    int at = snprintf(text, sizeof text, "%zu pictures, ranges by %s%s%s", c->count,
+                      range_name(t->method), t->equalized ? ", channels equalised" : "",
+                      t->bias_corrected ? ", bias corrected" : "");
+    if (t->kept)
+        snprintf(text + at, sizeof text - (size_t)at, ", %u of %u layers in FP32", t->kept,
+                 t->layers);
     st = ufi_meta_set(meta, "quantized.calibration", text, err);
-    const float cosine = (float)t->cosine;
-    return st ? st : ufi_meta_set_floats(meta, "quantized.cosine", &cosine, 1, err);
+    const float agreement = (float)t->agreement;
+    return st ? st : ufi_meta_set_floats(meta, "quantized.agreement", &agreement, 1, err);
 }
+
+/* ---- judging detectors by what they find ---- */
+
+typedef struct face_judge {
+    ufi_program *program;
+    uf_detector *detector;
+    size_t width, height;
+    uf_face *want[UFI_MAX_JUDGED];
+    size_t count[UFI_MAX_JUDGED];
+} face_judge;
+
+static float overlap(const uf_face *a, const uf_face *b)
+{
+    const float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
+    const float h = fminf(a->y + a->height, b->y + b->height) - fmaxf(a->y, b->y);
+    if (!(w > 0) || !(h > 0))
+        return 0;
+    return w * h / (a->width * a->height + b->width * b->height - w * h);
+}
+
+/* Mean overlap of the faces with those that FP32 finds; faces of one side only count as 0. */
+static double face_agreement(void *arg, size_t i, const ufi_context *c, bool reference)
+{
+    face_judge *j = arg;
+    const uf_face *faces;
+    size_t count, unmatched;
+    double sum = 0;
+    if (ufi_detector_decode(j->detector, c, j->width, j->height, &faces, &count, NULL))
+        return 0;
+    if (reference) {
+        j->want[i] = ufi_malloc(count + 1, sizeof **j->want);
+        j->count[i] = j->want[i] ? count : 0;
+        memcpy(j->want[i], faces, j->count[i] * sizeof *faces);
+        return 1;
+    }
+    unmatched = count;
+    for (size_t k = 0; k < j->count[i]; k++) {
+        float best = 0;
+        for (size_t f = 0; f < count; f++)
+            best = fmaxf(best, overlap(&j->want[i][k], &faces[f]));
+        sum += (double)best;
+        unmatched -= best >= 0.5f && unmatched > 0;
+    }
+    return j->count[i] + unmatched ? sum / (double)(j->count[i] + unmatched) : 1;
+}
+
+static void close_judge(face_judge *j)
+{
+    uf_detector_destroy(j->detector);
+    ufi_program_destroy(j->program);
+    for (size_t i = 0; i < UFI_MAX_JUDGED; i++)
+        ufi_free(j->want[i]);
+}
+
+static uf_status open_judge(face_judge *j, const uf_model *m, const uf_calibration *c,
+                            uf_error *err)
+{
+    const uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
+    *j = (face_judge){.width = (size_t)c->width, .height = (size_t)c->height};
+    uf_status st = ufi_program_create(&j->program, &m->file.graph, "CPU", err);
+    return st ? st : ufi_detector_create(&j->detector, &m->file, j->program, &o, err);
+}
+
+/* ---- INT8 ---- */
 
 /* Hands trials on to the caller's progress function. */
 static bool report_trial(void *arg, const ufi_trial *trial, size_t done, size_t total)
@@ -226,13 +294,29 @@ static bool report_trial(void *arg, const ufi_trial *trial, size_t done, size_t 
 static uf_status to_int8(uf_model *made, const uf_model *m, const uf_calibration *c,
                          const uf_quantize_options *options, ufi_trial *best, uf_error *err)
 {
-    const ufi_search_options o = {.all_methods = options->range == UF_RANGE_AUTO,
-                                  .method = method_of(options->range),
-                                  .threads = c->threads,
-                                  .progress = report_trial,
-                                  .arg = (void *)(uintptr_t)options};
-    return ufi_quantize_search(&made->file.graph, &m->file.graph, c->observer, &c->samples, &o,
-                               best, err);
+    const char *task = ufi_meta_get(&m->file.meta, "task");
+    const bool is_detector = task && !strcmp(task, "detector");
+    const double usual = is_detector ? 0.985 : 0.995, given = (double)options->min_agreement;
+    face_judge judge = {0};
+    ufi_search_options o = {.min_agreement = given > 0   ? given
+                                             : given < 0 ? 0
+                                                         : usual,
+                            .all_methods = options->range == UF_RANGE_AUTO,
+                            .method = method_of(options->range),
+                            .threads = c->threads,
+                            .progress = report_trial,
+                            .arg = (void *)(uintptr_t)options};
+    uf_status st = UF_OK;
+    if (is_detector) {
+        st = open_judge(&judge, m, c, err);
+        o.agreement = face_agreement;
+        o.agreement_arg = &judge;
+    }
+    if (!st)
+        st = ufi_quantize_search(&made->file.graph, &m->file.graph, c->observer, &c->samples, &o,
+                                 best, err);
+    close_judge(&judge);
+    return st;
 }
 
 static uf_status check_options(const uf_model *m, const uf_calibration *c,

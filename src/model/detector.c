@@ -123,21 +123,21 @@ const float *ufi_detector_output(const ufi_detector_outputs *o, size_t rows, siz
     return NULL;
 }
 
-/* Picture `image` of the batch. Outputs are [batch][rows][columns] or [batch * rows][columns]. */
-static uf_status read_outputs(const uf_detector *d, size_t image, ufi_detector_outputs *o,
-                              uf_error *err)
+/* Picture `image` of a batch of `batch`. Outputs are [batch][rows][columns] or
+ * [batch * rows][columns]. */
+static uf_status read_outputs(const uf_detector *d, const ufi_context *c, size_t image,
+                              size_t batch, ufi_detector_outputs *o, uf_error *err)
 {
     const ufi_graph *g = &d->net.file->graph;
     if (g->output_count > UFI_DETECTOR_MAX_OUTPUTS)
         return ufi_fail(err, UF_E_MISMATCH, "the model has %u outputs, a detector has at most %d",
                         g->output_count, UFI_DETECTOR_MAX_OUTPUTS);
-    *o = (ufi_detector_outputs){
-        .count = g->output_count, .width = d->net.width, .height = d->net.height};
+    o->count = g->output_count;
     for (uint32_t i = 0; i < g->output_count; i++) {
-        const ufi_tensor *t = ufi_context_output(d->net.context, i);
+        const ufi_tensor *t = ufi_context_output(c, i);
         if (t->dtype != UF_F32 || t->shape.rank < 2)
             return ufi_fail(err, UF_E_MISMATCH, "output %u of the detector is no f32 matrix", i);
-        size_t count = (size_t)ufi_shape_count(&t->shape) / d->net.batch;
+        size_t count = (size_t)ufi_shape_count(&t->shape) / batch;
         o->columns[i] = (size_t)t->shape.dims[t->shape.rank - 1];
         o->rows[i] = o->columns[i] ? count / o->columns[i] : 0;
         o->data[i] = (const float *)t->data + image * count;
@@ -232,15 +232,31 @@ static void collect(uf_detector *d, const ufi_letterbox *box, const glance *g)
     d->all.no_memory |= d->found.no_memory;
 }
 
-static uf_status decode(uf_detector *d, size_t image, uf_error *err)
+static uf_status decode(uf_detector *d, ufi_detector_outputs *o, uf_error *err)
 {
-    ufi_detector_outputs o;
     d->found.count = 0;
-    uf_status st = read_outputs(d, image, &o, err);
-    if (!st)
-        st = d->family->decode(&d->config, &o, &d->found, err);
+    uf_status st = d->family->decode(&d->config, o, &d->found, err);
     if (!st)
         ufi_candidates_suppress(&d->found, d->config.nms, d->config.top);
+    return st;
+}
+
+static uf_status decode_image(uf_detector *d, size_t image, uf_error *err)
+{
+    ufi_detector_outputs o = {.width = d->net.width, .height = d->net.height};
+    uf_status st = read_outputs(d, d->net.context, image, d->net.batch, &o, err);
+    return st ? st : decode(d, &o, err);
+}
+
+uf_status ufi_detector_decode(uf_detector *d, const ufi_context *c, size_t width, size_t height,
+                              const uf_face **faces, size_t *count, uf_error *err)
+{
+    ufi_detector_outputs o = {.width = width, .height = height};
+    uf_status st = read_outputs(d, c, 0, 1, &o, err);
+    if (!st)
+        st = decode(d, &o, err);
+    *faces = d->found.faces;
+    *count = st ? 0 : d->found.count;
     return st;
 }
 
@@ -273,7 +289,7 @@ static uf_status look(uf_detector *d, const uf_image *image, const glance *g, uf
     ufi_network_feed(&d->net, 0, d->canvas);
     st = ufi_context_run(d->net.context, err);
     if (!st)
-        st = decode(d, 0, err);
+        st = decode_image(d, 0, err);
     if (!st)
         collect(d, &box, g);
     return st;

@@ -63,6 +63,10 @@ typedef uf_status ufi_decode_faces(const ufi_detector_config *c, const ufi_detec
                                    ufi_candidates *out, uf_error *err);
 ufi_decode_faces ufi_decode_yunet, ufi_decode_scrfd, ufi_decode_ultraface, ufi_decode_retinaface;
 
+/* Decodes what another context of the same network computed for one picture of width x height, as
+ * uf_detector_run would; *faces is the detector's and lasts until its next use. */
+uf_status ufi_detector_decode(uf_detector *d, const ufi_context *c, size_t width, size_t height,
+                              const uf_face **faces, size_t *count, uf_error *err);
 /* How a picture is laid into the input, from "detector.fit". */
 ufi_fit ufi_detector_fit(const ufi_meta *meta);
 uf_status ufi_detector_create(uf_detector **out, const ufi_model_file *file, ufi_program *program,

@@ -510,6 +510,40 @@ static uf_status rewrite(quantizer *q)
     return st;
 }
 
+/* Tables of what makes each value and where it is in the new graph. */
+static uf_status open_tables(quantizer *q)
+{
+    const ufi_graph *g = q->g;
+    q->places = ufi_malloc(g->value_count + 1, sizeof *q->places);
+    q->producer = ufi_malloc(g->value_count + 1, sizeof *q->producer);
+    if (!q->places || !q->producer)
+        return no_memory(q);
+    for (uint32_t i = 0; i < g->value_count; i++) {
+        q->places[i] = (place){UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE, 0};
+        q->producer[i] = UFI_NONE;
+    }
+    for (uint32_t i = 0; i < g->node_count; i++)
+        for (uint32_t k = 0; k < g->nodes[i].out_count; k++)
+            if (g->nodes[i].out[k] != UFI_NONE)
+                q->producer[g->nodes[i].out[k]] = i;
+    return UF_OK;
+}
+
+static void close_tables(quantizer *q)
+{
+    ufi_free(q->places);
+    ufi_free(q->producer);
+}
+
+bool ufi_is_quantizable(const ufi_graph *g, const ufi_observer *o, uint32_t i)
+{
+    const ufi_quantize_options none = {.method = UFI_RANGE_MINMAX};
+    quantizer q = {.g = g, .observer = o, .options = &none};
+    bool yes = !open_tables(&q) && (is_quantised_conv(&q, i) || gemm_source(&q, i) != UFI_NONE);
+    close_tables(&q);
+    return yes;
+}
+
 uf_status ufi_quantize_graph(ufi_graph *out, const ufi_graph *g, const ufi_observer *o,
                              const ufi_quantize_options *options, uf_error *err)
 {
@@ -517,21 +551,10 @@ uf_status ufi_quantize_graph(ufi_graph *out, const ufi_graph *g, const ufi_obser
     ufi_graph_init(out);
     if (!ufi_observer_runs(o))
         return ufi_fail(err, UF_E_STATE, "no input was observed: INT8 needs calibration pictures");
-    q.places = ufi_malloc(g->value_count + 1, sizeof *q.places);
-    q.producer = ufi_malloc(g->value_count + 1, sizeof *q.producer);
-    uf_status st = q.places && q.producer ? UF_OK : no_memory(&q);
-    for (uint32_t i = 0; !st && i < g->value_count; i++) {
-        q.places[i] = (place){UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE, 0};
-        q.producer[i] = UFI_NONE;
-    }
-    for (uint32_t i = 0; !st && i < g->node_count; i++)
-        for (uint32_t k = 0; k < g->nodes[i].out_count; k++)
-            if (g->nodes[i].out[k] != UFI_NONE)
-                q.producer[g->nodes[i].out[k]] = i;
+    uf_status st = open_tables(&q);
     if (!st)
         st = rewrite(&q);
-    ufi_free(q.places);
-    ufi_free(q.producer);
+    close_tables(&q);
     if (st)
         ufi_graph_free(out);
     return st;

@@ -23,10 +23,24 @@ void ufi_samples_free(ufi_samples *s);
 typedef struct ufi_trial {
     bool equalized, bias_corrected;
     ufi_range_method method;
-    double cosine; /* mean over samples and outputs, against FP32 */
+    uint32_t kept;    /* layers left in FP32 */
+    uint32_t layers;  /* that could be quantised */
+    double agreement; /* with FP32, mean over the samples */
 } ufi_trial;
 
+/* How near the outputs of the last run of `c` on sample i (of those that are judged) come to
+ * FP32's; 1: they are the same. Told first, with `reference`, about runs of FP32 itself. */
+typedef double ufi_agreement_fn(void *arg, size_t i, const ufi_context *c, bool reference);
+
+/* Samples on which each way is judged. */
+#define UFI_MAX_JUDGED 48
+
 typedef struct ufi_search_options {
+    ufi_agreement_fn *agreement; /* NULL: the cosine of the outputs */
+    void *agreement_arg;
+    /* When the best way falls short of this mean agreement (0: never), the layers that lose most
+     * for their cost stay in FP32, as few as it takes. */
+    double min_agreement;
     bool all_methods; /* otherwise `method` only */
     ufi_range_method method;
     unsigned threads;
