@@ -2,14 +2,24 @@
 #include "optimize/observer.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
+
+enum { METHODS = UFI_RANGE_ENTROPY + 1 };
+
+/* Ranges of one value, as far as they were asked for. */
+typedef struct range_cache {
+    bool known[METHODS];
+    float lo[METHODS], hi[METHODS];
+} range_cache;
 
 struct ufi_observer {
     ufi_graph graph; /* a clone whose outputs are the watched values */
     ufi_program *program;
     ufi_histogram **of_value; /* per value of the graph; NULL: not watched */
     ufi_channel_stats *channels;
+    range_cache *ranges; /* forgotten when more is observed */
     uint32_t value_count;
     uint64_t runs;
 };
@@ -79,7 +89,8 @@ uf_status ufi_observer_create(ufi_observer **out, const ufi_graph *g, uf_error *
     o->value_count = g->value_count;
     o->of_value = ufi_calloc(g->value_count + 1, sizeof *o->of_value);
     o->channels = ufi_calloc(g->value_count + 1, sizeof *o->channels);
-    uf_status st = o->of_value && o->channels
+    o->ranges = ufi_calloc(g->value_count + 1, sizeof *o->ranges);
+    uf_status st = o->of_value && o->channels && o->ranges
                        ? ufi_graph_clone(&o->graph, g, err)
                        : ufi_fail(err, UF_E_NOMEM, "no memory for an observer");
     if (!st)
@@ -107,6 +118,7 @@ void ufi_observer_destroy(ufi_observer *o)
     }
     ufi_free(o->of_value);
     ufi_free(o->channels);
+    ufi_free(o->ranges);
     ufi_graph_free(&o->graph);
     ufi_free(o);
 }
@@ -170,7 +182,22 @@ void ufi_observer_take(ufi_observer *o, ufi_context *c)
         take_tensor(o, g->inputs[i], ufi_context_input(c, i));
     for (uint32_t i = 0; i < g->output_count; i++)
         take_tensor(o, g->outputs[i], ufi_context_output(c, i));
+    memset(o->ranges, 0, o->value_count * sizeof *o->ranges);
     o->runs++;
+}
+
+bool ufi_observer_range(const ufi_observer *o, uint32_t v, ufi_range_method method, float *lo,
+                        float *hi)
+{
+    if (v >= o->value_count || !o->of_value[v])
+        return false;
+    range_cache *r = &o->ranges[v];
+    if (!r->known[method])
+        ufi_histogram_range(o->of_value[v], method, &r->lo[method], &r->hi[method]);
+    r->known[method] = true;
+    *lo = r->lo[method];
+    *hi = r->hi[method];
+    return true;
 }
 
 uint64_t ufi_observer_runs(const ufi_observer *o)

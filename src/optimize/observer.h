@@ -26,6 +26,10 @@ typedef struct ufi_channel_stats {
     uint64_t count;
 } ufi_channel_stats;
 const ufi_channel_stats *ufi_observer_channels(const ufi_observer *o, uint32_t v);
+/* The range to quantise value `v` in (histogram.h), computed once for each method; false when the
+ * value is not watched. */
+bool ufi_observer_range(const ufi_observer *o, uint32_t v, ufi_range_method method, float *lo,
+                        float *hi);
 /* The distribution of value `v` of the graph; NULL when it is not watched. */
 const ufi_histogram *ufi_observer_histogram(const ufi_observer *o, uint32_t v);
 

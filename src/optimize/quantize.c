@@ -158,14 +158,12 @@ static uf_status add_scale(quantizer *q, place *p, float scale, uint8_t zero)
 static uf_status need_scale(quantizer *q, uint32_t v)
 {
     place *p = &q->places[v];
-    const ufi_histogram *h = ufi_observer_histogram(q->observer, v);
     float lo, hi, scale;
     uint8_t zero;
     if (p->scale != UFI_NONE)
         return UF_OK;
-    if (!h)
+    if (!ufi_observer_range(q->observer, v, q->options->method, &lo, &hi))
         return ufi_fail(q->err, UF_E_STATE, "value \"%s\" was not observed", q->g->values[v].name);
-    ufi_histogram_range(h, q->options->method, &lo, &hi);
     ufi_range_to_u8(lo, hi, &scale, &zero);
     return add_scale(q, p, scale, zero);
 }

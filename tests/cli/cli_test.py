@@ -43,7 +43,7 @@ def error(label, status, part, *args):
           f"exit {done.returncode}: {text}")
 
 
-COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "bench", "profile", "run",
+COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "bench", "profile", "run",
             "devices", "completion", "man"]
 
 # ---- help and documents ----
@@ -150,6 +150,22 @@ else:
           r["operators"][0]["kernel"] and r["threads"] == 1, r)
     done = call("profile", a, "-d", d, "--json")
     check("profile", done.returncode == 0 and json.loads(done.stdout)["total"] > 0, done.stderr)
+    small = os.path.join(folder, "small.ufm")
+    done = call("quantize", e, "-d", d, "-c", photos, "-n", "8", "-o", small, "--json")
+    info = json.loads(done.stdout) if done.returncode == 0 else {}
+    check("quantize", info.get("precision") == "int8" and info["size_bytes"] < 0.3 * info["source_size_bytes"] and
+          float(info["agreement"]) > 0.99 and info["calibration_pictures"] == 8, done.stdout + done.stderr)
+    steps = json.loads(call("bench", small, "--seconds", "0.05", "--json").stdout)["operators"]
+    check("an INT8 model runs in INT8", sum("_u8_" in s["kernel"] for s in steps) > 40, steps[:3])
+    error("no calibration is refused", 2, "measured, not guessed", "quantize", e, "-o", small)
+    error("a quantised model is refused", 3, "already", "quantize", small, "-d", d, "-c", photos, "-n", "8", "-o", e)
+    error("too few pictures are refused", 3, "at least 8", "quantize", e, "-d", d, "-c", a, "-o", small)
+    error("a wrong precision", 2, "int8, fp16 or bf16", "quantize", e, "--precision", "int4", "-o", small)
+    done = call("quantize", e, "--precision", "fp16", "-o", small, "--json")
+    check("quantize --precision fp16", json.loads(done.stdout)["size_bytes"] < 0.53 * os.path.getsize(e), done.stdout)
+    scores = [json.loads(call("verify", a, b, "-d", d, "-e", x, "--threshold", "0.3", "--json").stdout)["score"]
+              for x in (e, small)]
+    check("FP16 gives the same scores", abs(scores[0] - scores[1]) < 1e-3, scores)
     error("an embedder is no detector", 3, "embedder", "detect", a, "-d", e)
     big = json.loads(call("detect", os.path.join(shared, "testdata", "photos", "1.jpg"), "-d", d, "--size", "auto",
                           "--json").stdout)[0]["faces"]
