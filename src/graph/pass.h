@@ -49,6 +49,9 @@ bool ufi_pass_scalar(const ufi_pass *p, uint32_t v, float *out);
 uf_status ufi_pass_constant(ufi_pass *p, const char *name, const ufi_shape *shape,
                             const float *data, uint32_t *id, float **floats);
 
+/* The tables cover all values again after constants were added to the graph directly. */
+uf_status ufi_pass_grow(ufi_pass *p);
+
 /* Gives the node new inputs (copied), keeping the tables true. */
 uf_status ufi_pass_set_inputs(ufi_pass *p, ufi_node *n, const uint32_t *in, uint32_t count);
 /* `into`, the only reader of what `from` makes, becomes `from` (operator, name, attributes, inputs)
@@ -62,5 +65,7 @@ uf_status ufi_pass_affine(ufi_pass *p);
 uf_status ufi_pass_fuse(ufi_pass *p);
 uf_status ufi_pass_siblings(ufi_pass *p);
 uf_status ufi_pass_batch(ufi_pass *p);
+/* Runs once, before all others and before anything is swept. */
+uf_status ufi_pass_quant(ufi_pass *p);
 
 #endif

@@ -8,6 +8,8 @@
  *   siblings  makes one convolution of several small ones that read the same input
  *   batch     frees reshapes from the batch size that the exporter happened to use
  *
+ * Before them, once, `quant` turns the quantised forms of other tools into QConv.
+ *
  * They run until nothing changes; each rewrite takes something away that no other
  * brings back (a node, a freedom, a small convolution), so that ends. Dead
  * nodes and values are swept after each round.
@@ -69,6 +71,11 @@ void ufi_pass_free(ufi_pass *p)
     ufi_free(p->producer);
     ufi_free(p->is_output);
     *p = (ufi_pass){0};
+}
+
+uf_status ufi_pass_grow(ufi_pass *p)
+{
+    return grow_tables(p, p->g->value_count);
 }
 
 ufi_node *ufi_pass_producer(const ufi_pass *p, uint32_t v, ufi_op op)
@@ -244,7 +251,13 @@ static pass_fn *const passes[] = {
 uf_status ufi_graph_optimize(ufi_graph *g, uf_error *err)
 {
     bool changed = true;
-    uf_status st = ufi_pass_sweep(g, err);
+    ufi_pass first;
+    uf_status st = ufi_pass_init(&first, g, err);
+    if (!st)
+        st = ufi_pass_quant(&first);
+    ufi_pass_free(&first);
+    if (!st)
+        st = ufi_pass_sweep(g, err);
     while (!st && changed) {
         changed = false;
         for (size_t i = 0; !st && i < sizeof passes / sizeof *passes; i++) {

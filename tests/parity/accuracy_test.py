@@ -21,7 +21,7 @@ lfw = os.path.join(shared, "testdata", "lfw")
 passed = failed = 0
 # accuracy in percent as measured with another implementation (shared README)
 EXPECTED = {"mobilefacenet_foamliu": 99.17, "mobilefacenet_y1": 99.58, "mobileface_v2": 98.17,
-            "face_reid_retail_0095": 99.42}
+            "face_reid_retail_0095": 99.42, "w600k_mbf_int8_dynamic": 99.67}
 
 if not os.path.exists(os.path.join(lfw, "pairs.tsv")):
     print(f"SKIP accuracy: no {lfw}")
@@ -138,6 +138,8 @@ with tempfile.TemporaryDirectory() as folder:
         measured = 100 * sum(decisions(scored)) / len(scored)
         check(f"{name}: accuracy", measured >= expected - 0.3,
               f"{measured:.2f} %, expected {expected:.2f} %")
+        if "int8" in name:
+            continue
         check_int8(name, detector, embedder, folder, found, scored)
 print(f"{passed} passed, {failed} failed, 0 skipped")
 sys.exit(1 if failed else 0)

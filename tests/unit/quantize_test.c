@@ -157,6 +157,123 @@ TEST(qconv_plans)
         check_qconv(&cases[i]);
 }
 
+/* ---- quantised graphs of other tools ---- */
+
+static uint32_t add_zero(maker *m, uf_dtype dtype, int value)
+{
+    uint32_t id = 0;
+    const int8_t byte = (int8_t)value;
+    const ufi_tensor t = {dtype, UFI_PLAIN, {0, {0}}, (void *)(uintptr_t)&byte};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "zero", &t, true, &id, &m->err);
+    return id;
+}
+
+static uint32_t add_dq(maker *m, uint32_t x, uint32_t scale, uint32_t zero)
+{
+    ufi_node *n;
+    const int64_t axis = 0;
+    const uint32_t in[3] = {x, scale, zero};
+    uint32_t y = add_node(m, UFI_OP_DEQUANTIZE_LINEAR, in, zero == UFI_NONE ? 2 : 3, &n);
+    set_ints(m, n, UFI_ATTR_AXIS, &axis, 1);
+    return y;
+}
+
+/* QuantizeLinear and DequantizeLinear around a convolution, ReLU and addition; signed activations
+ * or unsigned ones. */
+static uint32_t make_qdq(maker *m, uf_dtype dtype)
+{
+    const int shift = dtype == UF_I8 ? -128 : 0;
+    const conv_case c = {1, 16, 12, 12, 24, 3, 3, 1, 1, 1, 1, UFI_ACT_NONE, false, false};
+    ufi_node *n;
+    maker_init(m, 51);
+    m->bound = 0.02;
+    const uint32_t scale = add_scalar(m, UF_F32, 0.01f), zero = add_zero(m, dtype, 120 + shift);
+    const uint32_t y_scale = add_scalar(m, UF_F32, 0.02f), y_zero = add_zero(m, dtype, 10 + shift);
+    uint32_t x = quantized(m, add_input(m, shape_of(4, 1, 16, 12, 12)), scale, zero);
+    const uint32_t w = add_dq(m, add_bytes(m, shape_of(4, 24, 16, 3, 3)),
+                              add_scales(m, 24, 1.0f / 1024), UFI_NONE);
+    const uint32_t conv[3] = {add_dq(m, x, scale, zero), w,
+                              add_weights(m, shape_of(1, 24, 0, 0, 0), 0.1f)};
+    uint32_t y = add_node(m, UFI_OP_CONV, conv, 3, &n);
+    set_conv_attributes(m, n, &c);
+    y = add_node(m, UFI_OP_RELU, &y, 1, NULL);
+    y = add_dq(m, quantized(m, y, y_scale, y_zero), y_scale, y_zero);
+    const uint32_t sum[2] = {y, y};
+    y = add_node(m, UFI_OP_ADD, sum, 2, NULL);
+    return add_dq(m, quantized(m, y, y_scale, y_zero), y_scale, y_zero);
+}
+
+static uint32_t count_op(const ufi_graph *g, ufi_op op)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->node_count; i++)
+        count += g->nodes[i].op == op;
+    return count;
+}
+
+TEST(qdq_graphs_run_in_bytes)
+{
+    for (int is_signed = 0; is_signed < 2; is_signed++) {
+        maker m;
+        const uf_dtype dtype = is_signed ? UF_I8 : UF_U8;
+        uint32_t y = make_qdq(&m, dtype);
+        if (!m.st)
+            m.st = ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &m.err);
+        if (!m.st)
+            m.st = ufi_graph_infer(&m.g, 0, &m.err);
+        if (!m.st)
+            m.st = ufi_graph_optimize(&m.g, &m.err);
+        CHECK_MSG(m.st == UF_OK, "%s", m.err.message);
+        CHECK(count_op(&m.g, UFI_OP_QCONV) == 1 && count_op(&m.g, UFI_OP_CONV) == 0);
+        CHECK(count_op(&m.g, UFI_OP_QLINEAR_ADD) == 1 && count_op(&m.g, UFI_OP_RELU) == 0);
+        CHECK(count_op(&m.g, UFI_OP_QUANTIZE_LINEAR) == 1);
+        ufi_graph_free(&m.g);
+        y = make_qdq(&m, dtype);
+        compare(&m, &y, 1, true, is_signed ? "signed QDQ" : "unsigned QDQ");
+    }
+}
+
+/* DynamicQuantizeLinear, ConvInteger, Cast, Mul, Add: in bytes, or, where the weights span more
+ * than signed bytes do, in whole numbers. */
+TEST(conv_integer_graphs)
+{
+    for (int wide = 0; wide < 2; wide++) {
+        maker m;
+        const conv_case c = {1, 8, 12, 12, 16, 3, 3, 1, 1, 1, 1, UFI_ACT_NONE, false, false};
+        uint32_t q[3], in[4], index, id = 0;
+        ufi_node *n;
+        uint8_t bytes[16 * 8 * 9];
+        maker_init(&m, 53);
+        m.bound = 1e-5;
+        uint32_t x = add_input(&m, shape_of(4, 1, 8, 12, 12));
+        for (int i = 0; i < 3 && !m.st; i++)
+            m.st = ufi_graph_add_value(&m.g, "q", UF_DTYPE_NONE, NULL, &q[i], &m.err);
+        if (!m.st)
+            m.st = ufi_graph_add_node(&m.g, UFI_OP_DYNAMIC_QUANTIZE_LINEAR, "q", &x, 1, q, 3,
+                                      &index, &m.err);
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (uint8_t)(test_random(&m.seed) >> 40);
+        const ufi_tensor t = {UF_U8, UFI_PLAIN, {4, {16, 8, 3, 3}}, bytes};
+        if (!m.st)
+            m.st = ufi_graph_add_constant(&m.g, "w", &t, true, &id, &m.err);
+        in[0] = q[0], in[1] = id, in[2] = q[2];
+        in[3] = add_scalar(&m, UF_U8, wide ? 90 : 128);
+        uint32_t y = add_node(&m, UFI_OP_CONV_INTEGER, in, 4, &n);
+        set_conv_attributes(&m, n, &c);
+        const int64_t f32 = UF_F32;
+        y = add_node(&m, UFI_OP_CAST, &y, 1, &n);
+        set_ints(&m, n, UFI_ATTR_TO, &f32, 1);
+        in[0] = q[1], in[1] = add_scalar(&m, UF_F32, 0.004f);
+        const uint32_t scale = add_node(&m, UFI_OP_MUL, in, 2, NULL);
+        in[0] = y, in[1] = scale;
+        y = add_node(&m, UFI_OP_MUL, in, 2, NULL);
+        in[0] = y, in[1] = add_weights(&m, shape_of(4, 1, 16, 1, 1), 1);
+        y = add_node(&m, UFI_OP_ADD, in, 2, NULL);
+        compare(&m, &y, 1, true, wide ? "wide ConvInteger" : "ConvInteger");
+    }
+}
+
 /* ---- ranges ---- */
 
 TEST(ranges)
@@ -294,14 +411,6 @@ static void observe(ufi_observer **o, ufi_samples *s, const ufi_graph *g, int ru
         REQUIRE_OK(ufi_samples_add(s, ufi_context_input(c, 0), &err), err);
     }
     ufi_context_destroy(c);
-}
-
-static uint32_t count_op(const ufi_graph *g, ufi_op op)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < g->node_count; i++)
-        count += g->nodes[i].op == op;
-    return count;
 }
 
 TEST(a_network_in_bytes)

@@ -84,10 +84,21 @@ static uf_status run_dynamic(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     const float *x = s->in[0].t.data;
     size_t count = (size_t)ufi_shape_count(&s->in[0].t.shape);
-    float lo = 0, hi = 0;
-    for (size_t i = 0; i < count; i++) {
-        lo = x[i] < lo ? x[i] : lo;
-        hi = x[i] > hi ? x[i] : hi;
+    enum { LANES = 16 }; /* kept apart so that the compiler may use vectors */
+    float lows[LANES] = {0}, highs[LANES] = {0}, lo = 0, hi = 0;
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++) {
+            lows[k] = x[i + k] < lows[k] ? x[i + k] : lows[k];
+            highs[k] = x[i + k] > highs[k] ? x[i + k] : highs[k];
+        }
+    for (size_t k = 0; i + k < count; k++) {
+        lows[k] = x[i + k] < lows[k] ? x[i + k] : lows[k];
+        highs[k] = x[i + k] > highs[k] ? x[i + k] : highs[k];
+    }
+    for (size_t k = 0; k < LANES; k++) {
+        lo = lows[k] < lo ? lows[k] : lo;
+        hi = highs[k] > hi ? highs[k] : hi;
     }
     float scale = (hi - lo) / 255;
     if (!(scale > 0) || isinf(scale))
@@ -150,8 +161,42 @@ uf_status cpu_build_quantize(cpu_builder *b, const ufi_node *n)
     return add_step(b, n, n->in, 1, run_quantize, p);
 }
 
+/* Scale and zero point come from a DynamicQuantizeLinear. */
+static uf_status run_dequantize_dynamic(const cpu_step *s, cpu_plan *plan, uf_error *err)
+{
+    const uint8_t *zero = s->in_count > 2 ? s->in[2].t.data : NULL;
+    plan->k->dequantize_u8(s->out[0].t.data, s->in[0].t.data,
+                           (size_t)ufi_shape_count(&s->out[0].t.shape),
+                           *(const float *)s->in[1].t.data, zero ? (float)*zero : 0);
+    return UF_OK;
+}
+
+static uf_status build_dequantize_dynamic(cpu_builder *b, const ufi_node *n)
+{
+    cpu_operand in[3], out;
+    const uint32_t count = cpu_has_input(n, 2) ? 3 : 2;
+    ufi_layout layout = cpu_current_layout(b, n->in[0]);
+    for (uint32_t i = 1; i < count; i++)
+        if (ufi_shape_count(cpu_shape(b, n->in[i])) != 1)
+            return UF_E_UNSUPPORTED;
+    if (count > 2 && !is_u8(b, n->in[2]))
+        return UF_E_UNSUPPORTED;
+    uf_status st = cpu_in(b, n->in[0], layout, &in[0]);
+    for (uint32_t i = 1; !st && i < count; i++)
+        st = cpu_in(b, n->in[i], UFI_PLAIN, &in[i]);
+    if (!st)
+        st = cpu_out(b, n->out[0], layout, NULL, &out);
+    if (!st)
+        st = cpu_add_step(b, n, run_dequantize_dynamic, b->k->quant_u8_name, in, count, &out, 1,
+                          NULL, NULL);
+    return st;
+}
+
 uf_status cpu_build_dequantize(cpu_builder *b, const ufi_node *n)
 {
+    if (is_u8(b, n->in[0]) && !cpu_is_constant(b, n->in[0]) &&
+        (!cpu_is_constant(b, n->in[1]) || (cpu_has_input(n, 2) && !cpu_is_constant(b, n->in[2]))))
+        return build_dequantize_dynamic(b, n);
     quant_params *p = cpu_params(b, sizeof *p);
     if (!p)
         return UF_E_NOMEM;
