@@ -56,6 +56,9 @@ typedef enum uf_range_method {
         UF_RANGE_COUNT
 } uf_range_method;
 
+/* Told of each way that was tried: what it was, in words, and how far it agrees with FP32. */
+typedef void uf_trial_fn(void *user, const char *what, double agreement);
+
 typedef struct uf_quantize_options {
     uf_precision precision;   /* default INT8 */
     uf_range_method range;    /* INT8; default AUTO */
@@ -65,10 +68,12 @@ typedef struct uf_quantize_options {
                                  detectors 0.985; < 0: all are quantised */
     uf_progress_fn *progress; /* INT8; may be NULL, and may cancel */
     void *progress_arg;
+    uf_trial_fn *trial; /* INT8; may be NULL */
+    void *trial_arg;
 } uf_quantize_options;
-#define UF_QUANTIZE_OPTIONS_INIT                        \
-    {                                                   \
-        UF_PRECISION_INT8, UF_RANGE_AUTO, 0, NULL, NULL \
+#define UF_QUANTIZE_OPTIONS_INIT                                    \
+    {                                                               \
+        UF_PRECISION_INT8, UF_RANGE_AUTO, 0, NULL, NULL, NULL, NULL \
     }
 
 #define UF_CALIBRATION_MIN 8 /* pictures below which INT8 is refused */

@@ -3,6 +3,7 @@
 #define UNIFACE_UNIFACE_H
 
 #include "uniface/base.h"
+#include "uniface/evaluate.h"
 #include "uniface/face.h"
 #include "uniface/image.h"
 #include "uniface/model.h"

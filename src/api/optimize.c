@@ -197,6 +197,16 @@ static ufi_range_method method_of(uf_range_method r)
                                       : UFI_RANGE_MSE;
 }
 
+/* The trial in words. */
+static void describe_trial(char *text, size_t size, const ufi_trial *t)
+{
+    int at = snprintf(text, size, "ranges by %s%s%s", range_name(t->method),
+                      t->equalized ? ", channels equalised" : "",
+                      t->bias_corrected ? ", bias corrected" : "");
+    if (t->kept)
+        snprintf(text + at, size - (size_t)at, ", %u of %u layers in FP32", t->kept, t->layers);
+}
+
 static uf_status describe(uf_model *to, const uf_model *from, const uf_calibration *c,
                           uf_precision precision, const ufi_trial *t, uf_error *err)
 {
@@ -209,12 +219,8 @@ static uf_status describe(uf_model *to, const uf_model *from, const uf_calibrati
         st = ufi_meta_set(meta, "quantized.from", from->id, err);
     if (st || precision != UF_PRECISION_INT8)
         return st;
-    int at = snprintf(text, sizeof text, "%zu pictures, ranges by %s%s%s", c->count,
-                      range_name(t->method), t->equalized ? ", channels equalised" : "",
-                      t->bias_corrected ? ", bias corrected" : "");
-    if (t->kept)
-        snprintf(text + at, sizeof text - (size_t)at, ", %u of %u layers in FP32", t->kept,
-                 t->layers);
+    int at = snprintf(text, sizeof text, "%zu pictures, ", c->count);
+    describe_trial(text + at, sizeof text - (size_t)at, t);
     st = ufi_meta_set(meta, "quantized.calibration", text, err);
     const float agreement = (float)t->agreement;
     return st ? st : ufi_meta_set_floats(meta, "quantized.agreement", &agreement, 1, err);
@@ -288,6 +294,10 @@ static uf_status open_judge(face_judge *j, const uf_model *m, const uf_calibrati
 static bool report_trial(void *arg, const ufi_trial *trial, size_t done, size_t total)
 {
     const uf_quantize_options *o = arg;
+    char text[160];
+    describe_trial(text, sizeof text, trial);
+    if (o->trial)
+        o->trial(o->trial_arg, text, trial->agreement);
     return !o->progress || o->progress(o->progress_arg, done, total) == 0;
 }
 

@@ -43,7 +43,7 @@ def error(label, status, part, *args):
           f"exit {done.returncode}: {text}")
 
 
-COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "bench", "profile", "run",
+COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "optimize", "compare", "bench", "profile", "run",
             "devices", "completion", "man"]
 
 # ---- help and documents ----
@@ -161,6 +161,28 @@ else:
     error("a quantised model is refused", 3, "already", "quantize", small, "-d", d, "-c", photos, "-n", "8", "-o", e)
     error("too few pictures are refused", 3, "at least 8", "quantize", e, "-d", d, "-c", a, "-o", small)
     error("a wrong precision", 2, "int8, fp16 or bf16", "quantize", e, "--precision", "int4", "-o", small)
+    done = call("optimize", d, "-c", photos, "-n", "8", "--min-cosine", "0.99", "-o", os.path.join(folder, "d8.ufm"),
+                "--json")
+    r = json.loads(done.stdout)
+    check("optimize", len(r["trials"]) >= 16 and max(t["agreement"] for t in r["trials"]) > 0.95 and r["ms"] > 0,
+          done.stdout + done.stderr)
+    error("a wrong goal", 2, "latency or accuracy", "optimize", d, "-c", photos, "-n", "8", "--goal", "beauty", "-o",
+          os.path.join(folder, "d8.ufm"))
+    with open(pairs, "w") as f:
+        for i in people:
+            for j in people:
+                f.write(f"{i}_neutral.jpg {j}_smiling.jpg {int(i == j)}\n")
+    gates = ["compare", e, small, "-d", d, "--images", photos, "--pairs", pairs, "--far", "0.1", "--json"]
+    done = call(*gates, "--min-cosine", "0.98", "--max-tar-drop", "50")
+    r = json.loads(done.stdout)
+    check("compare", done.returncode == 0 and r["accepted"] and r["genuine_pairs"] == 6 and r["size_ratio"] < 0.3 and
+          0.98 < r["cosine_p1"] <= r["cosine_mean"] <= 1 and r["mcnemar_p"] > 0.05, done.stdout + done.stderr)
+    done = call(*gates, "--min-speedup", "900")
+    check("a missed gate is status 1", done.returncode == 1 and not json.loads(done.stdout)["accepted"], done.stdout)
+    r = json.loads(call("compare", d, d, "--images", photos, "--json").stdout)
+    check("a detector equals itself", r["matched_percent"] == 100 and r["new_percent"] == 0 and r["faces"] >= 100, r)
+    error("an embedder and a detector", 3, "two embedders or two detectors", "compare", e, d, "--images", photos)
+    error("nothing to compare on", 2, "--images", "compare", e, small)
     done = call("quantize", e, "--precision", "fp16", "-o", small, "--json")
     check("quantize --precision fp16", json.loads(done.stdout)["size_bytes"] < 0.53 * os.path.getsize(e), done.stdout)
     scores = [json.loads(call("verify", a, b, "-d", d, "-e", x, "--threshold", "0.3", "--json").stdout)["score"]

@@ -51,9 +51,10 @@ static bool is_linear(ufi_act act)
     return act == UFI_ACT_NONE || act == UFI_ACT_RELU || act == UFI_ACT_CLAMP;
 }
 
+/* NaN, which a file may hold, becomes lo. */
 static float clampf(float v, float lo, float hi)
 {
-    return v < lo ? lo : v > hi ? hi : v;
+    return v > lo ? (v < hi ? v : hi) : lo;
 }
 
 /* Bounds in units of the output. */

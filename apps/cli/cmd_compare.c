@@ -1,0 +1,606 @@
+/* uniface compare: two models of one task, side by side, with gates for a pipeline. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session.h"
+
+enum { RUNS = 240, ROUND = 8 };
+
+/* One of the two models. */
+typedef struct side {
+    const char *path;
+    uf_model *model;
+    uf_embedder *embedder;
+    uf_detector *detector;
+    double times[RUNS], p50, p99;
+    size_t memory_bytes;
+    long size_bytes;
+    float *scores[2]; /* of impostors, of genuine pairs */
+    uf_threshold rates;
+} side;
+
+typedef struct comparison {
+    side sides[2];
+    cli_session session; /* finds the faces that embedders are given */
+    bool detectors;
+    double far;
+    float *cosines;
+    size_t cosine_count, pictures, faceless;
+    size_t pair_count[2]; /* impostors, genuine */
+    size_t only[2];       /* judged rightly by one alone */
+    double mcnemar;
+    bool has_pairs;
+    /* detectors */
+    size_t reference_faces, matched_faces, new_faces;
+    double overlap_sum;
+} comparison;
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static int by_float(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static void *need(void *p)
+{
+    if (!p)
+        exit(cli_complain(EXIT_INTERNAL, "out of memory"));
+    return p;
+}
+
+static long file_size(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    const long size = f && !fseek(f, 0, SEEK_END) ? ftell(f) : -1;
+    if (f)
+        fclose(f);
+    return size;
+}
+
+/* ---- speed: the two take turns ---- */
+
+static uf_status open_engine(uf_engine **e, side *s, uf_error *err)
+{
+    uf_engine_options o = UF_ENGINE_OPTIONS_INIT;
+    uf_tensor_info t;
+    o.threads = 1;
+    uf_status st = uf_model_input(s->model, 0, &t, err);
+    for (uint32_t d = 0; d < t.rank; d++)
+        if (t.dims[d] < 0)
+            t.dims[d] = d == 0 ? 1 : 320;
+    if (!st)
+        st = uf_engine_create(e, s->model, &o, err);
+    if (!st)
+        st = uf_engine_prepare(*e, &t, 1, err);
+    if (st)
+        return st;
+    size_t bytes;
+    void *input = uf_engine_input(*e, 0, &bytes);
+    memset(input, 0, bytes);
+    s->memory_bytes = uf_engine_activation_bytes(*e) + uf_engine_weight_bytes(*e);
+    return UF_OK;
+}
+
+static int measure_speed(comparison *c)
+{
+    uf_engine *e[2] = {NULL, NULL};
+    uf_error err;
+    uf_status st = open_engine(&e[0], &c->sides[0], &err);
+    if (!st)
+        st = open_engine(&e[1], &c->sides[1], &err);
+    for (int i = 0; !st && i < 2 * ROUND; i++) /* warm */
+        st = uf_engine_run(e[i % 2], &err);
+    for (int done = 0; !st && done < RUNS; done += ROUND) {
+        for (int k = 0; !st && k < 2 * ROUND; k++) {
+            side *s = &c->sides[k / ROUND];
+            const double start = cli_now_ms();
+            st = uf_engine_run(e[k / ROUND], &err);
+            s->times[done + k % ROUND] = cli_now_ms() - start;
+        }
+        cli_progress("timing", (size_t)done, RUNS);
+    }
+    cli_progress("timing", RUNS, RUNS);
+    for (int k = 0; k < 2; k++) {
+        side *s = &c->sides[k];
+        qsort(s->times, RUNS, sizeof *s->times, by_value);
+        s->p50 = s->times[RUNS / 2];
+        s->p99 = s->times[RUNS * 99 / 100];
+        uf_engine_destroy(e[k]);
+    }
+    return st ? cli_fail(&err) : 0;
+}
+
+/* ---- embedders ---- */
+
+/* Templates of the photo's main face by both models, one after the other; NULL without a face. */
+static float *templates_of(comparison *c, const char *path)
+{
+    uf_error err;
+    uf_picture *p;
+    size_t count;
+    if (cli_find_faces(&c->session, path, &p, &count, &err)) {
+        cli_fail(&err);
+        return NULL;
+    }
+    uf_image view = uf_picture_view(p);
+    const int face = cli_main_face(&view, c->session.faces, count);
+    const size_t n = uf_embedder_dimension(c->sides[0].embedder);
+    float *v = need(malloc(2 * n * sizeof *v));
+    bool ok = face >= 0;
+    for (int k = 0; ok && k < 2; k++)
+        if (uf_embedder_run(c->sides[k].embedder, &view, &c->session.faces[face], v + (size_t)k * n,
+                            &err)) {
+            cli_fail(&err);
+            ok = false;
+        }
+    uf_picture_destroy(p);
+    if (!ok)
+        free(v);
+    return ok ? v : NULL;
+}
+
+static void take_cosine(comparison *c, const float *v)
+{
+    const size_t n = uf_embedder_dimension(c->sides[0].embedder);
+    c->cosines = need(realloc(c->cosines, (c->cosine_count + 1) * sizeof *c->cosines));
+    c->cosines[c->cosine_count++] = uf_similarity(v, v + n, n);
+}
+
+/* Templates by path, made once. */
+typedef struct known {
+    char **paths;
+    float **templates;
+    size_t count;
+} known;
+
+static const float *lookup(comparison *c, known *k, const char *path)
+{
+    for (size_t i = 0; i < k->count; i++)
+        if (!strcmp(k->paths[i], path))
+            return k->templates[i];
+    k->paths = need(realloc(k->paths, (k->count + 1) * sizeof *k->paths));
+    k->templates = need(realloc(k->templates, (k->count + 1) * sizeof *k->templates));
+    k->paths[k->count] = need(strdup(path));
+    k->templates[k->count] = templates_of(c, path);
+    c->pictures++;
+    if (k->templates[k->count])
+        take_cosine(c, k->templates[k->count]);
+    else
+        c->faceless++;
+    return k->templates[k->count++];
+}
+
+static void take_pair(comparison *c, const float *a, const float *b, int same)
+{
+    const size_t n = uf_embedder_dimension(c->sides[0].embedder), at = c->pair_count[same]++;
+    for (int k = 0; k < 2; k++) {
+        side *s = &c->sides[k];
+        s->scores[same] = need(realloc(s->scores[same], (at + 1) * sizeof(float)));
+        s->scores[same][at] = uf_similarity(a + (size_t)k * n, b + (size_t)k * n, n);
+    }
+}
+
+/* Lines "A B 1" (same person) or "A B 0". */
+static int read_pairs(comparison *c, const char *path, const char *folder)
+{
+    char line[8192], a[4096], b[4096], first[8300], second[8300];
+    known k = {0};
+    size_t number = 0;
+    int same, status = 0;
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return cli_complain(EXIT_INPUT, "%s: it cannot be opened", path);
+    while (!status && fgets(line, sizeof line, f)) {
+        number++;
+        if (line[0] == '\n' || line[0] == '#')
+            continue;
+        if (sscanf(line, "%4095s %4095s %d", a, b, &same) != 3 || (same != 0 && same != 1)) {
+            status =
+                cli_complain(EXIT_INPUT, "%s:%zu: a line is \"PICTURE PICTURE 0|1\"", path, number);
+            break;
+        }
+        snprintf(first, sizeof first, "%s%s%s", folder ? folder : "", folder ? "/" : "", a);
+        snprintf(second, sizeof second, "%s%s%s", folder ? folder : "", folder ? "/" : "", b);
+        const float *x = lookup(c, &k, first);
+        /* The second look-up may move the list, not the templates. */
+        const float *y = lookup(c, &k, second);
+        if (x && y)
+            take_pair(c, x, y, same);
+        cli_progress("comparing", number, number + 1);
+    }
+    cli_progress("comparing", 1, 1);
+    fclose(f);
+    for (size_t i = 0; i < k.count; i++) {
+        free(k.paths[i]);
+        free(k.templates[i]);
+    }
+    free(k.paths);
+    free(k.templates);
+    return status;
+}
+
+/* Each model decides by its own threshold at the FAR. */
+static int judge_pairs(comparison *c)
+{
+    uf_error err;
+    bool *right[2];
+    const size_t total = c->pair_count[0] + c->pair_count[1];
+    for (int k = 0; k < 2; k++) {
+        side *s = &c->sides[k];
+        float *copy[2];
+        for (int same = 0; same < 2; same++) {
+            copy[same] = need(malloc((c->pair_count[same] + 1) * sizeof(float)));
+            if (c->pair_count[same])
+                memcpy(copy[same], s->scores[same], c->pair_count[same] * sizeof(float));
+        }
+        uf_status st = uf_rates_at_far(copy[1], c->pair_count[1], copy[0], c->pair_count[0], c->far,
+                                       &s->rates, &err);
+        free(copy[0]);
+        free(copy[1]);
+        if (st)
+            return cli_fail(&err);
+        right[k] = need(malloc(total + 1));
+        for (size_t i = 0; i < total; i++) {
+            const int same = i >= c->pair_count[0];
+            const float score = s->scores[same][same ? i - c->pair_count[0] : i];
+            right[k][i] = (score >= s->rates.threshold) == (same == 1);
+        }
+    }
+    for (size_t i = 0; i < total; i++)
+        if (right[0][i] != right[1][i])
+            c->only[right[0][i] ? 0 : 1]++;
+    c->mcnemar = uf_mcnemar(c->only[0], c->only[1]);
+    c->has_pairs = true;
+    free(right[0]);
+    free(right[1]);
+    return 0;
+}
+
+static int compare_embedders(comparison *c, const cli_args *a)
+{
+    uf_error err;
+    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
+    cli_files files = {0};
+    const char *pairs = cli_value(a, "pairs"), *images = cli_value(a, "images");
+    int status = cli_open_detector(&c->session, a);
+    o.flip = cli_flag(a, "flip");
+    for (int k = 0; !status && k < 2; k++)
+        if (uf_embedder_create(&c->sides[k].embedder, c->sides[k].model, &o, &err))
+            status = cli_fail(&err);
+    if (!status &&
+        uf_embedder_dimension(c->sides[0].embedder) != uf_embedder_dimension(c->sides[1].embedder))
+        status = cli_complain(EXIT_INPUT, "the models make templates of %zu and %zu numbers",
+                              uf_embedder_dimension(c->sides[0].embedder),
+                              uf_embedder_dimension(c->sides[1].embedder));
+    if (status)
+        return status;
+    if (pairs) {
+        status = read_pairs(c, pairs, images);
+        return status ? status : judge_pairs(c);
+    }
+    char *operand = need(strdup(images));
+    status = cli_files_collect(&files, &operand, 1) ? 0 : EXIT_INPUT;
+    for (size_t i = 0; !status && i < files.count; i++) {
+        float *v = templates_of(c, files.paths[i]);
+        c->pictures++;
+        if (v)
+            take_cosine(c, v);
+        else
+            c->faceless++;
+        free(v);
+        cli_progress("embedding", i + 1, files.count);
+    }
+    cli_files_free(&files);
+    free(operand);
+    return status;
+}
+
+/* ---- detectors ---- */
+
+static double overlap(const uf_face *a, const uf_face *b)
+{
+    const float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
+    const float h = fminf(a->y + a->height, b->y + b->height) - fmaxf(a->y, b->y);
+    if (!(w > 0) || !(h > 0))
+        return 0;
+    return (double)(w * h / (a->width * a->height + b->width * b->height - w * h));
+}
+
+/* The greatest overlap of `f` with one of the others. */
+static double best_overlap(const uf_face *f, const uf_face *others, size_t count)
+{
+    double best = 0;
+    for (size_t i = 0; i < count; i++)
+        best = fmax(best, overlap(f, &others[i]));
+    return best;
+}
+
+static void compare_faces(comparison *c, const uf_face *a, size_t na, const uf_face *b, size_t nb)
+{
+    for (size_t i = 0; i < na; i++) {
+        const double o = best_overlap(&a[i], b, nb);
+        c->reference_faces++;
+        c->matched_faces += o >= 0.9;
+        c->overlap_sum += o;
+    }
+    for (size_t i = 0; i < nb; i++)
+        c->new_faces += best_overlap(&b[i], a, na) < 0.5;
+}
+
+static int compare_detectors(comparison *c, const cli_args *a)
+{
+    uf_error err;
+    cli_files files = {0};
+    uf_face *faces[2];
+    size_t count[2];
+    int status = 0;
+    for (int k = 0; k < 2; k++) {
+        faces[k] = need(malloc(CLI_MAX_FACES * sizeof **faces));
+        if (!status && uf_detector_create(&c->sides[k].detector, c->sides[k].model, NULL, &err))
+            status = cli_fail(&err);
+    }
+    char *operand = need(strdup(cli_value(a, "images")));
+    if (!status && !cli_files_collect(&files, &operand, 1))
+        status = EXIT_INPUT;
+    for (size_t i = 0; !status && i < files.count; i++) {
+        uf_picture *p;
+        uf_decode_options o = UF_DECODE_OPTIONS_INIT;
+        if (uf_picture_load(&p, files.paths[i], &o, &err)) {
+            cli_fail(&err);
+            continue;
+        }
+        uf_image view = uf_picture_view(p);
+        for (int k = 0; !status && k < 2; k++) {
+            if (uf_detector_run(c->sides[k].detector, &view, faces[k], CLI_MAX_FACES, &count[k],
+                                &err))
+                status = cli_fail(&err);
+            if (count[k] > CLI_MAX_FACES)
+                count[k] = CLI_MAX_FACES;
+        }
+        if (!status)
+            compare_faces(c, faces[0], count[0], faces[1], count[1]);
+        c->pictures++;
+        uf_picture_destroy(p);
+        cli_progress("detecting", i + 1, files.count);
+    }
+    cli_files_free(&files);
+    free(operand);
+    free(faces[0]);
+    free(faces[1]);
+    return status;
+}
+
+/* ---- the report ---- */
+
+typedef struct summary {
+    double speedup, size, memory, cosine_mean, cosine_first, tar_drop, matched, mean_overlap, added;
+} summary;
+
+static summary summarize(comparison *c)
+{
+    const side *a = &c->sides[0], *b = &c->sides[1];
+    summary s = {.speedup = a->p50 / b->p50,
+                 .size = (double)b->size_bytes / (double)a->size_bytes,
+                 .memory = (double)b->memory_bytes / (double)a->memory_bytes};
+    if (c->cosine_count) {
+        qsort(c->cosines, c->cosine_count, sizeof *c->cosines, by_float);
+        for (size_t i = 0; i < c->cosine_count; i++)
+            s.cosine_mean += (double)c->cosines[i] / (double)c->cosine_count;
+        s.cosine_first = (double)c->cosines[c->cosine_count / 100];
+    }
+    s.tar_drop = 100 * (double)(a->rates.tar - b->rates.tar);
+    if (c->reference_faces) {
+        s.matched = 100 * (double)c->matched_faces / (double)c->reference_faces;
+        s.mean_overlap = c->overlap_sum / (double)c->reference_faces;
+        s.added = 100 * (double)c->new_faces / (double)c->reference_faces;
+    }
+    return s;
+}
+
+/* Writes what misses a gate into `why`; true when all hold. */
+static bool gates_hold(const cli_args *a, const comparison *c, const summary *s, char *why,
+                       size_t size)
+{
+    double tar, speed, cosine, matched;
+    why[0] = '\0';
+    if (!cli_number(a, "max-tar-drop", 0, 100, 100, &tar) ||
+        !cli_number(a, "min-speedup", 0, 1000, 0, &speed) ||
+        !cli_number(a, "min-cosine", -1, 1, -1, &cosine) ||
+        !cli_number(a, "min-matched", 0, 100, 0, &matched))
+        return false;
+    if (c->has_pairs && s->tar_drop > tar)
+        snprintf(why, size, "TAR falls by %.2f points, more than %.2f", s->tar_drop, tar);
+    else if (s->speedup < speed)
+        snprintf(why, size, "it is %.2f times as fast, not %.2f", s->speedup, speed);
+    else if (c->cosine_count && s->cosine_mean < cosine)
+        snprintf(why, size, "the mean cosine is %.4f, less than %.4f", s->cosine_mean, cosine);
+    else if (c->reference_faces && s->matched < matched)
+        snprintf(why, size, "%.2f %% of the faces are matched, less than %.2f %%", s->matched,
+                 matched);
+    return !why[0];
+}
+
+static void print_text(const comparison *c, const summary *s, const char *why)
+{
+    const side *a = &c->sides[0], *b = &c->sides[1];
+    printf("%-24s %14s %14s %8s\n", "", "first", "second", "ratio");
+    printf("%-24s %14ld %14ld %8.3f\n", "file, bytes", a->size_bytes, b->size_bytes, s->size);
+    printf("%-24s %14zu %14zu %8.3f\n", "memory, bytes", a->memory_bytes, b->memory_bytes,
+           s->memory);
+    printf("%-24s %14.3f %14.3f %8.2f x as fast\n", "latency p50, ms", a->p50, b->p50, s->speedup);
+    printf("%-24s %14.3f %14.3f %8.2f\n", "latency p99, ms", a->p99, b->p99, a->p99 / b->p99);
+    printf("%-24s %14.1f %14.1f\n", "images/s, one thread", 1000 / a->p50, 1000 / b->p50);
+    if (c->cosine_count)
+        printf("cosine of templates: mean %.5f, 1st percentile %.5f over %zu faces (%zu pictures "
+               "without one)\n",
+               s->cosine_mean, s->cosine_first, c->cosine_count, c->faceless);
+    if (c->has_pairs) {
+        printf("TAR at FAR %g: %.2f %% and %.2f %% (%zu genuine, %zu impostor pairs)\n", c->far,
+               100 * (double)a->rates.tar, 100 * (double)b->rates.tar, c->pair_count[1],
+               c->pair_count[0]);
+        printf("judged rightly by the first alone %zu, by the second alone %zu: McNemar p %.3f\n",
+               c->only[0], c->only[1], c->mcnemar);
+    }
+    if (c->detectors)
+        printf("%zu faces: %.2f %% matched at IoU 0.9, mean overlap %.4f, %.2f %% new\n",
+               c->reference_faces, s->matched, s->mean_overlap, s->added);
+    if (why[0])
+        printf("verdict: refused, %s\n", why);
+    else if (c->has_pairs)
+        printf("verdict: the second is %.2f times as fast at %.2f of the size; its decisions %s\n",
+               s->speedup, s->size,
+               c->mcnemar > 0.05 ? "do not differ significantly (5 %)" : "differ significantly");
+    else
+        printf("verdict: the second is %.2f times as fast at %.2f of the size\n", s->speedup,
+               s->size);
+}
+
+static void json_side(cli_json *j, const char *key, const comparison *c, const side *s)
+{
+    json_open(j, key, '{');
+    json_text(j, "model", s->path);
+    json_text(j, "model_id", uf_model_id(s->model));
+    json_integer(j, "size_bytes", s->size_bytes);
+    json_integer(j, "memory_bytes", (long long)s->memory_bytes);
+    json_number(j, "p50_ms", s->p50);
+    json_number(j, "p99_ms", s->p99);
+    json_number(j, "images_per_s", 1000 / s->p50);
+    if (c->has_pairs) {
+        json_number(j, "tar", (double)s->rates.tar);
+        json_number(j, "threshold", (double)s->rates.threshold);
+    }
+    json_close(j, '}');
+}
+
+static void print_json(const comparison *c, const summary *s, const char *why)
+{
+    cli_json j = {stdout, 0, {false}};
+    json_open(&j, NULL, '{');
+    json_side(&j, "first", c, &c->sides[0]);
+    json_side(&j, "second", c, &c->sides[1]);
+    json_number(&j, "speedup", s->speedup);
+    json_number(&j, "size_ratio", s->size);
+    json_number(&j, "memory_ratio", s->memory);
+    json_integer(&j, "pictures", (long long)c->pictures);
+    if (c->cosine_count) {
+        json_integer(&j, "faces", (long long)c->cosine_count);
+        json_number(&j, "cosine_mean", s->cosine_mean);
+        json_number(&j, "cosine_p1", s->cosine_first);
+    }
+    if (c->has_pairs) {
+        json_number(&j, "far", c->far);
+        json_integer(&j, "genuine_pairs", (long long)c->pair_count[1]);
+        json_integer(&j, "impostor_pairs", (long long)c->pair_count[0]);
+        json_number(&j, "tar_drop_points", s->tar_drop);
+        json_integer(&j, "only_first_right", (long long)c->only[0]);
+        json_integer(&j, "only_second_right", (long long)c->only[1]);
+        json_number(&j, "mcnemar_p", c->mcnemar);
+    }
+    if (c->detectors) {
+        json_integer(&j, "faces", (long long)c->reference_faces);
+        json_number(&j, "matched_percent", s->matched);
+        json_number(&j, "mean_overlap", s->mean_overlap);
+        json_number(&j, "new_percent", s->added);
+    }
+    json_bool(&j, "accepted", !why[0]);
+    json_text(&j, "reason", why[0] ? why : NULL);
+    json_close(&j, '}');
+    json_end(&j);
+}
+
+/* ---- the command ---- */
+
+static int open_sides(comparison *c, const cli_args *a)
+{
+    uf_error err;
+    for (int k = 0; k < 2; k++) {
+        side *s = &c->sides[k];
+        s->path = a->operands[k];
+        s->size_bytes = file_size(s->path);
+        if (uf_model_open(&s->model, s->path, &err))
+            return cli_fail(&err);
+    }
+    const char *first = uf_model_meta(c->sides[0].model, "task");
+    const char *second = uf_model_meta(c->sides[1].model, "task");
+    c->detectors = first && !strcmp(first, "detector");
+    if (!first || !second || strcmp(first, second) != 0 ||
+        (!c->detectors && strcmp(first, "embedder") != 0))
+        return cli_complain(EXIT_INPUT,
+                            "compare takes two embedders or two detectors, not %s and %s",
+                            first ? first : "nothing", second ? second : "nothing");
+    return 0;
+}
+
+static void close_all(comparison *c)
+{
+    for (int k = 0; k < 2; k++) {
+        side *s = &c->sides[k];
+        uf_embedder_destroy(s->embedder);
+        uf_detector_destroy(s->detector);
+        uf_model_close(s->model);
+        free(s->scores[0]);
+        free(s->scores[1]);
+    }
+    cli_session_close(&c->session);
+    free(c->cosines);
+}
+
+static int run_compare(const cli_args *a)
+{
+    comparison c = {0};
+    char why[200];
+    if (!cli_value(a, "images") && !cli_value(a, "pairs"))
+        return cli_complain(EXIT_USAGE, "compare: --images or --pairs is needed");
+    if (!cli_number(a, "far", 1e-6, 1, 1e-2, &c.far))
+        return EXIT_USAGE;
+    int status = open_sides(&c, a);
+    if (!status && c.detectors && !cli_value(a, "images"))
+        status = cli_complain(EXIT_USAGE, "compare: detectors need --images");
+    if (!status)
+        status = measure_speed(&c);
+    if (!status)
+        status = c.detectors ? compare_detectors(&c, a) : compare_embedders(&c, a);
+    if (!status) {
+        const summary s = summarize(&c);
+        const bool ok = gates_hold(a, &c, &s, why, sizeof why);
+        if (a->json)
+            print_json(&c, &s, why);
+        else
+            print_text(&c, &s, why);
+        status = ok ? 0 : why[0] ? EXIT_DIFFERENT : EXIT_USAGE;
+    }
+    close_all(&c);
+    return status;
+}
+
+const cli_command cli_compare = {
+    .name = "compare",
+    .summary = "Put two models side by side: size, speed, memory, answers",
+    .operands = "FIRST.ufm SECOND.ufm",
+    .min_operands = 2,
+    .max_operands = 2,
+    .options = {{"images", 'i', "DIR", "photos; with --pairs the folder they are in"},
+                {"pairs", 'p', "FILE", "lines \"PICTURE PICTURE 1\" (same person) or 0"},
+                {"far", 0, "RATE", "false accept rate at which decisions are compared (0.01)"},
+                {"max-tar-drop", 0, "POINTS", "refuse when the TAR falls by more"},
+                {"min-speedup", 0, "X", "refuse when the second is not X times as fast"},
+                {"min-cosine", 0, "X", "refuse when the mean cosine of templates is less"},
+                {"min-matched", 0, "PERCENT", "refuse when fewer faces are matched (IoU 0.9)"},
+                {"flip", 0, NULL, "add the mirrored face's embedding"},
+                DETECTOR_OPTIONS},
+    .details =
+        "Exit status 1 says that a gate was missed, so that it can guard a pipeline. The models\n"
+        "take turns while they are timed. Decisions are compared with McNemar's exact test, each\n"
+        "model at its own threshold for the FAR.",
+    .examples = "  uniface compare face.ufm face-int8.ufm -d yunet.ufm --images lfw/ --pairs "
+                "pairs.tsv --max-tar-drop 0.3\n"
+                "  uniface compare yunet.ufm yunet-int8.ufm --images photos/ --min-speedup 1.5\n",
+    .run = run_compare,
+};
