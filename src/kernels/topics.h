@@ -39,6 +39,7 @@ UFK_SELECT(qdwconv);
 UFK_SELECT(quant);
 
 /* The reference of a topic, for cases that a variant leaves to it. */
+void ufk_conv_u8_c(const ufk_qconv_args *args);
 void ufk_dwconv_u8_c(const ufk_qdwconv_args *a);
 
 #endif

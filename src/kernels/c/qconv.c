@@ -78,7 +78,7 @@ static int32_t column_sum(const ufk_qconv_args *args, size_t i, const int8_t *b,
     return sum;
 }
 
-static void ufk_conv_u8_c(const ufk_qconv_args *args)
+void ufk_conv_u8_c(const ufk_qconv_args *args)
 {
     const size_t bytes = ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length);
     const uint8_t *residual = args->epilogue.residual;

@@ -3,7 +3,9 @@
  *
  * vpmaddubsw would saturate, so bytes are widened to 16 bits and multiplied by vpmaddwd, which is
  * exact and still takes 16 products a time, twice what FP32 does. A vector holds 4 columns x 4 k;
- * the two partial sums of a column are added at the end.
+ * the two partial sums of a column are added at the end. The pixels of a tile are widened once for
+ * all columns; four of their k are then one 64-bit broadcast. (Tiles of 5 or 6 pixels make gcc 12
+ * spill sums, and are slower.)
  */
 #include <immintrin.h>
 #include <string.h>
@@ -11,7 +13,13 @@
 #include "kernels/kernels.h"
 #include "kernels/topics.h"
 
-enum { PANEL = 8, TILE_ROWS = 4, HALVES = 2 /* vectors of 4 columns */ };
+enum {
+    PANEL = 8,
+    TILE_ROWS = 4,
+    HALVES = 2,      /* vectors of 4 columns */
+    MAX_WIDE = 8192, /* k of a pixel in a whole tile */
+    WIDE = TILE_ROWS * MAX_WIDE
+};
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
@@ -20,54 +28,56 @@ typedef struct tile {
     const ufk_qconv_args *args;
     size_t i, j, columns; /* first pixel, first column, columns that are real */
     const int8_t *b;      /* first weight of the panel, behind its sums */
+    const int16_t *wide;  /* the pixels, `depth` words each */
+    size_t depth;
 } tile;
 
-/* `count` bytes (1..4), zeros behind, widened to 16 bits, four times over. */
-ALWAYS_INLINE __m256i widen(const uint8_t *p, size_t count)
+/* `count` bytes to words, zeros behind up to a multiple of 4; returns the end. */
+static int16_t *widen_run(int16_t *out, const uint8_t *in, size_t count)
 {
-    uint32_t x = 0;
-    if (count == 4)
-        memcpy(&x, p, 4);
-    else
-        for (size_t i = 0; i < count; i++)
-            x |= (uint32_t)p[i] << 8 * i;
-    return _mm256_cvtepu8_epi16(_mm_set1_epi32((int32_t)x));
+    size_t k = 0;
+    for (; k + 16 <= count; k += 16)
+        _mm256_storeu_si256(
+            (__m256i *)(void *)(out + k),
+            _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(in + k))));
+    for (; k < count; k++)
+        out[k] = in[k];
+    for (; k % 4; k++)
+        out[k] = 0;
+    return out + k;
 }
 
-ALWAYS_INLINE void step(__m256i sum[TILE_ROWS][HALVES], const uint8_t *a, size_t stride,
-                        const int8_t *b, int rows, size_t count)
+/* All runs of `rows` pixels from i on, one pixel after the other. */
+static void widen_rows(int16_t *out, const ufk_qconv_args *g, size_t i, size_t rows)
 {
-    __m256i w[HALVES];
-    UNROLL
-    for (int h = 0; h < HALVES; h++)
-        w[h] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(b + h * 16)));
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        const __m256i x = widen(a + (size_t)r * stride, count);
-        UNROLL
-        for (int h = 0; h < HALVES; h++)
-            sum[r][h] = _mm256_add_epi32(sum[r][h], _mm256_madd_epi16(x, w[h]));
-    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t y = 0; y < g->runs_y; y++)
+            for (size_t x = 0; x < g->runs_x; x++)
+                out = widen_run(
+                    out, g->a + (i + r) * g->a_stride + y * g->run_stride_y + x * g->run_stride_x,
+                    g->run_length);
 }
 
 ALWAYS_INLINE void accumulate(const tile *t, __m256i sum[TILE_ROWS][HALVES], int rows)
 {
-    const ufk_qconv_args *g = t->args;
     const int8_t *b = t->b;
     UNROLL
     for (int r = 0; r < rows; r++)
         sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-    for (size_t y = 0; y < g->runs_y; y++) {
-        for (size_t x = 0; x < g->runs_x; x++) {
-            const uint8_t *a =
-                g->a + t->i * g->a_stride + y * g->run_stride_y + x * g->run_stride_x;
-            size_t k = g->run_length;
-            for (; k >= 4; k -= 4, a += 4, b += PANEL * 4)
-                step(sum, a, g->a_stride, b, rows, 4);
-            if (k) {
-                step(sum, a, g->a_stride, b, rows, k);
-                b += PANEL * 4;
-            }
+    for (size_t k = 0; k < t->depth; k += 4, b += PANEL * 4) {
+        __m256i w[HALVES];
+        UNROLL
+        for (int h = 0; h < HALVES; h++)
+            w[h] =
+                _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(b + h * 16)));
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            int64_t four;
+            memcpy(&four, t->wide + (size_t)r * t->depth + k, sizeof four);
+            const __m256i x = _mm256_set1_epi64x(four);
+            UNROLL
+            for (int h = 0; h < HALVES; h++)
+                sum[r][h] = _mm256_add_epi32(sum[r][h], _mm256_madd_epi16(x, w[h]));
         }
     }
 }
@@ -159,35 +169,39 @@ ALWAYS_INLINE void tile_body(const tile *t, int rows)
     }
 }
 
-static void tile_1(const tile *t)
-{
-    tile_body(t, 1);
-}
-static void tile_2(const tile *t)
-{
-    tile_body(t, 2);
-}
-static void tile_3(const tile *t)
-{
-    tile_body(t, 3);
-}
-static void tile_4(const tile *t)
-{
-    tile_body(t, 4);
-}
+#define TILE(rows)                         \
+    static void tile_##rows(const tile *t) \
+    {                                      \
+        tile_body(t, rows);                \
+    }
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
 static void (*const tiles[TILE_ROWS])(const tile *t) = {tile_1, tile_2, tile_3, tile_4};
 
 static void ufk_conv_u8_avx2(const ufk_qconv_args *args)
 {
-    const size_t bytes = ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length);
-    for (size_t i = 0; i < args->m; i += TILE_ROWS) {
-        const size_t rows = args->m - i < TILE_ROWS ? args->m - i : TILE_ROWS;
+    int16_t wide[WIDE];
+    const size_t runs = args->runs_y * args->runs_x,
+                 depth = runs * ((args->run_length + 3) / 4) * 4;
+    const size_t bytes = ufk_qconv_column_bytes(runs, args->run_length);
+    const size_t most = depth <= MAX_WIDE ? TILE_ROWS : 1;
+    if (depth > WIDE) {
+        ufk_conv_u8_c(args); /* the packed form is the same */
+        return;
+    }
+    for (size_t i = 0; i < args->m; i += most) {
+        const size_t rows = args->m - i < most ? args->m - i : most;
+        widen_rows(wide, args, i, rows);
         for (size_t j = 0; j < args->n; j += PANEL) {
             const tile t = {.args = args,
                             .i = i,
                             .j = j,
                             .columns = args->n - j < PANEL ? args->n - j : PANEL,
-                            .b = args->b + j * bytes + PANEL * sizeof(int32_t)};
+                            .b = args->b + j * bytes + PANEL * sizeof(int32_t),
+                            .wide = wide,
+                            .depth = depth};
             tiles[rows - 1](&t);
         }
     }

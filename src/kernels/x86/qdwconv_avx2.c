@@ -118,6 +118,7 @@ ALWAYS_INLINE void one_pixel(const block *b, const uint8_t *const *tap, size_t t
     const ufk_qdwconv_args *a = b->args;
     const ufk_qepilogue *e = &a->epilogue;
     __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+#pragma GCC unroll 5
     for (size_t t = 0; t < taps; t += 2) {
         __m256i x[2];
         const __m256i second = t + 1 < taps ? _mm256_cvtepu8_epi16(load_bytes(tap[t + 1], b->count))
@@ -150,6 +151,32 @@ static void find_taps(const block *b, size_t y, size_t x, const uint8_t **tap)
     }
 }
 
+/* A row of a 3x3 kernel in whole blocks: inside the image the taps only move on. */
+static void row_3x3(const block *b, size_t y)
+{
+    const ufk_qdwconv_args *a = b->args;
+    const uint8_t *tap[9];
+    size_t moves[3];
+    bool known = false;
+    for (size_t ky = 0; ky < 3; ky++)
+        moves[ky] = y * a->stride_h + ky * a->dilation_h - a->pad_top < a->in_h
+                        ? a->stride_w * a->channels
+                        : 0;
+    for (size_t x = 0; x < a->out_w; x++) {
+        const size_t first = x * a->stride_w; /* is the window inside, left and right? */
+        const bool inner =
+            first >= a->pad_left && first - a->pad_left + 2 * a->dilation_w < a->in_w;
+        if (known && inner) {
+            for (int t = 0; t < 9; t++)
+                tap[t] += moves[t / 3];
+        } else {
+            find_taps(b, y, x, tap);
+        }
+        known = inner;
+        one_pixel(b, tap, 9, y * a->out_w + x);
+    }
+}
+
 static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
 {
     const uint8_t *tap[MAX_TAPS];
@@ -160,11 +187,17 @@ static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
     }
     for (size_t c = 0; c < a->channels; c += BLOCK) {
         prepare(&b, a, c);
-        for (size_t y = a->y_begin; y < a->y_end; y++)
+        const bool whole_3x3 = a->kernel_h == 3 && a->kernel_w == 3 && b.count == BLOCK;
+        for (size_t y = a->y_begin; y < a->y_end; y++) {
+            if (whole_3x3) {
+                row_3x3(&b, y);
+                continue;
+            }
             for (size_t x = 0; x < a->out_w; x++) {
                 find_taps(&b, y, x, tap);
                 one_pixel(&b, tap, b.taps, y * a->out_w + x);
             }
+        }
     }
 }
 
