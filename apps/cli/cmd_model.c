@@ -56,7 +56,7 @@ static int run_import(const cli_args *a)
 const cli_command cli_import = {
     .name = "import",
     .summary = "Turn an ONNX network into a .ufm model",
-    .operands = "NETWORK.onnx",
+    .operands = "NETWORK.onnx|NETWORK.xml",
     .min_operands = 1,
     .max_operands = 1,
     .options = {{"output", 'o', "MODEL.ufm", "where to write the model"},

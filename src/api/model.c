@@ -71,7 +71,11 @@ uf_status uf_model_import(uf_model **out, const char *path, const uf_import_opti
     uf_status st = ufi_model_new(&m, err);
     if (st)
         return st;
-    st = ufi_onnx_import(&m->file, path, options->optimize != 0, err);
+    const size_t length = strlen(path);
+    if (length > 4 && !strcmp(path + length - 4, ".xml"))
+        st = ufi_openvino_import(&m->file, path, options->optimize != 0, err);
+    else
+        st = ufi_onnx_import(&m->file, path, options->optimize != 0, err);
     if (!st)
         st = ufi_preset_apply(&m->file, options->preset, err);
     if (!st)

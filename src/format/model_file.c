@@ -24,9 +24,12 @@ uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *e
         return st;
     bool is_ufm = ufm_is(map.data, map.size);
     bool is_empty = map.size == 0;
+    bool is_openvino = !is_empty && ufi_openvino_is(map.data, map.size);
     ufi_file_map_close(&map);
     if (is_empty)
         return ufi_fail(err, UF_E_FORMAT, "%s: the file is empty", path);
+    if (is_openvino)
+        return ufi_openvino_import(out, path, true, err);
     return is_ufm ? ufi_ufm_load(out, path, true, err) : ufi_onnx_import(out, path, true, err);
 }
 

@@ -55,13 +55,21 @@ uf_status ufi_onnx_import(ufi_model_file *out, const char *path, bool optimize, 
 uf_status ufi_onnx_import_memory(ufi_model_file *out, const void *data, size_t size, bool optimize,
                                  uf_error *err);
 
+/* OpenVINO IR of version 10 or 11: `path` is the .xml, its constants are in the .bin of the same
+ * name. UF_E_UNSUPPORTED when the library was built without libexpat. */
+uf_status ufi_openvino_import(ufi_model_file *out, const char *path, bool optimize, uf_error *err);
+uf_status ufi_openvino_import_memory(ufi_model_file *out, const void *xml, size_t xml_size,
+                                     const void *bin, size_t bin_size, bool optimize,
+                                     uf_error *err);
+bool ufi_openvino_is(const void *data, size_t size); /* by the file's beginning */
+
 /* `.ufm`, described in docs/formats/ufm.md. Loading maps the file, checks every section's digest
  * when `verify_digests`, and uses the tensors in place. */
 uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digests, uf_error *err);
 uf_status ufi_ufm_load_memory(ufi_model_file *out, const void *data, size_t size,
                               bool verify_digests, uf_error *err); /* copies data */
 uf_status ufi_ufm_save(const ufi_model_file *m, const char *path, uf_error *err);
-/* By content: `.ufm` or ONNX. */
+/* By content: `.ufm`, ONNX or OpenVINO IR. */
 uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *err);
 
 /* Model id: SHA-256 over digest and all metadata that must match (input.*, align.*, precision,
