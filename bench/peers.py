@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Speed of UniFace beside other runtimes, on this machine, in one run.
 
-usage: peers.py UNIFACE MODEL.onnx [--threads N] [--batch N] [--size PIXELS] [--rounds N]
+usage: peers.py UNIFACE MODEL.onnx [--uniface-model INT8.ufm] [--threads N] [--batch N] [--size PIXELS] [--rounds N]
 
 Engines take turns (neighbours on a shared machine disturb all alike); printed are the medians over the
 rounds of each round's median latency, and the median of the ratios to UniFace within a round. Peers are
-those of onnxruntime, openvino, opencv-python-headless, MNN, and ncnn with pnnx that Python finds.
+those of onnxruntime (FP32, and INT8 by its own static quantisation with --calibration), openvino, opencv-python-headless, MNN, and ncnn with pnnx that Python finds.
 """
 import argparse
 import json
@@ -21,6 +21,8 @@ import numpy as np
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("uniface")
 p.add_argument("model")
+p.add_argument("--uniface-model", help="what UniFace runs, if not the same file")
+p.add_argument("--calibration", help="photos: measure ONNX Runtime's INT8 too")
 p.add_argument("--threads", type=int, default=1)
 p.add_argument("--batch", type=int, default=1)
 p.add_argument("--size", type=int, default=320)
@@ -43,7 +45,7 @@ def timed(call):
 
 def uniface():
     def once():
-        done = subprocess.run([a.uniface, "bench", a.model, "--json", "--threads", str(a.threads), "--batch",
+        done = subprocess.run([a.uniface, "bench", a.uniface_model or a.model, "--json", "--threads", str(a.threads), "--batch",
                                str(a.batch), "--seconds", str(a.seconds), "--size", str(a.size)],
                               capture_output=True, text=True)
         if done.returncode:
@@ -84,6 +86,36 @@ def onnxruntime():
     o.intra_op_num_threads, o.log_severity_level = a.threads, 4
     s = ort.InferenceSession(static_model, o, providers=["CPUExecutionProvider"])
     return ort.__version__, lambda: timed(lambda: s.run(None, {name: x}))
+
+
+def onnxruntime_int8():
+    """Static quantisation, unsigned activations, weights for each channel."""
+    import glob
+    import logging
+    import onnxruntime as ort
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from PIL import Image
+    if not a.calibration:
+        raise RuntimeError("--calibration was not given")
+    logging.disable(logging.CRITICAL)
+
+    class Photos(CalibrationDataReader):
+        def __init__(self):
+            files = sorted(glob.glob(os.path.join(a.calibration, "*.jpg")))[:16]
+            self.items = iter([{name: np.ascontiguousarray(np.asarray(
+                Image.open(f).convert("RGB").resize((x.shape[3], x.shape[2])), np.float32).transpose(2, 0, 1)[None])}
+                for f in files])
+
+        def get_next(self):
+            return next(self.items, None)
+
+    out = os.path.join(folder, "int8.onnx")
+    quantize_static(static_model, out, Photos(), quant_format=QuantFormat.QOperator, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    o = ort.SessionOptions()
+    o.intra_op_num_threads, o.log_severity_level = a.threads, 4
+    s = ort.InferenceSession(out, o, providers=["CPUExecutionProvider"])
+    return ort.__version__ + " INT8", lambda: timed(lambda: s.run(None, {name: x}))
 
 
 def openvino():
@@ -156,17 +188,17 @@ name, x, onnx_model = make_input()
 folder = tempfile.mkdtemp()
 static_model = dynamic_batch_copy(onnx_model, x, folder)
 engines = {}
-for e in (uniface, onnxruntime, openvino, opencv, mnn, ncnn):
+for e in (uniface, onnxruntime, onnxruntime_int8, openvino, opencv, mnn, ncnn):
     try:
         engines[e.__name__] = e()
     except Exception as problem:  # a peer that cannot run this model is reported, not hidden
-        print(f"{e.__name__:12s} not measured: {str(problem)[:100]}")
+        print(f"{e.__name__:16s} not measured: {str(problem)[:100]}")
 times = {e: [] for e in engines}
 for _ in range(a.rounds):
     for e, (_, once) in engines.items():
         times[e].append(once())
-print(f"{os.path.basename(a.model)}, threads {a.threads}, batch {a.batch}, input {list(x.shape)}, "
+print(f"{os.path.basename(a.uniface_model or a.model)}, threads {a.threads}, batch {a.batch}, input {list(x.shape)}, "
       f"{a.rounds} rounds")
 for e, (version, _) in engines.items():
     ratio = statistics.median(t / u for t, u in zip(times[e], times["uniface"]))
-    print(f"  {e:12s} {statistics.median(times[e]):9.3f} ms  {ratio:5.2f} x UniFace   {version}")
+    print(f"  {e:16s} {statistics.median(times[e]):9.3f} ms  {ratio:5.2f} x UniFace   {version}")

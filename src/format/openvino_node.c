@@ -223,7 +223,7 @@ static uf_status make_convolution(job *j)
 static uf_status make_group_convolution(job *j)
 {
     ufi_node *n;
-    uint32_t in[2], target, weights;
+    uint32_t in[2], target, weights = UFI_NONE;
     if (j->in_count != 2 || port_shape(j, 1)->rank != 5 || port_shape(j, 1)->dims[0] < 1)
         return fail(j, UF_E_UNSUPPORTED, "weights of a rank other than 5");
     const int64_t *d = port_shape(j, 1)->dims, group = d[0];
@@ -289,7 +289,7 @@ static uf_status make_matmul(job *j)
 /* A slope for each channel, which is axis 1: [C] becomes [C,1,1]. */
 static uf_status make_prelu(job *j)
 {
-    uint32_t in[2], target, slope;
+    uint32_t in[2], target, slope = UFI_NONE;
     if (j->in_count != 2)
         return fail(j, UF_E_FORMAT, "it must have two inputs");
     const ufi_shape *x = port_shape(j, 0), *s = port_shape(j, 1);
@@ -406,7 +406,7 @@ static uf_status quantize_and_back(job *j, float lo, float hi)
     const float scale = (hi - lo) / 255;
     const uint8_t zero = (uint8_t)fminf(rintf(-lo / scale), 255);
     const ufi_tensor z = {UF_U8, UFI_PLAIN, {0, {0}}, (void *)(uintptr_t)&zero};
-    uint32_t in[3] = {j->in[0], 0, 0}, bytes;
+    uint32_t in[3] = {j->in[0], 0, 0}, bytes = UFI_NONE;
     uf_status st = new_float(j, scale, &in[1]);
     if (!st)
         st = ufi_graph_add_constant(j->k->g, j->layer->name, &z, true, &in[2], j->k->err);
@@ -436,7 +436,7 @@ static uf_status make_fake_quantize(job *j)
 {
     int64_t levels;
     float lo, hi;
-    uint32_t steps, v, span, range;
+    uint32_t steps = UFI_NONE, v = UFI_NONE, span = UFI_NONE, range = UFI_NONE;
     if (j->in_count != 5 || ov_attr_ints(j->layer, "levels", &levels, 1) != 1 || levels < 2 ||
         levels > 65536)
         return fail(j, UF_E_FORMAT, "its inputs or levels are wrong");
