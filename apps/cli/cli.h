@@ -65,6 +65,7 @@ bool cli_number(const cli_args *a, const char *option, double min, double max, d
 int cli_fail(const uf_error *err);
 int cli_complain(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 double cli_now_ms(void);
+long cli_file_size(const char *path); /* -1 when it cannot be read */
 /* The model named by `option`, or the default of the model store ("detector", "embedder"). */
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err);
 /* Path of the default model of `task` in the model store. */

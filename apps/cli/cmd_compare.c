@@ -55,15 +55,6 @@ static void *need(void *p)
     return p;
 }
 
-static long file_size(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    const long size = f && !fseek(f, 0, SEEK_END) ? ftell(f) : -1;
-    if (f)
-        fclose(f);
-    return size;
-}
-
 /* ---- speed: the two take turns ---- */
 
 static uf_status open_engine(uf_engine **e, side *s, uf_error *err)
@@ -304,21 +295,12 @@ static int compare_embedders(comparison *c, const cli_args *a)
 
 /* ---- detectors ---- */
 
-static double overlap(const uf_face *a, const uf_face *b)
-{
-    const float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
-    const float h = fminf(a->y + a->height, b->y + b->height) - fmaxf(a->y, b->y);
-    if (!(w > 0) || !(h > 0))
-        return 0;
-    return (double)(w * h / (a->width * a->height + b->width * b->height - w * h));
-}
-
 /* The greatest overlap of `f` with one of the others. */
 static double best_overlap(const uf_face *f, const uf_face *others, size_t count)
 {
     double best = 0;
     for (size_t i = 0; i < count; i++)
-        best = fmax(best, overlap(f, &others[i]));
+        best = fmax(best, (double)uf_face_overlap(f, &others[i]));
     return best;
 }
 
@@ -523,7 +505,7 @@ static int open_sides(comparison *c, const cli_args *a)
     for (int k = 0; k < 2; k++) {
         side *s = &c->sides[k];
         s->path = a->operands[k];
-        s->size_bytes = file_size(s->path);
+        s->size_bytes = cli_file_size(s->path);
         if (uf_model_open(&s->model, s->path, &err))
             return cli_fail(&err);
     }

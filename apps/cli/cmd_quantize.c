@@ -19,6 +19,16 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && !strcmp(s + n - m, end);
 }
 
+static int open_model(quantize_job *q, const char *path)
+{
+    uf_error err;
+    if (uf_model_open(&q->model, path, &err))
+        return cli_fail(&err);
+    const char *task = uf_model_meta(q->model, "task");
+    q->is_embedder = task && !strcmp(task, "embedder");
+    return 0;
+}
+
 /* ---- calibration pictures ---- */
 
 static int open_face_finder(quantize_job *q, const cli_args *a, const char *path)
@@ -166,8 +176,6 @@ static int calibrate(quantize_job *q, const cli_args *a)
     if (uf_calibration_create(&q->calibration, q->model, &o, &err))
         return cli_fail(&err);
     uf_calibration_input_size(q->calibration, &q->width, &q->height);
-    const char *task = uf_model_meta(q->model, "task");
-    q->is_embedder = task && !strcmp(task, "embedder");
     q->wanted = (size_t)images;
     if (ends_with(path, ".npy"))
         return add_array(q, path);
@@ -217,18 +225,9 @@ static int read_options(const cli_args *a, uf_quantize_options *o)
     return 0;
 }
 
-static long file_size(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    long size = f && !fseek(f, 0, SEEK_END) ? ftell(f) : -1;
-    if (f)
-        fclose(f);
-    return size;
-}
-
 static void report(const cli_args *a, const quantize_job *q, const char *output, double ms)
 {
-    long before = file_size(a->operands[0]), after = file_size(output);
+    long before = cli_file_size(a->operands[0]), after = cli_file_size(output);
     size_t pictures = q->calibration ? uf_calibration_count(q->calibration) : 0;
     if (!a->json) {
         const char *agreement = uf_model_meta(q->result, "quantized.agreement");
@@ -267,8 +266,8 @@ static int run_quantize(const cli_args *a)
     int status = read_options(a, &o);
     if (!status && !output)
         status = cli_complain(EXIT_USAGE, "quantize: -o OUT.ufm is needed");
-    if (!status && uf_model_open(&q.model, a->operands[0], &err))
-        status = cli_fail(&err);
+    if (!status)
+        status = open_model(&q, a->operands[0]);
     if (!status && o.precision == UF_PRECISION_INT8)
         status = calibrate(&q, a);
     if (!status && (uf_quantize(&q.result, q.model, q.calibration, &o, &err) ||
@@ -380,12 +379,12 @@ static int run_optimize(const cli_args *a)
     int status = output ? 0 : cli_complain(EXIT_USAGE, "optimize: -o OUT.ufm is needed");
     o.trial = show_trial;
     o.trial_arg = &l;
-    if (!status && uf_model_open(&q.model, a->operands[0], &err))
-        status = cli_fail(&err);
     if (!status)
-        status = calibrate(&q, a);
+        status = open_model(&q, a->operands[0]);
     if (!status)
         status = read_goal(a, &q, &o);
+    if (!status)
+        status = calibrate(&q, a);
     if (!status && a->json) {
         json_open(&j, NULL, '{');
         json_open(&j, "trials", '[');
@@ -402,12 +401,13 @@ static int run_optimize(const cli_args *a)
         json_text(&j, "method", uf_model_meta(q.result, "quantized.calibration"));
         json_number(&j, "fp32_ms", ms[0]);
         json_number(&j, "ms", ms[1]);
-        json_integer(&j, "size_bytes", file_size(output));
+        json_integer(&j, "size_bytes", cli_file_size(output));
     } else if (!status) {
         printf("%s: %s; agreement %s\n%.3f ms where FP32 takes %.3f (%.2f x), %ld bytes (%.2f x)\n",
                output, uf_model_meta(q.result, "quantized.calibration"),
                uf_model_meta(q.result, "quantized.agreement"), ms[1], ms[0], ms[0] / ms[1],
-               file_size(output), (double)file_size(output) / (double)file_size(a->operands[0]));
+               cli_file_size(output),
+               (double)cli_file_size(output) / (double)cli_file_size(a->operands[0]));
     }
     if (open) {
         json_close(&j, '}');

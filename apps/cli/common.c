@@ -42,6 +42,15 @@ int cli_complain(int status, const char *fmt, ...)
     return status;
 }
 
+long cli_file_size(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    const long size = f && !fseek(f, 0, SEEK_END) ? ftell(f) : -1;
+    if (f)
+        fclose(f);
+    return size;
+}
+
 double cli_now_ms(void)
 {
     struct timespec t;

@@ -83,6 +83,9 @@ UF_API uf_status uf_detector_run_batch(uf_detector *d, const uf_image *images, s
  * for recognition (for uf_decode_options.min_side). */
 UF_API int32_t uf_detector_min_side(const uf_detector *d);
 
+/* Intersection over union of two boxes: 0..1. */
+UF_API float uf_face_overlap(const uf_face *a, const uf_face *b);
+
 /* Judges a face for enrolment. Needs no model; landmarks are used where the face has them. */
 UF_API uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_quality *out,
                                  uf_error *err);

@@ -236,15 +236,6 @@ typedef struct face_judge {
     size_t count[UFI_MAX_JUDGED];
 } face_judge;
 
-static float overlap(const uf_face *a, const uf_face *b)
-{
-    const float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
-    const float h = fminf(a->y + a->height, b->y + b->height) - fmaxf(a->y, b->y);
-    if (!(w > 0) || !(h > 0))
-        return 0;
-    return w * h / (a->width * a->height + b->width * b->height - w * h);
-}
-
 /* Mean overlap of the faces with those that FP32 finds; faces of one side only count as 0. */
 static double face_agreement(void *arg, size_t i, const ufi_context *c, bool reference)
 {
@@ -264,7 +255,7 @@ static double face_agreement(void *arg, size_t i, const ufi_context *c, bool ref
     for (size_t k = 0; k < j->count[i]; k++) {
         float best = 0;
         for (size_t f = 0; f < count; f++)
-            best = fmaxf(best, overlap(&j->want[i][k], &faces[f]));
+            best = fmaxf(best, uf_face_overlap(&j->want[i][k], &faces[f]));
         sum += (double)best;
         unmatched -= best >= 0.5f && unmatched > 0;
     }

@@ -33,6 +33,18 @@ uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *e
     return is_ufm ? ufi_ufm_load(out, path, true, err) : ufi_onnx_import(out, path, true, err);
 }
 
+uf_status ufi_model_file_settle(ufi_model_file *m, bool optimize, uf_error *err)
+{
+    uf_status st = ufi_graph_sort(&m->graph, err);
+    if (!st)
+        st = ufi_graph_check(&m->graph, err);
+    if (!st)
+        st = ufi_graph_infer(&m->graph, UFI_MODEL_MAX_FOLD_BYTES, err);
+    if (!st && optimize)
+        st = ufi_graph_optimize(&m->graph, err);
+    return st;
+}
+
 /* What changes the numbers that come out, or their meaning. */
 static bool belongs_to_id(const char *key)
 {

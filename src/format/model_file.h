@@ -48,6 +48,9 @@ void ufi_model_file_free(ufi_model_file *m); /* accepts zeros */
 /* Fills `digest`: to be called when graph and tensors are final. Errors: UF_E_NOMEM, UF_E_LIMIT. */
 uf_status ufi_model_file_seal(ufi_model_file *m, uf_error *err);
 
+/* What every importer ends with: sorts and checks the graph, infers shapes, runs the passes. */
+uf_status ufi_model_file_settle(ufi_model_file *m, bool optimize, uf_error *err);
+
 /* ONNX (opset 7 and later) to a checked graph with shapes inferred where they are known; runs the
  * passes unless `optimize` is false (the parity test compares both). Sets source.* metadata only.
  * Errors name file, node, operator, opset or byte offset. */

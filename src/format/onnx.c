@@ -345,13 +345,7 @@ static uf_status import_bytes(ufi_model_file *out, const void *data, size_t size
         st = read_graph(&m, fields.graph);
     ufi_free(m.slots);
     if (!st)
-        st = ufi_graph_sort(&out->graph, err);
-    if (!st)
-        st = ufi_graph_check(&out->graph, err);
-    if (!st)
-        st = ufi_graph_infer(&out->graph, UFI_MODEL_MAX_FOLD_BYTES, err);
-    if (!st && optimize)
-        st = ufi_graph_optimize(&out->graph, err);
+        st = ufi_model_file_settle(out, optimize, err);
     if (!st)
         st = set_source(out, &m, &fields, data, size, err);
     return st ? st : ufi_model_file_seal(out, err);

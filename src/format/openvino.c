@@ -249,13 +249,7 @@ uf_status ufi_openvino_import_memory(ufi_model_file *out, const void *xml, size_
     if (!st)
         st = ov_make_graph(&out->graph, &m, err);
     if (!st)
-        st = ufi_graph_sort(&out->graph, err);
-    if (!st)
-        st = ufi_graph_check(&out->graph, err);
-    if (!st)
-        st = ufi_graph_infer(&out->graph, UFI_MODEL_MAX_FOLD_BYTES, err);
-    if (!st && optimize)
-        st = ufi_graph_optimize(&out->graph, err);
+        st = ufi_model_file_settle(out, optimize, err);
     if (!st)
         st = set_source(out, &m, xml, xml_size, err);
     if (!st)

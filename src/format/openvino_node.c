@@ -403,10 +403,11 @@ static bool is_plain_u8(const job *j, int64_t levels, float *lo, float *hi)
 
 static uf_status quantize_and_back(job *j, float lo, float hi)
 {
-    const float scale = (hi - lo) / 255;
-    const uint8_t zero = (uint8_t)fminf(rintf(-lo / scale), 255);
-    const ufi_tensor z = {UF_U8, UFI_PLAIN, {0, {0}}, (void *)(uintptr_t)&zero};
+    float scale;
+    uint8_t zero;
+    const ufi_tensor z = {UF_U8, UFI_PLAIN, {0, {0}}, &zero};
     uint32_t in[3] = {j->in[0], 0, 0}, bytes = UFI_NONE;
+    ufi_range_to_u8(lo, hi, &scale, &zero);
     uf_status st = new_float(j, scale, &in[1]);
     if (!st)
         st = ufi_graph_add_constant(j->k->g, j->layer->name, &z, true, &in[2], j->k->err);

@@ -95,6 +95,11 @@ void ufi_get_row(const ufi_tensor *t, int64_t at, int64_t step, int64_t n, doubl
 /* Rounds half to even and saturates to the range of t's integer type. */
 void ufi_put_saturated(const ufi_tensor *t, int64_t i, double v);
 
+/* Input `i`, or NULL when it is absent. */
+const ufi_tensor *ufi_op_optional(const ufi_op_call *c, uint32_t i);
+/* Element k of input `i`, or its only one; 0 when it is absent. */
+double ufi_op_element(const ufi_op_call *c, uint32_t i, int64_t k);
+
 /* ---- shapes ---- */
 
 static inline int64_t ufi_min64(int64_t a, int64_t b)

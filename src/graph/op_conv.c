@@ -213,16 +213,13 @@ static void emit_conv(void *arg, int64_t f, int64_t i, double acc)
     ufi_put(s->out, i, ufi_activate(&s->act, acc, slope));
 }
 
-static const ufi_tensor *optional(const ufi_op_call *c, uint32_t i)
-{
-    return ufi_op_has(c, i) ? &c->in[i] : NULL;
-}
-
 uf_status ufi_eval_conv(const ufi_op_call *c, uf_error *err)
 {
     ufi_conv_job job;
     ufi_shape out;
-    conv_sink sink = {&c->out[0], optional(c, 2), optional(c, 3), optional(c, 4), false, {0}};
+    conv_sink sink = {
+        &c->out[0], ufi_op_optional(c, 2), ufi_op_optional(c, 3), ufi_op_optional(c, 4), false,
+        {0}};
     sink.one_slope = sink.slope && ufi_shape_count(&sink.slope->shape) == 1;
     uf_status st = ufi_op_conv_job(c, 0, 1, &job, &out, err);
     if (!st)

@@ -83,24 +83,17 @@ typedef struct qconv_sink {
     ufi_activation act;
 } qconv_sink;
 
-/* Element k of input i, or its only one; 0 when absent. */
-static double element(const ufi_op_call *c, uint32_t i, int64_t k)
-{
-    if (!ufi_op_has(c, i))
-        return 0;
-    return ufi_get(&c->in[i], ufi_shape_count(&c->in[i].shape) == 1 ? 0 : k);
-}
-
 static void emit(void *arg, int64_t f, int64_t i, double acc)
 {
     const qconv_sink *s = arg;
     const ufi_op_call *c = s->call;
-    double v = acc * element(c, 2, 0) * element(c, 4, f) + element(c, 5, f);
+    double v = acc * ufi_op_element(c, 2, 0) * ufi_op_element(c, 4, f) + ufi_op_element(c, 5, f);
     if (ufi_op_has(c, 7))
-        v += (ufi_get(&c->in[7], i) - element(c, 9, 0)) * element(c, 8, 0);
-    v = ufi_activate(&s->act, v, element(c, 6, f));
+        v += (ufi_get(&c->in[7], i) - ufi_op_element(c, 9, 0)) * ufi_op_element(c, 8, 0);
+    v = ufi_activate(&s->act, v, ufi_op_element(c, 6, f));
     if (ufi_op_has(c, 10))
-        ufi_put_saturated(&c->out[0], i, rint(v / element(c, 10, 0)) + element(c, 11, 0));
+        ufi_put_saturated(&c->out[0], i,
+                          rint(v / ufi_op_element(c, 10, 0)) + ufi_op_element(c, 11, 0));
     else
         ufi_put(&c->out[0], i, v);
 }

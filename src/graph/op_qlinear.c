@@ -28,28 +28,16 @@ static uf_status need_output(const ufi_op_call *c, uint32_t scale, uint32_t zero
     return st ? st : ufi_op_need_zero(c, zero, *type, 1, err);
 }
 
-/* Element k of input i, or its only one; 0 when absent. */
-static double element(const ufi_op_call *c, uint32_t i, int64_t k)
-{
-    if (!ufi_op_has(c, i))
-        return 0;
-    return ufi_get(&c->in[i], ufi_shape_count(&c->in[i].shape) == 1 ? 0 : k);
-}
-
 static double dequantised(const ufi_op_call *c, uint32_t x, int64_t i, uint32_t scale,
                           uint32_t zero)
 {
-    return (ufi_get(&c->in[x], i) - element(c, zero, 0)) * element(c, scale, 0);
+    return (ufi_get(&c->in[x], i) - ufi_op_element(c, zero, 0)) * ufi_op_element(c, scale, 0);
 }
 
 static void put_quantised(const ufi_op_call *c, int64_t i, double v, uint32_t scale, uint32_t zero)
 {
-    ufi_put_saturated(&c->out[0], i, rint(v / element(c, scale, 0)) + element(c, zero, 0));
-}
-
-static const ufi_tensor *optional(const ufi_op_call *c, uint32_t i)
-{
-    return ufi_op_has(c, i) ? &c->in[i] : NULL;
+    ufi_put_saturated(&c->out[0], i,
+                      rint(v / ufi_op_element(c, scale, 0)) + ufi_op_element(c, zero, 0));
 }
 
 /* ---- QLinearConv: x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero[, bias] ---- */
@@ -77,8 +65,8 @@ uf_status ufi_infer_qlinear_conv(const ufi_op_call *c, uf_error *err)
 static void emit_conv(void *arg, int64_t f, int64_t i, double acc)
 {
     const ufi_op_call *c = arg;
-    double scale = element(c, 1, 0) * element(c, 4, f);
-    put_quantised(c, i, (acc + element(c, 8, f)) * scale, 6, 7);
+    double scale = ufi_op_element(c, 1, 0) * ufi_op_element(c, 4, f);
+    put_quantised(c, i, (acc + ufi_op_element(c, 8, f)) * scale, 6, 7);
 }
 
 uf_status ufi_eval_qlinear_conv(const ufi_op_call *c, uf_error *err)
@@ -89,8 +77,8 @@ uf_status ufi_eval_qlinear_conv(const ufi_op_call *c, uf_error *err)
     uf_status st = ufi_op_conv_job(c, 0, 3, &job, &out, err);
     if (st)
         return st;
-    job.x_zero = optional(c, 2);
-    job.w_zero = optional(c, 5);
+    job.x_zero = ufi_op_optional(c, 2);
+    job.w_zero = ufi_op_optional(c, 5);
     ufi_conv_run(&job, emit_conv, &call);
     return UF_OK;
 }
@@ -115,7 +103,7 @@ uf_status ufi_infer_qlinear_matmul(const ufi_op_call *c, uf_error *err)
 static void emit_matmul(void *arg, int64_t row, int64_t col, int64_t i, double acc)
 {
     const ufi_op_call *c = arg;
-    put_quantised(c, i, acc * element(c, 1, row) * element(c, 4, col), 6, 7);
+    put_quantised(c, i, acc * ufi_op_element(c, 1, row) * ufi_op_element(c, 4, col), 6, 7);
 }
 
 uf_status ufi_eval_qlinear_matmul(const ufi_op_call *c, uf_error *err)
@@ -126,8 +114,8 @@ uf_status ufi_eval_qlinear_matmul(const ufi_op_call *c, uf_error *err)
     uf_status st = ufi_op_matmul_job(c, 0, 3, &job, &out, err);
     if (st)
         return st;
-    job.a_zero = optional(c, 2);
-    job.b_zero = optional(c, 5);
+    job.a_zero = ufi_op_optional(c, 2);
+    job.b_zero = ufi_op_optional(c, 5);
     ufi_matmul_run(&job, emit_matmul, &call);
     return UF_OK;
 }
@@ -158,7 +146,8 @@ static void emit_qgemm(void *arg, int64_t row, int64_t col, int64_t i, double ac
 {
     const ufi_op_call *c = arg;
     double alpha = (double)ufi_node_float(c->node, UFI_ATTR_ALPHA, 1);
-    double v = (acc + element(c, 6, col)) * alpha * element(c, 1, 0) * element(c, 4, col);
+    double v = (acc + ufi_op_element(c, 6, col)) * alpha * ufi_op_element(c, 1, 0) *
+               ufi_op_element(c, 4, col);
     if (ufi_op_has(c, 7))
         put_quantised(c, i, v, 7, 8);
     else
@@ -173,8 +162,8 @@ uf_status ufi_eval_qgemm(const ufi_op_call *c, uf_error *err)
     uf_status st = ufi_op_gemm_job(c, 0, 3, &job, &out, err);
     if (st)
         return st;
-    job.a_zero = optional(c, 2);
-    job.b_zero = optional(c, 5);
+    job.a_zero = ufi_op_optional(c, 2);
+    job.b_zero = ufi_op_optional(c, 5);
     ufi_matmul_run(&job, emit_qgemm, &call);
     return UF_OK;
 }
@@ -289,7 +278,8 @@ uf_status ufi_infer_qlinear_average_pool(const ufi_op_call *c, uf_error *err)
 static void emit_pool(void *arg, int64_t i, double max, double sum, int64_t count)
 {
     const ufi_op_call *c = arg;
-    put_quantised(c, i, (sum / (double)count - element(c, 2, 0)) * element(c, 1, 0), 3, 4);
+    put_quantised(c, i, (sum / (double)count - ufi_op_element(c, 2, 0)) * ufi_op_element(c, 1, 0),
+                  3, 4);
 }
 
 uf_status ufi_eval_qlinear_average_pool(const ufi_op_call *c, uf_error *err)

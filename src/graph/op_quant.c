@@ -106,25 +106,19 @@ uf_status ufi_eval_dynamic_quantize_linear(const ufi_op_call *c, uf_error *err)
         lo = x[i] < lo ? x[i] : lo;
         hi = x[i] > hi ? x[i] : hi;
     }
-    float scale = (hi - lo) / 255;
-    if (!(scale > 0) || isinf(scale))
-        scale = 1;
-    float zero = rintf(fminf(fmaxf(0 - lo / scale, 0), 255));
+    float scale;
+    uint8_t zero;
+    ufi_range_to_u8(lo, hi, &scale, &zero);
     if (c->out[1].data)
         *(float *)c->out[1].data = scale;
     if (c->out[2].data)
-        *(uint8_t *)c->out[2].data = (uint8_t)zero;
+        *(uint8_t *)c->out[2].data = zero;
     for (int64_t i = 0; c->out[0].data && i < n; i++)
-        ufi_put_saturated(&c->out[0], i, (double)(rintf(x[i] / scale) + zero));
+        ufi_put_saturated(&c->out[0], i, (double)(rintf(x[i] / scale) + (float)zero));
     return UF_OK;
 }
 
 /* ---- integer convolution and product ---- */
-
-static const ufi_tensor *optional(const ufi_op_call *c, uint32_t i)
-{
-    return ufi_op_has(c, i) ? &c->in[i] : NULL;
-}
 
 static uf_status need_bytes(const ufi_op_call *c, uf_error *err)
 {
@@ -166,8 +160,8 @@ uf_status ufi_eval_conv_integer(const ufi_op_call *c, uf_error *err)
     uf_status st = ufi_op_conv_job(c, 0, 1, &job, &out, err);
     if (st)
         return st;
-    job.x_zero = optional(c, 2);
-    job.w_zero = optional(c, 3);
+    job.x_zero = ufi_op_optional(c, 2);
+    job.w_zero = ufi_op_optional(c, 3);
     ufi_conv_run(&job, emit_conv, &c->out[0]);
     return UF_OK;
 }
@@ -193,8 +187,8 @@ uf_status ufi_eval_matmul_integer(const ufi_op_call *c, uf_error *err)
     uf_status st = ufi_op_matmul_job(c, 0, 1, &job, &out, err);
     if (st)
         return st;
-    job.a_zero = optional(c, 2);
-    job.b_zero = optional(c, 3);
+    job.a_zero = ufi_op_optional(c, 2);
+    job.b_zero = ufi_op_optional(c, 3);
     ufi_matmul_run(&job, emit_matmul, &c->out[0]);
     return UF_OK;
 }

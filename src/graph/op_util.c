@@ -324,3 +324,15 @@ void ufi_get_row(const ufi_tensor *t, int64_t at, int64_t step, int64_t n, doubl
     for (int64_t i = 0; i < n; i++)
         out[i] = ufi_get(t, at + i * step);
 }
+
+const ufi_tensor *ufi_op_optional(const ufi_op_call *c, uint32_t i)
+{
+    return ufi_op_has(c, i) ? &c->in[i] : NULL;
+}
+
+double ufi_op_element(const ufi_op_call *c, uint32_t i, int64_t k)
+{
+    if (!ufi_op_has(c, i))
+        return 0;
+    return ufi_get(&c->in[i], ufi_shape_count(&c->in[i].shape) == 1 ? 0 : k);
+}

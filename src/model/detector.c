@@ -87,7 +87,7 @@ static int best_first(const void *pa, const void *pb)
     return order ? order : by_number(a->width, b->width);
 }
 
-static float overlap(const uf_face *a, const uf_face *b)
+float uf_face_overlap(const uf_face *a, const uf_face *b)
 {
     float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
     float h = fminf(a->y + a->height, b->y + b->height) - fmaxf(a->y, b->y);
@@ -106,7 +106,7 @@ void ufi_candidates_suppress(ufi_candidates *c, float nms, size_t top)
     for (size_t i = 0; i < c->count; i++) {
         bool keep = true;
         for (size_t k = 0; keep && k < kept; k++)
-            keep = !(overlap(&c->faces[k], &c->faces[i]) > nms);
+            keep = !(uf_face_overlap(&c->faces[k], &c->faces[i]) > nms);
         if (keep)
             c->faces[kept++] = c->faces[i];
     }

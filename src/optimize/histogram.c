@@ -147,10 +147,3 @@ void ufi_histogram_range(const ufi_histogram *h, ufi_range_method method, float 
     if (*hi - *lo < 1e-12f)
         *hi = *lo + 1e-6f;
 }
-
-void ufi_range_to_u8(float lo, float hi, float *scale, uint8_t *zero)
-{
-    *scale = (hi - lo) / 255;
-    const float z = rintf(-lo / *scale);
-    *zero = (uint8_t)(z < 0 ? 0 : z > 255 ? 255 : z);
-}

@@ -32,7 +32,4 @@ typedef enum ufi_range_method {
 /* The range to quantise: lo <= 0 <= hi, lo < hi. */
 void ufi_histogram_range(const ufi_histogram *h, ufi_range_method method, float *lo, float *hi);
 
-/* Scale and zero point of unsigned bytes for a range. */
-void ufi_range_to_u8(float lo, float hi, float *scale, uint8_t *zero);
-
 #endif

@@ -533,13 +533,15 @@ static void close_tables(quantizer *q)
     ufi_free(q->producer);
 }
 
-bool ufi_is_quantizable(const ufi_graph *g, const ufi_observer *o, uint32_t i)
+uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool *yes, uf_error *err)
 {
     const ufi_quantize_options none = {.method = UFI_RANGE_MINMAX};
-    quantizer q = {.g = g, .observer = o, .options = &none};
-    bool yes = !open_tables(&q) && (is_quantised_conv(&q, i) || gemm_source(&q, i) != UFI_NONE);
+    quantizer q = {.g = g, .observer = o, .options = &none, .err = err};
+    uf_status st = open_tables(&q);
+    for (uint32_t i = 0; !st && i < g->node_count; i++)
+        yes[i] = is_quantised_conv(&q, i) || gemm_source(&q, i) != UFI_NONE;
     close_tables(&q);
-    return yes;
+    return st;
 }
 
 uf_status ufi_quantize_graph(ufi_graph *out, const ufi_graph *g, const ufi_observer *o,

@@ -17,8 +17,9 @@ typedef struct ufi_quantize_options {
     const bool *keep_float; /* per node of the source: left in FP32; NULL: none */
 } ufi_quantize_options;
 
-/* Whether node `i` can become a QConv. */
-bool ufi_is_quantizable(const ufi_graph *g, const ufi_observer *o, uint32_t i);
+/* yes[i]: node i of `g` can become a QConv. */
+uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool *yes,
+                                uf_error *err);
 
 /* `out` is a new graph that owns all its data. Ranges are those of
  * `o`, an observer of `g` that has seen at least one input. Errors: UF_E_STATE without one,

@@ -271,14 +271,16 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
                                 const ufi_quantize_options *base, layer *layers, uint32_t *count)
 {
     bool *keep = ufi_malloc(g->node_count + 1, sizeof *keep);
-    uf_status st = keep ? UF_OK : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    bool *quantizable = ufi_malloc(g->node_count + 1, sizeof *quantizable);
+    uf_status st = keep && quantizable ? ufi_quantizable_nodes(g, o, quantizable, s->err)
+                                       : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
     ufi_quantize_options options = *base;
     options.keep_float = keep;
     *count = 0;
     for (uint32_t i = 0; !st && i < g->node_count; i++) {
         ufi_graph made;
         double agreement = 1;
-        if (!ufi_is_quantizable(g, o, i))
+        if (!quantizable[i])
             continue;
         memset(keep, 1, g->node_count * sizeof *keep);
         keep[i] = false;
@@ -291,6 +293,7 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
         layers[(*count)++] = (layer){i, 1 - agreement, macs > 1 ? macs : 1};
     }
     ufi_free(keep);
+    ufi_free(quantizable);
     return st;
 }
 

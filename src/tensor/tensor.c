@@ -1,6 +1,8 @@
 /* Shapes, element types, and half-precision numbers. */
 #include "tensor/tensor.h"
 
+#include <math.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -138,4 +140,12 @@ uint16_t ufi_f32_to_bf16(float f)
     if ((u & 0x7FFFFFFFu) > 0x7F800000u)
         return (uint16_t)(u >> 16 | 0x40u);
     return (uint16_t)((u + 0x7FFFu + ((u >> 16) & 1)) >> 16);
+}
+
+void ufi_range_to_u8(float lo, float hi, float *scale, uint8_t *zero)
+{
+    *scale = (hi - lo) / 255;
+    if (!(*scale > 0) || isinf(*scale))
+        *scale = 1;
+    *zero = (uint8_t)rintf(fminf(fmaxf(0 - lo / *scale, 0), 255));
 }

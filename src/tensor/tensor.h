@@ -41,6 +41,10 @@ void ufi_shape_text(const ufi_shape *s, char *out, size_t size);
 /* Bytes of the data; 0 for an unknown or oversized shape. */
 size_t ufi_tensor_bytes(const ufi_tensor *t);
 
+/* Scale and zero point of unsigned bytes for values in lo..hi, lo <= 0 <= hi; an empty or infinite
+ * range has scale 1 (ONNX's DynamicQuantizeLinear). */
+void ufi_range_to_u8(float lo, float hi, float *scale, uint8_t *zero);
+
 /* FP16 / BF16 to FP32 and back, round to nearest even. */
 float ufi_f16_to_f32(uint16_t h);
 uint16_t ufi_f32_to_f16(float f);

@@ -246,6 +246,20 @@ typedef struct conv_case {
     bool bias, residual;
 } conv_case;
 
+static inline void set_conv_attributes(maker *m, ufi_node *n, const conv_case *c)
+{
+    const int64_t two[2] = {c->stride, c->stride}, dilations[2] = {c->dilation, c->dilation};
+    const int64_t pads[4] = {c->pad, c->pad, c->pad, c->pad}, group = c->group, act = c->act;
+    set_ints(m, n, UFI_ATTR_STRIDES, two, 2);
+    set_ints(m, n, UFI_ATTR_DILATIONS, dilations, 2);
+    set_ints(m, n, UFI_ATTR_PADS, pads, 4);
+    set_ints(m, n, UFI_ATTR_GROUP, &group, 1);
+    set_ints(m, n, UFI_ATTR_ACT, &act, 1);
+    set_float(m, n, UFI_ATTR_ACT_LO, -0.3f);
+    set_float(m, n, UFI_ATTR_ACT_HI, 0.6f);
+    set_float(m, n, UFI_ATTR_ACT_ALPHA, 0.1f);
+}
+
 static inline uint32_t add_conv(maker *m, uint32_t x, const conv_case *c, uint32_t residual)
 {
     uint32_t in[5] = {x, 0, UFI_NONE, UFI_NONE, residual};
@@ -257,16 +271,7 @@ static inline uint32_t add_conv(maker *m, uint32_t x, const conv_case *c, uint32
         in[3] = add_weights(m, shape_of(1, c->out_c, 0, 0, 0), 0.5f);
     ufi_node *n;
     uint32_t y = add_node(m, UFI_OP_CONV, in, 5, &n);
-    const int64_t two[2] = {c->stride, c->stride}, dilations[2] = {c->dilation, c->dilation};
-    const int64_t pads[4] = {c->pad, c->pad, c->pad, c->pad}, group = c->group, act = c->act;
-    set_ints(m, n, UFI_ATTR_STRIDES, two, 2);
-    set_ints(m, n, UFI_ATTR_DILATIONS, dilations, 2);
-    set_ints(m, n, UFI_ATTR_PADS, pads, 4);
-    set_ints(m, n, UFI_ATTR_GROUP, &group, 1);
-    set_ints(m, n, UFI_ATTR_ACT, &act, 1);
-    set_float(m, n, UFI_ATTR_ACT_LO, -0.3f);
-    set_float(m, n, UFI_ATTR_ACT_HI, 0.6f);
-    set_float(m, n, UFI_ATTR_ACT_ALPHA, 0.1f);
+    set_conv_attributes(m, n, c);
     return y;
 }
 

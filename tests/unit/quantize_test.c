@@ -58,20 +58,6 @@ static uint32_t quantized(maker *m, uint32_t x, uint32_t scale, uint32_t zero)
     return add_node(m, UFI_OP_QUANTIZE_LINEAR, in, 3, NULL);
 }
 
-static void set_conv_attributes(maker *m, ufi_node *n, const conv_case *c)
-{
-    const int64_t two[2] = {c->stride, c->stride}, dilations[2] = {c->dilation, c->dilation};
-    const int64_t pads[4] = {c->pad, c->pad, c->pad, c->pad}, group = c->group, act = c->act;
-    set_ints(m, n, UFI_ATTR_STRIDES, two, 2);
-    set_ints(m, n, UFI_ATTR_DILATIONS, dilations, 2);
-    set_ints(m, n, UFI_ATTR_PADS, pads, 4);
-    set_ints(m, n, UFI_ATTR_GROUP, &group, 1);
-    set_ints(m, n, UFI_ATTR_ACT, &act, 1);
-    set_float(m, n, UFI_ATTR_ACT_LO, -0.3f);
-    set_float(m, n, UFI_ATTR_ACT_HI, 0.6f);
-    set_float(m, n, UFI_ATTR_ACT_ALPHA, 0.1f);
-}
-
 /* x as bytes, with its scale and zero point: constants, or made at run time. */
 static void add_activation(maker *m, const qconv_case *q, uint32_t x, uint32_t in[12])
 {

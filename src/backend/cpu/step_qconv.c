@@ -25,6 +25,7 @@ typedef struct qconv_params {
     ufk_qepilogue epilogue;
     uint8_t x_zero;
     bool has_residual, floats, depthwise;
+    ufi_task_fn *task;
     cpu_blocks cut; /* m: output pixels (1x1, im2col) or rows (direct) */
     /* What the epilogue is made of, for scales that come at run time. */
     float *scale, *bias;
@@ -274,7 +275,7 @@ static void depthwise_task(void *arg, size_t task, size_t worker)
     job->plan->k->dwconv_u8(&a);
 }
 
-static void run_tasks(const cpu_step *s, cpu_plan *plan, ufi_task_fn *task)
+static uf_status run_qconv(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     qconv_params *p = (qconv_params *)(uintptr_t)s->params; /* in the plan's own arena */
     qconv_job job = {s, p, plan};
@@ -283,30 +284,7 @@ static void run_tasks(const cpu_step *s, cpu_plan *plan, ufi_task_fn *task)
         const uint8_t *zero = scale[1].t.data;
         fill_epilogue(p, *(const float *)scale->t.data, zero ? *zero : 0);
     }
-    ufi_pool_run(plan->pool, task, &job, p->cut.m_tasks * p->cut.n_tasks);
-}
-
-static uf_status run_pointwise(const cpu_step *s, cpu_plan *plan, uf_error *err)
-{
-    run_tasks(s, plan, pointwise_task);
-    return UF_OK;
-}
-
-static uf_status run_im2col(const cpu_step *s, cpu_plan *plan, uf_error *err)
-{
-    run_tasks(s, plan, im2col_task);
-    return UF_OK;
-}
-
-static uf_status run_direct(const cpu_step *s, cpu_plan *plan, uf_error *err)
-{
-    run_tasks(s, plan, direct_task);
-    return UF_OK;
-}
-
-static uf_status run_depthwise(const cpu_step *s, cpu_plan *plan, uf_error *err)
-{
-    run_tasks(s, plan, depthwise_task);
+    ufi_pool_run(plan->pool, p->task, &job, p->cut.m_tasks * p->cut.n_tasks);
     return UF_OK;
 }
 
@@ -416,40 +394,40 @@ static uf_status prepare_epilogue(cpu_builder *b, const ufi_node *n, qconv_param
     return st;
 }
 
-/* Chooses the way and the blocking; scratch in *bytes. */
-static cpu_run_fn *choose(const cpu_builder *b, qconv_params *p, cpu_pack_kind *pack, size_t *bytes)
+/* Chooses the way, the blocking and the form of the weights; scratch in *bytes. */
+static cpu_pack_kind choose(const cpu_builder *b, qconv_params *p, size_t *bytes)
 {
     const cpu_conv_shape *s = &p->s;
     size_t k = s->in_c / s->groups * s->kernel_h * s->kernel_w, mr = b->k->qconv_mr;
     size_t nr = b->k->qconv_nr, out = s->out_c / s->groups, pixels = s->out_h * s->out_w;
     bool padded = s->pads[0] || s->pads[1] || s->pads[2] || s->pads[3];
     *bytes = 0;
-    *pack = CPU_PACK_QCONV_FLAT;
     if (p->depthwise) {
-        *pack = CPU_PACK_QDEPTHWISE;
+        p->task = depthwise_task;
         p->cut = cpu_cut(1, s->batch, s->out_h, s->out_h, 1, b->workers, 1);
-        return run_depthwise;
+        return CPU_PACK_QDEPTHWISE;
     }
     size_t most = BLOCK_BYTES / k > 4 * mr ? BLOCK_BYTES / k : 4 * mr;
     if (s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 && !padded) {
         p->cut = cpu_cut(out, 1, s->batch * pixels, most, mr, b->workers, nr);
-        return run_pointwise;
+        p->task = pointwise_task;
+        return CPU_PACK_QCONV_FLAT;
     }
     if (s->out_w < MIN_DIRECT_WIDTH || s->groups > 1 || s->dilation_w > 1) {
         p->cut = cpu_cut(out, 1, s->batch * pixels, most, mr, b->workers, nr);
         *bytes = p->cut.m_block * k;
-        return run_im2col;
+        p->task = im2col_task;
+        return CPU_PACK_QCONV_FLAT;
     }
-    *pack = CPU_PACK_QCONV_ROWS;
     size_t row_bytes = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c;
     most = BLOCK_BYTES / (row_bytes * s->stride_h);
     p->cut = cpu_cut(out, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, nr);
     *bytes = cpu_conv_band_rows(s, p->cut.m_block) * row_bytes;
-    return run_direct;
+    p->task = direct_task;
+    return CPU_PACK_QCONV_ROWS;
 }
 
-static uf_status add_step(cpu_builder *b, const ufi_node *n, qconv_params *p, cpu_run_fn *run,
-                          size_t scratch_bytes)
+static uf_status add_step(cpu_builder *b, const ufi_node *n, qconv_params *p, size_t scratch_bytes)
 {
     cpu_operand in[4], out;
     uint32_t in_count = 1;
@@ -470,8 +448,8 @@ static uf_status add_step(cpu_builder *b, const ufi_node *n, qconv_params *p, cp
     if (!st)
         st = cpu_out(b, n->out[0], UFI_NHWC, reuse ? &in[1] : NULL, &out);
     if (!st)
-        st = cpu_add_step(b, n, run, p->depthwise ? b->k->dwconv_u8_name : b->k->conv_u8_name, in,
-                          in_count, &out, 1, p, &step);
+        st = cpu_add_step(b, n, run_qconv, p->depthwise ? b->k->dwconv_u8_name : b->k->conv_u8_name,
+                          in, in_count, &out, 1, p, &step);
     if (!st)
         step->worker_bytes = scratch_bytes;
     return st;
@@ -480,7 +458,6 @@ static uf_status add_step(cpu_builder *b, const ufi_node *n, qconv_params *p, cp
 uf_status cpu_build_qconv(cpu_builder *b, const ufi_node *n)
 {
     qconv_params *p = cpu_params(b, sizeof *p);
-    cpu_pack_kind pack;
     size_t scratch_bytes;
     if (!p)
         return UF_E_NOMEM;
@@ -493,7 +470,7 @@ uf_status cpu_build_qconv(cpu_builder *b, const ufi_node *n)
     p->has_residual = cpu_has_input(n, IN_RESIDUAL);
     if (p->has_residual && cpu_is_constant(b, n->in[IN_RESIDUAL]))
         return UF_E_UNSUPPORTED;
-    cpu_run_fn *run = choose(b, p, &pack, &scratch_bytes);
+    const cpu_pack_kind pack = choose(b, p, &scratch_bytes);
     bool rows = pack == CPU_PACK_QCONV_ROWS;
     size_t k = s->in_c / s->groups * s->kernel_h * s->kernel_w;
     size_t runs = rows ? s->kernel_h : 1, length = k / runs;
@@ -504,5 +481,5 @@ uf_status cpu_build_qconv(cpu_builder *b, const ufi_node *n)
                                   &p->weights, b->err);
     if (!st)
         st = prepare_epilogue(b, n, p);
-    return st ? st : add_step(b, n, p, run, scratch_bytes);
+    return st ? st : add_step(b, n, p, scratch_bytes);
 }

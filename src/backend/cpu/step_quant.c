@@ -3,8 +3,6 @@
  * whole tensor and unsigned bytes have fast forms. All of these treat elements alike, so they run
  * in the layout in which their input is.
  */
-#include <math.h>
-
 #include "backend/cpu/build.h"
 
 #define CHUNK ((size_t)16384) /* elements of one task */
@@ -12,6 +10,7 @@
 typedef struct quant_params {
     float a_scale, a_zero, b_scale, b_zero, y_scale, y_zero;
     size_t count;
+    ufi_task_fn *task;
 } quant_params;
 
 typedef struct quant_job {
@@ -19,11 +18,12 @@ typedef struct quant_job {
     const ufk_table *k;
 } quant_job;
 
-static void run_chunks(const cpu_step *s, cpu_plan *plan, ufi_task_fn *task)
+static uf_status run_chunks(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     const quant_params *p = s->params;
     quant_job job = {s, plan->k};
-    ufi_pool_run(plan->pool, task, &job, (p->count + CHUNK - 1) / CHUNK);
+    ufi_pool_run(plan->pool, p->task, &job, (p->count + CHUNK - 1) / CHUNK);
+    return UF_OK;
 }
 
 static size_t chunk_size(const quant_params *p, size_t task)
@@ -61,24 +61,6 @@ static void add_task(void *arg, size_t task, size_t worker)
                    b, p->y_zero - a * p->a_zero - b * p->b_zero);
 }
 
-static uf_status run_quantize(const cpu_step *s, cpu_plan *plan, uf_error *err)
-{
-    run_chunks(s, plan, quantize_task);
-    return UF_OK;
-}
-
-static uf_status run_dequantize(const cpu_step *s, cpu_plan *plan, uf_error *err)
-{
-    run_chunks(s, plan, dequantize_task);
-    return UF_OK;
-}
-
-static uf_status run_add(const cpu_step *s, cpu_plan *plan, uf_error *err)
-{
-    run_chunks(s, plan, add_task);
-    return UF_OK;
-}
-
 /* The range of the tensor decides, as the standard says (op_quant.c is the reference). */
 static uf_status run_dynamic(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
@@ -100,13 +82,10 @@ static uf_status run_dynamic(const cpu_step *s, cpu_plan *plan, uf_error *err)
         lo = lows[k] < lo ? lows[k] : lo;
         hi = highs[k] > hi ? highs[k] : hi;
     }
-    float scale = (hi - lo) / 255;
-    if (!(scale > 0) || isinf(scale))
-        scale = 1;
-    float zero = rintf(fminf(fmaxf(0 - lo / scale, 0), 255));
-    *(float *)s->out[1].t.data = scale;
-    *(uint8_t *)s->out[2].t.data = (uint8_t)zero;
-    plan->k->quantize_u8(s->out[0].t.data, x, count, scale, (uint8_t)zero);
+    float *scale = s->out[1].t.data;
+    uint8_t *zero = s->out[2].t.data;
+    ufi_range_to_u8(lo, hi, scale, zero);
+    plan->k->quantize_u8(s->out[0].t.data, x, count, *scale, *zero);
     return UF_OK;
 }
 
@@ -135,7 +114,7 @@ static bool read_scale(const cpu_builder *b, const ufi_node *n, uint32_t at, flo
 }
 
 static uf_status add_step(cpu_builder *b, const ufi_node *n, const uint32_t *inputs, uint32_t count,
-                          cpu_run_fn *run, quant_params *p)
+                          ufi_task_fn *task, quant_params *p)
 {
     cpu_operand in[2], out;
     ufi_layout layout = cpu_current_layout(b, inputs[0]);
@@ -145,8 +124,9 @@ static uf_status add_step(cpu_builder *b, const ufi_node *n, const uint32_t *inp
     if (!st)
         st = cpu_out(b, n->out[0], layout, NULL, &out);
     p->count = (size_t)ufi_shape_count(cpu_shape(b, n->out[0]));
+    p->task = task;
     if (!st)
-        st = cpu_add_step(b, n, run, b->k->quant_u8_name, in, count, &out, 1, p, NULL);
+        st = cpu_add_step(b, n, run_chunks, b->k->quant_u8_name, in, count, &out, 1, p, NULL);
     return st;
 }
 
@@ -158,7 +138,7 @@ uf_status cpu_build_quantize(cpu_builder *b, const ufi_node *n)
     if (!cpu_is_f32(b, n->in[0]) || cpu_is_constant(b, n->in[0]) || !is_u8(b, n->out[0]) ||
         !read_scale(b, n, 1, &p->y_scale, &p->y_zero))
         return UF_E_UNSUPPORTED;
-    return add_step(b, n, n->in, 1, run_quantize, p);
+    return add_step(b, n, n->in, 1, quantize_task, p);
 }
 
 /* Scale and zero point come from a DynamicQuantizeLinear. */
@@ -203,7 +183,7 @@ uf_status cpu_build_dequantize(cpu_builder *b, const ufi_node *n)
     if (!is_u8(b, n->in[0]) || cpu_is_constant(b, n->in[0]) ||
         !read_scale(b, n, 1, &p->a_scale, &p->a_zero))
         return UF_E_UNSUPPORTED;
-    return add_step(b, n, n->in, 1, run_dequantize, p);
+    return add_step(b, n, n->in, 1, dequantize_task, p);
 }
 
 uf_status cpu_build_qlinear_add(cpu_builder *b, const ufi_node *n)
@@ -219,7 +199,7 @@ uf_status cpu_build_qlinear_add(cpu_builder *b, const ufi_node *n)
         !read_scale(b, n, 6, &p->y_scale, &p->y_zero))
         return UF_E_UNSUPPORTED;
     const uint32_t inputs[2] = {n->in[0], n->in[3]};
-    return add_step(b, n, inputs, 2, run_add, p);
+    return add_step(b, n, inputs, 2, add_task, p);
 }
 
 uf_status cpu_build_dynamic_quantize(cpu_builder *b, const ufi_node *n)
