@@ -5,11 +5,11 @@
 
 #include "api/model_impl.h"
 #include "base/mem.h"
-#include "evaluate/roc.h"
 #include "kernels/kernels.h"
 #include "model/align.h"
 #include "model/detector.h"
 #include "model/embedder.h"
+#include "uniface/evaluate.h"
 
 uf_status uf_detector_create(uf_detector **out, uf_model *m, const uf_detector_options *options,
                              uf_error *err)
@@ -130,21 +130,14 @@ static uf_status calibrate(uf_model *m, float *genuine, size_t genuines, float *
     size_t written = 0;
     uf_status st = UF_OK;
     for (size_t i = 0; !st && i < sizeof rates / sizeof *rates; i++) {
-        ufi_operating_point p;
+        uf_threshold t;
         if ((double)impostors * (double)rates[i].far < 1 - 1e-6) {
             st = ufi_meta_set(&m->file.meta, rates[i].key, NULL, err);
             continue;
         }
-        st = ufi_roc_point(genuine, genuines, impostor, impostors, (double)rates[i].far, &p, err);
+        st = uf_rates_at_far(genuine, genuines, impostor, impostors, (double)rates[i].far, &t, err);
         if (st)
             break;
-        uf_threshold t = {.far = rates[i].far,
-                          .threshold = (float)p.threshold,
-                          .far_low = (float)p.far_low,
-                          .far_high = (float)p.far_high,
-                          .tar = (float)p.tar,
-                          .impostor_trials = p.impostors,
-                          .genuine_trials = p.genuines};
         st = store_threshold(m, rates[i].key, &t, err);
         if (!st && out && written < cap)
             out[written] = t;

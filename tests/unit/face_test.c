@@ -1,5 +1,4 @@
 /* What faces are judged, aligned and decided by; detectors on outputs made up for them. */
-#include "evaluate/roc.h"
 #include "model/align.h"
 #include "model/detector.h"
 #include "test.h"
@@ -203,44 +202,6 @@ TEST(quality_names_the_reason)
     CHECK(q.exposure == 0 && q.sharpness == 0 && q.reason[0]);
     changed = f, changed.width = NAN;
     CHECK(uf_face_quality(&v, &changed, &q, &err) == UF_E_ARG);
-}
-
-/* ---- thresholds ---- */
-
-TEST(thresholds_hold_their_rate)
-{
-    enum { N = 1000 };
-    float genuine[N], impostor[N];
-    uint64_t seed = 13;
-    uf_error err;
-    ufi_operating_point p;
-    for (int i = 0; i < N; i++) {
-        genuine[i] = 0.6f + 0.3f * test_random_float(&seed);
-        impostor[i] = 0.4f * test_random_float(&seed);
-    }
-    REQUIRE_OK(ufi_roc_point(genuine, N, impostor, N, 0.01, &p, &err), err);
-    int accepted = 0, right = 0;
-    for (int i = 0; i < N; i++) {
-        accepted += (double)impostor[i] >= p.threshold;
-        right += (double)genuine[i] >= p.threshold;
-    }
-    CHECK(accepted == 10);
-    CHECK(p.tar == right / (double)N);
-    CHECK(p.far_low < 0.01 && p.far_high > 0.01);
-    CHECK(ufi_roc_point(genuine, N, impostor, N, 1e-4, &p, &err) == UF_E_ARG);
-    impostor[3] = NAN;
-    CHECK(ufi_roc_point(genuine, N, impostor, N, 0.01, &p, &err) == UF_E_ARG);
-}
-
-TEST(clopper_pearson_intervals)
-{
-    double low, high;
-    ufi_clopper_pearson(0, 100, &low, &high);
-    CHECK(low == 0 && fabs(high - 0.0362) < 1e-4);
-    ufi_clopper_pearson(10, 100, &low, &high);
-    CHECK(fabs(low - 0.0490) < 1e-4 && fabs(high - 0.1762) < 1e-4);
-    ufi_clopper_pearson(100, 100, &low, &high);
-    CHECK(fabs(low - 0.9638) < 1e-4 && high == 1);
 }
 
 TEST_MAIN
