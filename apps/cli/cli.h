@@ -13,7 +13,7 @@
 /* Exit statuses, documented in every --help. */
 enum { EXIT_DIFFERENT = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_INTERNAL = 4 };
 
-enum { CLI_MAX_OPTIONS = 16 };
+enum { CLI_MAX_OPTIONS = 20 };
 
 typedef struct cli_option {
     const char *name;
@@ -44,8 +44,8 @@ struct cli_args {
 };
 
 extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_devices, cli_detect,
-    cli_embed, cli_verify, cli_calibrate, cli_quantize, cli_optimize, cli_compare, cli_profile,
-    cli_completion, cli_man;
+    cli_embed, cli_verify, cli_calibrate, cli_quantize, cli_optimize, cli_compare, cli_evaluate,
+    cli_profile, cli_completion, cli_man;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */

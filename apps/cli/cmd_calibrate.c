@@ -1,86 +1,49 @@
 /* uniface calibrate: decision thresholds from pairs of photos. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "session.h"
-
-/* Templates of the pictures that pairs name, each made once. */
-typedef struct known_picture {
-    char *path;
-    float *v; /* NULL: no face */
-} known_picture;
+#include "templates.h"
 
 typedef struct calibration {
-    known_picture *known;
-    size_t count, cap, missing;
-    float *scores[2];
+    size_t missing;   /* pairs that could not be compared */
+    float *scores[2]; /* of impostor and genuine pairs */
     size_t score_count[2];
 } calibration;
 
-static const float *template_of(calibration *c, cli_session *s, const char *path)
+static int score_trials(calibration *c, const uf_trials *trials, const cli_templates *t)
 {
-    for (size_t i = 0; i < c->count; i++)
-        if (!strcmp(c->known[i].path, path))
-            return c->known[i].v;
-    if (c->count == c->cap) {
-        c->cap = c->cap ? c->cap * 2 : 256;
-        c->known = realloc(c->known, c->cap * sizeof *c->known);
-        if (!c->known)
-            exit(cli_complain(EXIT_INTERNAL, "out of memory"));
+    size_t n;
+    const uf_trial *list = uf_trials_list(trials, &n);
+    for (int same = 0; same < 2; same++)
+        if (!(c->scores[same] = malloc((n + 1) * sizeof(float))))
+            return cli_complain(EXIT_INTERNAL, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        const int same = list[i].same;
+        const float score = cli_templates_score(t, 0, list[i].a, list[i].b);
+        if (score == -INFINITY)
+            c->missing++;
+        else
+            c->scores[same][c->score_count[same]++] = score;
     }
-    known_picture *k = &c->known[c->count++];
-    k->path = strdup(path);
-    k->v = malloc(s->dimension * sizeof *k->v);
-    if (!k->v || cli_embed_main_face(s, path, k->v)) {
-        free(k->v);
-        k->v = NULL;
-    }
-    return k->v;
+    return 0;
 }
 
-static void take_pair(calibration *c, cli_session *s, const char *first, const char *second,
-                      bool same)
+static int compare_pairs(calibration *c, cli_session *s, const cli_args *a)
 {
-    const float *a = template_of(c, s, first), *b = template_of(c, s, second);
-    if (!a || !b) {
-        c->missing++;
-        return;
-    }
-    size_t *n = &c->score_count[same];
-    float *scores = realloc(c->scores[same], (*n + 1) * sizeof *scores);
-    if (!scores)
-        exit(cli_complain(EXIT_INTERNAL, "out of memory"));
-    c->scores[same] = scores;
-    scores[(*n)++] = uf_similarity(a, b, s->dimension);
-}
-
-/* Lines "A B 1" (same person) or "A B 0", separated by tabs or spaces. */
-static int read_pairs(calibration *c, cli_session *s, const char *path, const char *folder)
-{
-    char line[8192], a[4096], b[4096], first[8192], second[8192];
-    size_t number = 0, total = 0;
-    int same, status = 0;
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return cli_complain(EXIT_INPUT, "%s: it cannot be opened", path);
-    while (fgets(line, sizeof line, f))
-        total++;
-    rewind(f);
-    while (!status && fgets(line, sizeof line, f)) {
-        number++;
-        if (line[0] == '\n' || line[0] == '#')
-            continue;
-        if (sscanf(line, "%4095s %4095s %d", a, b, &same) != 3 || (same != 0 && same != 1)) {
-            status =
-                cli_complain(EXIT_INPUT, "%s:%zu: a line is \"PICTURE PICTURE 0|1\"", path, number);
-            break;
-        }
-        snprintf(first, sizeof first, "%s%s%s", folder ? folder : "", folder ? "/" : "", a);
-        snprintf(second, sizeof second, "%s%s%s", folder ? folder : "", folder ? "/" : "", b);
-        take_pair(c, s, first, second, same != 0);
-        cli_progress("comparing", number, total);
-    }
-    fclose(f);
+    uf_error err;
+    uf_trials *trials;
+    cli_templates t = {0};
+    size_t pictures;
+    const cli_embedders with = {.e = {s->embedder}, .count = 1, .folder = cli_value(a, "images")};
+    if (uf_trials_read(&trials, cli_value(a, "pairs"), NULL, &err))
+        return cli_fail(&err);
+    const uf_trial_picture *p = uf_trials_pictures(trials, &pictures);
+    int status = cli_templates_make(&t, s, &with, p, pictures, uf_trials_template_count(trials));
+    if (!status)
+        status = score_trials(c, trials, &t);
+    cli_templates_free(&t);
+    uf_trials_destroy(trials);
     return status;
 }
 
@@ -121,17 +84,6 @@ static void report_thresholds(const cli_args *a, const uf_threshold *t, size_t n
     }
 }
 
-static void free_calibration(calibration *c)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        free(c->known[i].path);
-        free(c->known[i].v);
-    }
-    free(c->known);
-    free(c->scores[0]);
-    free(c->scores[1]);
-}
-
 static int run_calibrate(const cli_args *a)
 {
     cli_session s = {0};
@@ -139,21 +91,18 @@ static int run_calibrate(const cli_args *a)
     uf_error err;
     uf_threshold t[8];
     size_t n = 0;
-    cli_args with_model = *a;
-    const char *pairs = cli_value(a, "pairs"), *output = cli_value(a, "output");
-    if (!pairs)
+    const char *output = cli_value(a, "output");
+    if (!cli_value(a, "pairs"))
         return cli_complain(EXIT_USAGE, "calibrate: --pairs FILE is needed");
-    int status = cli_open_detector(&s, &with_model);
+    int status = cli_open_detector(&s, a);
     if (!status && uf_model_open(&s.embedder_model, a->operands[0], &err))
         status = cli_fail(&err);
     uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
     o.flip = cli_flag(a, "flip");
     if (!status && uf_embedder_create(&s.embedder, s.embedder_model, &o, &err))
         status = cli_fail(&err);
-    if (!status) {
-        s.dimension = uf_embedder_dimension(s.embedder);
-        status = read_pairs(&c, &s, pairs, cli_value(a, "images"));
-    }
+    if (!status)
+        status = compare_pairs(&c, &s, a);
     if (!status && uf_model_calibrate(s.embedder_model, c.scores[1], c.score_count[1], c.scores[0],
                                       c.score_count[0], t, 8, &n, &err))
         status = cli_fail(&err);
@@ -161,7 +110,8 @@ static int run_calibrate(const cli_args *a)
         status = cli_fail(&err);
     if (!status)
         report_thresholds(a, t, n, &c);
-    free_calibration(&c);
+    free(c.scores[0]);
+    free(c.scores[1]);
     cli_session_close(&s);
     return status;
 }
@@ -173,7 +123,7 @@ const cli_command cli_calibrate = {
     .min_operands = 1,
     .max_operands = 1,
     .options = {DETECTOR_OPTIONS,
-                {"pairs", 'p', "FILE", "lines \"PICTURE PICTURE 1\" (same person) or 0"},
+                {"pairs", 'p', "FILE", "pairs, in any form that evaluate reads"},
                 {"images", 'i', "DIR", "folder that the pictures of FILE are in"},
                 {"flip", 0, NULL, "calibrate for embeddings made with --flip"},
                 {"output", 'o', "OUT.ufm", "write there instead of into MODEL.ufm"}},

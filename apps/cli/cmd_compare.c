@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session.h"
+#include "templates.h"
 
 enum { RUNS = 240, ROUND = 8 };
 
@@ -110,110 +110,72 @@ static int measure_speed(comparison *c)
 
 /* ---- embedders ---- */
 
-/* Templates of the photo's main face by both models, one after the other; NULL without a face. */
-static float *templates_of(comparison *c, const char *path)
+/* How far the two models agree on each template. */
+static void take_cosines(comparison *c, const cli_templates *t)
+{
+    const size_t n = t->dimension;
+    c->pictures = t->pictures;
+    c->faceless = t->failed;
+    c->cosines = need(malloc((t->count + 1) * sizeof *c->cosines));
+    for (size_t i = 0; i < t->count; i++)
+        if (t->made[i])
+            c->cosines[c->cosine_count++] = uf_similarity(t->v[0] + i * n, t->v[1] + i * n, n);
+}
+
+static void take_scores(comparison *c, const cli_templates *t, const uf_trials *trials)
+{
+    size_t count;
+    const uf_trial *list = uf_trials_list(trials, &count);
+    for (int k = 0; k < 2; k++)
+        for (int same = 0; same < 2; same++)
+            c->sides[k].scores[same] = need(malloc((count + 1) * sizeof(float)));
+    for (size_t i = 0; i < count; i++) {
+        const int same = list[i].same;
+        for (int k = 0; k < 2; k++)
+            c->sides[k].scores[same][c->pair_count[same]] =
+                cli_templates_score(t, k, list[i].a, list[i].b);
+        c->pair_count[same]++;
+    }
+}
+
+static int embed_pairs(comparison *c, cli_embedders *with, const cli_args *a)
 {
     uf_error err;
-    uf_picture *p;
-    size_t count;
-    if (cli_find_faces(&c->session, path, &p, &count, &err)) {
-        cli_fail(&err);
-        return NULL;
+    uf_trials *trials;
+    cli_templates t = {0};
+    size_t pictures;
+    if (uf_trials_read(&trials, cli_value(a, "pairs"), NULL, &err))
+        return cli_fail(&err);
+    const uf_trial_picture *p = uf_trials_pictures(trials, &pictures);
+    with->folder = cli_value(a, "images");
+    int status =
+        cli_templates_make(&t, &c->session, with, p, pictures, uf_trials_template_count(trials));
+    if (!status) {
+        take_cosines(c, &t);
+        take_scores(c, &t, trials);
     }
-    uf_image view = uf_picture_view(p);
-    const int face = cli_main_face(&view, c->session.faces, count);
-    const size_t n = uf_embedder_dimension(c->sides[0].embedder);
-    float *v = need(malloc(2 * n * sizeof *v));
-    bool ok = face >= 0;
-    for (int k = 0; ok && k < 2; k++)
-        if (uf_embedder_run(c->sides[k].embedder, &view, &c->session.faces[face], v + (size_t)k * n,
-                            &err)) {
-            cli_fail(&err);
-            ok = false;
-        }
-    uf_picture_destroy(p);
-    if (!ok)
-        free(v);
-    return ok ? v : NULL;
+    cli_templates_free(&t);
+    uf_trials_destroy(trials);
+    return status;
 }
 
-static void take_cosine(comparison *c, const float *v)
+static int embed_folder(comparison *c, const cli_embedders *with, const cli_args *a)
 {
-    const size_t n = uf_embedder_dimension(c->sides[0].embedder);
-    c->cosines = need(realloc(c->cosines, (c->cosine_count + 1) * sizeof *c->cosines));
-    c->cosines[c->cosine_count++] = uf_similarity(v, v + n, n);
-}
-
-/* Templates by path, made once. */
-typedef struct known {
-    char **paths;
-    float **templates;
-    size_t count;
-} known;
-
-static const float *lookup(comparison *c, known *k, const char *path)
-{
-    for (size_t i = 0; i < k->count; i++)
-        if (!strcmp(k->paths[i], path))
-            return k->templates[i];
-    k->paths = need(realloc(k->paths, (k->count + 1) * sizeof *k->paths));
-    k->templates = need(realloc(k->templates, (k->count + 1) * sizeof *k->templates));
-    k->paths[k->count] = need(strdup(path));
-    k->templates[k->count] = templates_of(c, path);
-    c->pictures++;
-    if (k->templates[k->count])
-        take_cosine(c, k->templates[k->count]);
-    else
-        c->faceless++;
-    return k->templates[k->count++];
-}
-
-static void take_pair(comparison *c, const float *a, const float *b, int same)
-{
-    const size_t n = uf_embedder_dimension(c->sides[0].embedder), at = c->pair_count[same]++;
-    for (int k = 0; k < 2; k++) {
-        side *s = &c->sides[k];
-        s->scores[same] = need(realloc(s->scores[same], (at + 1) * sizeof(float)));
-        s->scores[same][at] = uf_similarity(a + (size_t)k * n, b + (size_t)k * n, n);
-    }
-}
-
-/* Lines "A B 1" (same person) or "A B 0". */
-static int read_pairs(comparison *c, const char *path, const char *folder)
-{
-    char line[8192], a[4096], b[4096], first[8300], second[8300];
-    known k = {0};
-    size_t number = 0;
-    int same, status = 0;
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return cli_complain(EXIT_INPUT, "%s: it cannot be opened", path);
-    while (!status && fgets(line, sizeof line, f)) {
-        number++;
-        if (line[0] == '\n' || line[0] == '#')
-            continue;
-        if (sscanf(line, "%4095s %4095s %d", a, b, &same) != 3 || (same != 0 && same != 1)) {
-            status =
-                cli_complain(EXIT_INPUT, "%s:%zu: a line is \"PICTURE PICTURE 0|1\"", path, number);
-            break;
-        }
-        snprintf(first, sizeof first, "%s%s%s", folder ? folder : "", folder ? "/" : "", a);
-        snprintf(second, sizeof second, "%s%s%s", folder ? folder : "", folder ? "/" : "", b);
-        const float *x = lookup(c, &k, first);
-        /* The second look-up may move the list, not the templates. */
-        const float *y = lookup(c, &k, second);
-        if (x && y)
-            take_pair(c, x, y, same);
-        cli_progress("comparing", number, number + 1);
-    }
-    cli_progress("comparing", 1, 1);
-    fclose(f);
-    for (size_t i = 0; i < k.count; i++) {
-        free(k.paths[i]);
-        free(k.templates[i]);
-    }
-    free(k.paths);
-    free(k.templates);
+    cli_files files;
+    cli_templates t = {0};
+    char *operand = need(strdup(cli_value(a, "images")));
+    int status = cli_files_collect(&files, &operand, 1) ? 0 : EXIT_INTERNAL;
+    uf_trial_picture *p = need(calloc(files.count + 1, sizeof *p));
+    for (size_t i = 0; i < files.count; i++)
+        p[i] = (uf_trial_picture){.name = files.paths[i], .template_id = (uint32_t)i};
+    if (!status)
+        status = cli_templates_make(&t, &c->session, with, p, files.count, files.count);
+    if (!status)
+        take_cosines(c, &t);
+    cli_templates_free(&t);
+    cli_files_free(&files);
+    free(p);
+    free(operand);
     return status;
 }
 
@@ -258,8 +220,6 @@ static int compare_embedders(comparison *c, const cli_args *a)
 {
     uf_error err;
     uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
-    cli_files files = {0};
-    const char *pairs = cli_value(a, "pairs"), *images = cli_value(a, "images");
     int status = cli_open_detector(&c->session, a);
     o.flip = cli_flag(a, "flip");
     for (int k = 0; !status && k < 2; k++)
@@ -272,25 +232,11 @@ static int compare_embedders(comparison *c, const cli_args *a)
                               uf_embedder_dimension(c->sides[1].embedder));
     if (status)
         return status;
-    if (pairs) {
-        status = read_pairs(c, pairs, images);
-        return status ? status : judge_pairs(c);
-    }
-    char *operand = need(strdup(images));
-    status = cli_files_collect(&files, &operand, 1) ? 0 : EXIT_INPUT;
-    for (size_t i = 0; !status && i < files.count; i++) {
-        float *v = templates_of(c, files.paths[i]);
-        c->pictures++;
-        if (v)
-            take_cosine(c, v);
-        else
-            c->faceless++;
-        free(v);
-        cli_progress("embedding", i + 1, files.count);
-    }
-    cli_files_free(&files);
-    free(operand);
-    return status;
+    cli_embedders with = {.e = {c->sides[0].embedder, c->sides[1].embedder}, .count = 2};
+    if (!cli_value(a, "pairs"))
+        return embed_folder(c, &with, a);
+    status = embed_pairs(c, &with, a);
+    return status ? status : judge_pairs(c);
 }
 
 /* ---- detectors ---- */
@@ -569,7 +515,7 @@ const cli_command cli_compare = {
     .min_operands = 2,
     .max_operands = 2,
     .options = {{"images", 'i', "DIR", "photos; with --pairs the folder they are in"},
-                {"pairs", 'p', "FILE", "lines \"PICTURE PICTURE 1\" (same person) or 0"},
+                {"pairs", 'p', "FILE", "pairs, in any form that evaluate reads"},
                 {"far", 0, "RATE", "false accept rate at which decisions are compared (0.01)"},
                 {"max-tar-drop", 0, "POINTS", "refuse when the TAR falls by more"},
                 {"min-speedup", 0, "X", "refuse when the second is not X times as fast"},

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import xml.dom.minidom
 
 program = sys.argv[1]
 root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -43,7 +44,7 @@ def error(label, status, part, *args):
           f"exit {done.returncode}: {text}")
 
 
-COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "optimize", "compare", "bench", "profile", "run",
+COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "optimize", "compare", "evaluate", "bench", "profile", "run",
             "devices", "completion", "man"]
 
 # ---- help and documents ----
@@ -68,6 +69,46 @@ done = subprocess.run(["bash", "-c", script.decode() + "\nCOMP_WORDS=(uniface ve
 check("completion completes options", done.stdout.split() == ["--flip", "--far"], done.stdout + done.stderr)
 check("no command prints usage", call().returncode == 2)
 check("--version", call("--version").stdout.startswith(b"uniface "))
+
+# ---- evaluate, on planted scores ----
+planted = os.path.join(folder, "scores.tsv")
+with open(planted, "w") as f:
+    f.write("# impostors 0.000 .. 0.999, genuine 0.50 .. 1.49, and one trial that could not be made\n")
+    f.writelines(f"{i / 1000:.3f} 0\n" for i in range(1000))
+    f.writelines(f"{0.5 + i / 100:.2f} 1\n" for i in range(99))
+    f.write("fail 1\n")
+report = os.path.join(folder, "deep", "report")
+done = call("evaluate", "--scores", planted, "--threshold", "0.8995", "--json", "--report", report)
+check("evaluate planted scores", done.returncode == 0, done.stderr)
+r = json.loads(done.stdout) if done.returncode == 0 else {}
+check("planted rates", r and r["genuine_trials"] == 100 and r["genuine_not_made"] == 1 and
+      abs(r["eer"] - 0.255) < 0.006 and r["at_far"][0]["rule_of_30"] and not r["at_far"][1]["rule_of_30"] and
+      len(r["at_far"]) == 3 and r["at_threshold"][0]["far"]["errors"] == 100 and
+      r["at_threshold"][0]["frr"]["errors"] == 41 and r["at_threshold"][0]["fnmr"]["errors"] == 40 and
+      r["at_threshold"][0]["fnmr"]["trials"] == 99, done.stdout)
+check("planted folds and bootstrap", r and r["folds"]["count"] == 10 and
+      r["bootstrap"]["eer"][0] < r["eer"] < r["bootstrap"]["eer"][1], done.stdout)
+for name in ["roc.svg", "det.svg"]:
+    try:
+        svg = xml.dom.minidom.parse(os.path.join(report, name))
+        check(name, len(svg.getElementsByTagName("polyline")) >= 1)
+    except Exception as e:
+        check(name, False, e)
+curve = open(os.path.join(report, "curve.csv")).read().split("\n")
+check("curve.csv", curve[0] == "threshold,far,frr" and len(curve) > 500 and curve[1].startswith("0,1,0.01"), curve[:3])
+check("report.json", json.load(open(os.path.join(report, "report.json"))) == r)
+check("evaluate prints", b"EER 25." in call("evaluate", "--scores", planted).stdout)
+error("no source of trials", 2, "one of --pairs", "evaluate", "x.ufm")
+error("two sources of trials", 2, "one of --pairs", "evaluate", "x.ufm", "--pairs", "a", "--scores", "b")
+error("evaluate without a model", 2, "which MODEL", "evaluate", "--pairs", planted)
+error("missing list", 3, "/no/list", "evaluate", "x.ufm", "--pairs", "/no/list")
+bad_list = os.path.join(folder, "bad-list")
+with open(bad_list, "w") as f:
+    f.write("a.jpg b.jpg 1\na.jpg b.jpg perhaps\n")
+error("a list that is none", 3, "line 2", "evaluate", "x.ufm", "--pairs", bad_list)
+with open(planted, "a") as f:
+    f.write("0.5 2\n")
+error("a bad line of scores", 3, "scores.tsv:1102", "evaluate", "--scores", planted)
 
 # ---- wrong usage and inputs ----
 error("unknown command is named", 2, 'no command "detekt"', "detekt")
@@ -144,7 +185,7 @@ else:
     check("verify uses it", json.loads(done.stdout)["same"] is True and done.returncode == 0, done.stdout)
     with open(pairs, "w") as f:
         f.write("one two three\n")
-    error("a bad pairs file", 3, "pairs:1", "calibrate", e, "-d", d, "--pairs", pairs)
+    error("a bad pairs file", 3, "line 1", "calibrate", e, "-d", d, "--pairs", pairs)
     r = json.loads(call("bench", e, "--seconds", "0.05", "--threads", "1", "--json").stdout)
     check("bench", r["latency_ms"]["p50"] <= r["latency_ms"]["p99"] and r["peak_rss_bytes"] > 1e6 and
           r["operators"][0]["kernel"] and r["threads"] == 1, r)
@@ -182,6 +223,10 @@ else:
     r = json.loads(call("compare", d, d, "--images", photos, "--json").stdout)
     check("a detector equals itself", r["matched_percent"] == 100 and r["new_percent"] == 0 and r["faces"] >= 100, r)
     error("an embedder and a detector", 3, "two embedders or two detectors", "compare", e, d, "--images", photos)
+    done = call("evaluate", e, "-d", d, "--pairs", pairs, "--images", photos, "--folds", "2", "--json")
+    r = json.loads(done.stdout) if done.returncode == 0 else {}
+    check("evaluate pairs", r and r["genuine_trials"] == 6 and r["eer"] < 0.2 and r["model_id"] and
+          r["pictures_failed"] == 0, done.stderr)
     error("nothing to compare on", 2, "--images", "compare", e, small)
     done = call("quantize", e, "--precision", "fp16", "-o", small, "--json")
     check("quantize --precision fp16", json.loads(done.stdout)["size_bytes"] < 0.53 * os.path.getsize(e), done.stdout)
