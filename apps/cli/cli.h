@@ -45,7 +45,7 @@ struct cli_args {
 
 extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_devices, cli_detect,
     cli_embed, cli_verify, cli_calibrate, cli_quantize, cli_optimize, cli_compare, cli_evaluate,
-    cli_profile, cli_completion, cli_man;
+    cli_prune, cli_profile, cli_completion, cli_man;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */

@@ -4,9 +4,9 @@
 #include "cli.h"
 
 const cli_command *const cli_commands[] = {
-    &cli_import,   &cli_inspect,  &cli_detect,     &cli_embed,    &cli_verify, &cli_calibrate,
-    &cli_quantize, &cli_optimize, &cli_compare,    &cli_evaluate, &cli_bench,  &cli_profile,
-    &cli_run,      &cli_devices,  &cli_completion, &cli_man,      NULL};
+    &cli_import,   &cli_inspect,  &cli_detect,  &cli_embed,      &cli_verify,   &cli_calibrate,
+    &cli_quantize, &cli_optimize, &cli_prune,   &cli_compare,    &cli_evaluate, &cli_bench,
+    &cli_profile,  &cli_run,      &cli_devices, &cli_completion, &cli_man,      NULL};
 
 static void usage(FILE *f)
 {

@@ -1,5 +1,5 @@
 /*
- * uniface/optimize.h - make models smaller and faster: quantise.
+ * uniface/optimize.h - make models smaller and faster: quantise, prune.
  *
  * uf_calibration is *confined*: one thread at a time. Since 0.2.
  */
@@ -86,6 +86,31 @@ typedef struct uf_quantize_options {
  * UF_E_STATE when `m` is quantised already. */
 UF_API uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c,
                              const uf_quantize_options *options, uf_error *err);
+
+typedef struct uf_prune_options {
+    float keep;          /* channels: share of the multiplications that stays; default 0.75 */
+    float sparsity;      /* > 0: no channel goes, but this share of each layer's weights becomes 0.
+                            That makes nothing faster; compressed files shrink */
+    float min_agreement; /* channels: > 0 takes out as many as this agreement with the source
+                            on the calibration pictures allows, and `keep` is not read */
+    uf_progress_fn *progress; /* may be NULL, and may cancel */
+    void *progress_arg;
+    uf_trial_fn *trial; /* told of each group of channels and each model that was tried */
+    void *trial_arg;
+} uf_prune_options;
+#define UF_PRUNE_OPTIONS_INIT               \
+    {                                       \
+        0.75f, 0, 0, NULL, NULL, NULL, NULL \
+    }
+
+/* A new FP32 model with fewer channels, independent of `m`. Each group of tied layers is tried
+ * alone; channels go where they cost least agreement for the work they save, and what their means
+ * added goes into biases. Metadata "pruned.*" tells what was done; decision thresholds are left
+ * out. `c` is a calibration of `m`; for `sparsity` it may be NULL. Errors: UF_E_UNCALIBRATED
+ * without enough pictures, UF_E_UNSUPPORTED when nothing can be taken out, UF_E_STATE for a
+ * quantised model. */
+UF_API uf_status uf_prune(uf_model **out, const uf_model *m, const uf_calibration *c,
+                          const uf_prune_options *options, uf_error *err);
 
 #ifdef __cplusplus
 }

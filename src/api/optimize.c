@@ -5,26 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/model_impl.h"
+#include "api/calibration.h"
 #include "base/mem.h"
 #include "model/align.h"
-#include "model/detector.h"
 #include "optimize/half.h"
-#include "optimize/observer.h"
 #include "optimize/search.h"
-
-struct uf_calibration {
-    const uf_model *model;
-    ufi_observer *observer;
-    ufi_network net;
-    int32_t width, height;
-    uint8_t *canvas;
-    ufi_samples samples; /* the inputs, as far as they fit */
-    size_t count;
-    float template_points[10];
-    ufi_fit fit;
-    unsigned threads;
-};
 
 /* Input size: the network's own, or what its metadata recommends. */
 static uf_status read_size(uf_calibration *c, uf_error *err)
@@ -170,16 +155,6 @@ uf_status uf_calibration_add_image(uf_calibration *c, const uf_image *image, con
 
 static const char *const precision_names[] = {"fp32", "fp16", "bf16", "int8"};
 
-/* Everything but what was measured with the source. */
-static uf_status copy_meta(ufi_meta *to, const ufi_meta *from, uf_error *err)
-{
-    uf_status st = UF_OK;
-    for (uint32_t i = 0; !st && i < from->count; i++)
-        if (strncmp(from->keys[i], "threshold.", 10) != 0)
-            st = ufi_meta_set(to, from->keys[i], from->values[i], err);
-    return st;
-}
-
 static const char *range_name(ufi_range_method method)
 {
     static const char *const names[] = {[UFI_RANGE_MINMAX] = "minmax",
@@ -212,7 +187,7 @@ static uf_status describe(uf_model *to, const uf_model *from, const uf_calibrati
 {
     char text[240];
     ufi_meta *meta = &to->file.meta;
-    uf_status st = copy_meta(meta, &from->file.meta, err);
+    uf_status st = ufi_copy_meta(meta, &from->file.meta, err);
     if (!st)
         st = ufi_meta_set(meta, "precision", precision_names[precision], err);
     if (!st)
@@ -224,59 +199,6 @@ static uf_status describe(uf_model *to, const uf_model *from, const uf_calibrati
     st = ufi_meta_set(meta, "quantized.calibration", text, err);
     const float agreement = (float)t->agreement;
     return st ? st : ufi_meta_set_floats(meta, "quantized.agreement", &agreement, 1, err);
-}
-
-/* ---- judging detectors by what they find ---- */
-
-typedef struct face_judge {
-    ufi_program *program;
-    uf_detector *detector;
-    size_t width, height;
-    uf_face *want[UFI_MAX_JUDGED];
-    size_t count[UFI_MAX_JUDGED];
-} face_judge;
-
-/* Mean overlap of the faces with those that FP32 finds; faces of one side only count as 0. */
-static double face_agreement(void *arg, size_t i, const ufi_context *c, bool reference)
-{
-    face_judge *j = arg;
-    const uf_face *faces;
-    size_t count, unmatched;
-    double sum = 0;
-    if (ufi_detector_decode(j->detector, c, j->width, j->height, &faces, &count, NULL))
-        return 0;
-    if (reference) {
-        j->want[i] = ufi_malloc(count + 1, sizeof **j->want);
-        j->count[i] = j->want[i] ? count : 0;
-        memcpy(j->want[i], faces, j->count[i] * sizeof *faces);
-        return 1;
-    }
-    unmatched = count;
-    for (size_t k = 0; k < j->count[i]; k++) {
-        float best = 0;
-        for (size_t f = 0; f < count; f++)
-            best = fmaxf(best, uf_face_overlap(&j->want[i][k], &faces[f]));
-        sum += (double)best;
-        unmatched -= best >= 0.5f && unmatched > 0;
-    }
-    return j->count[i] + unmatched ? sum / (double)(j->count[i] + unmatched) : 1;
-}
-
-static void close_judge(face_judge *j)
-{
-    uf_detector_destroy(j->detector);
-    ufi_program_destroy(j->program);
-    for (size_t i = 0; i < UFI_MAX_JUDGED; i++)
-        ufi_free(j->want[i]);
-}
-
-static uf_status open_judge(face_judge *j, const uf_model *m, const uf_calibration *c,
-                            uf_error *err)
-{
-    const uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
-    *j = (face_judge){.width = (size_t)c->width, .height = (size_t)c->height};
-    uf_status st = ufi_program_create(&j->program, &m->file.graph, "CPU", err);
-    return st ? st : ufi_detector_create(&j->detector, &m->file, j->program, &o, err);
 }
 
 /* ---- INT8 ---- */
@@ -298,7 +220,7 @@ static uf_status to_int8(uf_model *made, const uf_model *m, const uf_calibration
     const char *task = ufi_meta_get(&m->file.meta, "task");
     const bool is_detector = task && !strcmp(task, "detector");
     const double usual = is_detector ? 0.985 : 0.995, given = (double)options->min_agreement;
-    face_judge judge = {0};
+    ufi_face_judge judge = {0};
     ufi_search_options o = {.min_agreement = given > 0   ? given
                                              : given < 0 ? 0
                                                          : usual,
@@ -309,14 +231,14 @@ static uf_status to_int8(uf_model *made, const uf_model *m, const uf_calibration
                             .arg = (void *)(uintptr_t)options};
     uf_status st = UF_OK;
     if (is_detector) {
-        st = open_judge(&judge, m, c, err);
-        o.agreement = face_agreement;
+        st = ufi_face_judge_open(&judge, m, c, err);
+        o.agreement = ufi_face_agreement;
         o.agreement_arg = &judge;
     }
     if (!st)
         st = ufi_quantize_search(&made->file.graph, &m->file.graph, c->observer, &c->samples, &o,
                                  best, err);
-    close_judge(&judge);
+    ufi_face_judge_close(&judge);
     return st;
 }
 

@@ -357,3 +357,15 @@ uf_status ufi_graph_check(const ufi_graph *g, uf_error *err)
     ufi_free(state);
     return st;
 }
+
+uf_status ufi_graph_own_value(ufi_graph *g, uint32_t v, uf_error *err)
+{
+    const ufi_tensor t = {.dtype = g->values[v].dtype, .shape = g->values[v].shape};
+    const size_t bytes = ufi_tensor_bytes(&t);
+    void *copy = ufi_arena_alloc(&g->arena, bytes + 1, 1);
+    if (!copy)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for weights");
+    memcpy(copy, g->values[v].data, bytes);
+    g->values[v].data = copy;
+    return UF_OK;
+}

@@ -98,6 +98,8 @@ void ufi_graph_init(ufi_graph *g);
 void ufi_graph_free(ufi_graph *g); /* accepts zeros and half-built graphs */
 /* A copy that shares the constants' data with `src` (which must outlive it). */
 uf_status ufi_graph_clone(ufi_graph *out, const ufi_graph *src, uf_error *err);
+/* The data of constant `v` moves into the graph's own memory. */
+uf_status ufi_graph_own_value(ufi_graph *g, uint32_t v, uf_error *err);
 
 /* Builders; all copy what they are given into the arena. Ids come back in *id. */
 uf_status ufi_graph_add_value(ufi_graph *g, const char *name, uf_dtype dtype,

@@ -46,19 +46,6 @@ static uf_status store_value(ufi_graph *g, uint32_t v, uf_dtype dtype, uf_error 
     return st;
 }
 
-/* The constant's data moves into the graph's own memory. */
-static uf_status own_value(ufi_graph *g, uint32_t v, uf_error *err)
-{
-    const ufi_tensor t = {.dtype = g->values[v].dtype, .shape = g->values[v].shape};
-    const size_t bytes = ufi_tensor_bytes(&t);
-    void *copy = ufi_arena_alloc(&g->arena, bytes + 1, 1);
-    if (!copy)
-        return ufi_fail(err, UF_E_NOMEM, "no memory for weights");
-    memcpy(copy, g->values[v].data, bytes);
-    g->values[v].data = copy;
-    return UF_OK;
-}
-
 uf_status ufi_store_half(ufi_graph *out, const ufi_graph *g, uf_dtype dtype, uf_error *err)
 {
     uint32_t stored = 0;
@@ -72,7 +59,7 @@ uf_status ufi_store_half(ufi_graph *out, const ufi_graph *g, uf_dtype dtype, uf_
             st = store_value(out, v, dtype, err);
             stored++;
         } else {
-            st = own_value(out, v, err);
+            st = ufi_graph_own_value(out, v, err);
         }
     }
     if (!st && !stored)

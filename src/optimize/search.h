@@ -4,20 +4,8 @@
 #ifndef UFI_OPTIMIZE_SEARCH_H
 #define UFI_OPTIMIZE_SEARCH_H
 
+#include "optimize/judge.h"
 #include "optimize/quantize.h"
-
-/* Inputs of a network with one input. */
-typedef struct ufi_samples {
-    ufi_shape shape; /* of one, batch 1 */
-    ufi_layout layout;
-    float **inputs; /* owned, as is the list */
-    size_t count, cap, bytes;
-} ufi_samples;
-
-/* Keeps a copy, unless that would take more than UFI_SAMPLES_MAX_BYTES in all. */
-#define UFI_SAMPLES_MAX_BYTES ((size_t)192 << 20)
-uf_status ufi_samples_add(ufi_samples *s, const ufi_tensor *input, uf_error *err);
-void ufi_samples_free(ufi_samples *s);
 
 /* What was tried and what it gave. */
 typedef struct ufi_trial {
@@ -27,13 +15,6 @@ typedef struct ufi_trial {
     uint32_t layers;  /* that could be quantised */
     double agreement; /* with FP32, mean over the samples */
 } ufi_trial;
-
-/* How near the outputs of the last run of `c` on sample i (of those that are judged) come to
- * FP32's; 1: they are the same. Told first, with `reference`, about runs of FP32 itself. */
-typedef double ufi_agreement_fn(void *arg, size_t i, const ufi_context *c, bool reference);
-
-/* Samples on which each way is judged. */
-#define UFI_MAX_JUDGED 48
 
 typedef struct ufi_search_options {
     ufi_agreement_fn *agreement; /* NULL: the cosine of the outputs */

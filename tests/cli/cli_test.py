@@ -44,7 +44,7 @@ def error(label, status, part, *args):
           f"exit {done.returncode}: {text}")
 
 
-COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "optimize", "compare", "evaluate", "bench", "profile", "run",
+COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "optimize", "prune", "compare", "evaluate", "bench", "profile", "run",
             "devices", "completion", "man"]
 
 # ---- help and documents ----
@@ -207,6 +207,17 @@ else:
     r = json.loads(done.stdout)
     check("optimize", len(r["trials"]) >= 16 and max(t["agreement"] for t in r["trials"]) > 0.95 and r["ms"] > 0,
           done.stdout + done.stderr)
+    slim = os.path.join(folder, "slim.ufm")
+    done = call("prune", e, "-d", d, "-c", photos, "-n", "30", "--keep", "0.9", "-o", slim, "--json")
+    r = json.loads(done.stdout) if done.returncode == 0 else {}
+    check("prune", r and len(r["trials"]) > 10 and float(r["agreement"]) > 0.8 and
+          r["parameters"] < r["source_parameters"] and r["size_bytes"] < r["source_size_bytes"], r)
+    check("a pruned model runs", call("bench", slim, "--seconds", "0.05", "--json").returncode == 0)
+    r = json.loads(call("prune", e, "--sparsity", "0.5", "-o", slim, "--json").stdout)
+    check("sparsity needs no pictures", r["parameters"] == r["source_parameters"] and r["trials"] == [], r)
+    error("two ways to prune", 2, "one of --keep", "prune", e, "--keep", "0.5", "--sparsity", "0.5", "-o", slim)
+    error("pruning is not guessed", 2, "measured, not guessed", "prune", e, "-o", slim)
+    error("an INT8 model is not pruned", 3, "prune the FP32 model", "prune", small, "--sparsity", "0.5", "-o", slim)
     error("a wrong goal", 2, "latency or accuracy", "optimize", d, "-c", photos, "-n", "8", "--goal", "beauty", "-o",
           os.path.join(folder, "d8.ufm"))
     with open(pairs, "w") as f:

@@ -1,0 +1,121 @@
+/* Means and covariances of channels. */
+#include "optimize/moments.h"
+
+#include "base/mem.h"
+
+enum { PIXELS = 64 }; /* of each sample and value */
+
+/* A clone of `g` with the wanted values as outputs, in the order of their numbers. */
+static uf_status expose(ufi_graph *out, const ufi_graph *g, const bool *wanted, uf_error *err)
+{
+    uint32_t count = 0, *outputs = ufi_malloc(g->value_count + 1, sizeof *outputs);
+    uf_status st = outputs ? ufi_graph_clone(out, g, err)
+                           : ufi_fail(err, UF_E_NOMEM, "no memory for statistics");
+    for (uint32_t v = 0; !st && v < g->value_count; v++)
+        if (wanted[v])
+            outputs[count++] = v;
+    if (!st)
+        st = ufi_graph_set_io(out, out->inputs, out->input_count, outputs, count, err);
+    ufi_free(outputs);
+    return st;
+}
+
+static uf_status make_room(ufi_moments *m, size_t channels, uf_error *err)
+{
+    if (m->channels)
+        return UF_OK;
+    m->mean = ufi_calloc(channels, sizeof *m->mean);
+    m->covariance = ufi_calloc(channels * channels, sizeof *m->covariance);
+    if (!m->mean || !m->covariance)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for statistics of %zu channels", channels);
+    m->channels = channels;
+    return UF_OK;
+}
+
+static void take_pixel(ufi_moments *m, const float *x, size_t stride)
+{
+    for (size_t a = 0; a < m->channels; a++) {
+        const double xa = (double)x[a * stride];
+        double *row = m->covariance + a * m->channels;
+        m->mean[a] += xa;
+        for (size_t b = 0; b <= a; b++)
+            row[b] += xa * (double)x[b * stride];
+    }
+    m->count++;
+}
+
+static uf_status take_tensor(ufi_moments *m, const ufi_tensor *t, size_t sample, uf_error *err)
+{
+    if (t->shape.rank != 4)
+        return UF_OK;
+    const size_t channels = (size_t)t->shape.dims[1];
+    const size_t pixels = (size_t)(t->shape.dims[2] * t->shape.dims[3]);
+    const size_t step = pixels > PIXELS ? pixels / PIXELS : 1;
+    const bool last = t->layout == UFI_NHWC;
+    uf_status st = make_room(m, channels, err);
+    for (size_t p = sample % step; !st && p < pixels; p += step)
+        take_pixel(m, (const float *)t->data + (last ? p * channels : p), last ? 1 : pixels);
+    return st;
+}
+
+/* Sums become means and covariances; the upper half is filled. */
+static void finish(ufi_moments *m)
+{
+    const double n = (double)m->count;
+    for (size_t a = 0; a < m->channels; a++)
+        m->mean[a] /= n;
+    for (size_t a = 0; a < m->channels; a++)
+        for (size_t b = 0; b <= a; b++) {
+            double *c = &m->covariance[a * m->channels + b];
+            *c = *c / n - m->mean[a] * m->mean[b];
+            m->covariance[b * m->channels + a] = *c;
+        }
+}
+
+static uf_status run_all(ufi_moments *moments, const bool *wanted, const ufi_judge *judge,
+                         ufi_runner *r, uf_error *err)
+{
+    const uint32_t values = judge->g->value_count;
+    uf_status st = UF_OK;
+    for (size_t s = 0; !st && s < judge->samples->count; s++) {
+        uint32_t output = 0;
+        if (ufi_judge_uses(judge, s))
+            continue;
+        st = ufi_runner_run(r, s, err);
+        for (uint32_t v = 0; !st && v < values; v++)
+            if (wanted[v])
+                st = take_tensor(&moments[v], ufi_context_output(r->context, output++), s, err);
+    }
+    for (uint32_t v = 0; !st && v < values; v++)
+        if (moments[v].channels)
+            finish(&moments[v]);
+    return st;
+}
+
+uf_status ufi_moments_collect(ufi_moments *moments, const bool *wanted, const ufi_judge *judge,
+                              uf_error *err)
+{
+    ufi_graph exposed = {0};
+    ufi_runner r = {0};
+    uf_status st = expose(&exposed, judge->g, wanted, err);
+    if (!st)
+        st = ufi_program_create(&r.program, &exposed, "CPU", err);
+    if (!st)
+        st = ufi_runner_prepare(&r, r.program, judge->samples, judge->threads, err);
+    if (!st)
+        st = run_all(moments, wanted, judge, &r, err);
+    ufi_runner_close(&r);
+    ufi_graph_free(&exposed);
+    if (st)
+        ufi_moments_free(moments, judge->g->value_count);
+    return st;
+}
+
+void ufi_moments_free(ufi_moments *moments, uint32_t count)
+{
+    for (uint32_t v = 0; v < count; v++) {
+        ufi_free(moments[v].mean);
+        ufi_free(moments[v].covariance);
+        moments[v] = (ufi_moments){0};
+    }
+}
