@@ -2,8 +2,10 @@
 BUILD ?= build
 
 FUZZ_SECONDS ?= 60
+MODELS ?= ../shared/models
+PHOTOS ?= ../shared/testdata
 
-.PHONY: all deps demo test fuzz layout format format-check clean
+.PHONY: all deps demo test fuzz bench layout format format-check clean
 
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
@@ -32,6 +34,13 @@ fuzz:
 	@cd build-fuzz && for t in onnx openvino ufm image detector trials; do \
 		mkdir -p corpus/$$t && tests/fuzz/replay_$$t corpus/$$t && tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
 			-rss_limit_mb=2048 -timeout=20 corpus/$$t || exit 1; done
+
+# Speed, size and accuracy beside other runtimes, written to docs/benchmarks.md. Networks and photos are
+# yours: make bench MODELS=folder PHOTOS=folder (LFW pictures and pairs.tsv). Peers come from the package index.
+bench: all
+	@tools/install-deps.sh bench
+	@[ -d $(BUILD)/bench ] || { python3 -m venv $(BUILD)/bench && $(BUILD)/bench/bin/pip install -q -r bench/requirements.txt; }
+	@$(BUILD)/bench/bin/python bench/table.py $(BUILD)/uniface "$(MODELS)" "$(PHOTOS)" docs/benchmarks.md
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

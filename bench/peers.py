@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Speed of UniFace beside other runtimes, on this machine, in one run.
 
-usage: peers.py UNIFACE MODEL.onnx [--uniface-model INT8.ufm] [--threads N] [--batch N] [--size PIXELS] [--rounds N]
+usage: peers.py UNIFACE MODEL.onnx [--int8 INT8.ufm] [--threads N] [--batch N] [--size PIXELS] [--rounds N]
+                [--json FILE]
 
 Engines take turns (neighbours on a shared machine disturb all alike); printed are the medians over the
 rounds of each round's median latency, and the median of the ratios to UniFace within a round. Peers are
@@ -21,7 +22,8 @@ import numpy as np
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("uniface")
 p.add_argument("model")
-p.add_argument("--uniface-model", help="what UniFace runs, if not the same file")
+p.add_argument("--int8", help="a quantised model that UniFace runs too")
+p.add_argument("--json", help="write the medians and ratios there")
 p.add_argument("--calibration", help="photos: measure ONNX Runtime's INT8 too")
 p.add_argument("--threads", type=int, default=1)
 p.add_argument("--batch", type=int, default=1)
@@ -43,9 +45,9 @@ def timed(call):
     return statistics.median(times) * 1e3
 
 
-def uniface():
+def uniface(model=None):
     def once():
-        done = subprocess.run([a.uniface, "bench", a.uniface_model or a.model, "--json", "--threads", str(a.threads), "--batch",
+        done = subprocess.run([a.uniface, "bench", model or a.model, "--json", "--threads", str(a.threads), "--batch",
                                str(a.batch), "--seconds", str(a.seconds), "--size", str(a.size)],
                               capture_output=True, text=True)
         if done.returncode:
@@ -55,6 +57,12 @@ def uniface():
         return r["latency_ms"]["p50"]
     once()
     return uniface.text, once
+
+
+def uniface_int8():
+    if not a.int8:
+        raise RuntimeError("--int8 was not given")
+    return uniface(a.int8)
 
 
 def make_input():
@@ -188,7 +196,19 @@ name, x, onnx_model = make_input()
 folder = tempfile.mkdtemp()
 static_model = dynamic_batch_copy(onnx_model, x, folder)
 engines = {}
-for e in (uniface, onnxruntime, onnxruntime_int8, openvino, opencv, mnn, ncnn):
+for e in (uniface, uniface_int8, onnxruntime, onnxruntime_int8, openvino, opencv, mnn, ncnn):
+    child = os.fork()  # a peer that crashes takes only its rehearsal with it
+    if child == 0:
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+        try:
+            e()[1]()
+        except Exception:
+            pass  # told below
+        os._exit(0)
+    signal = os.waitpid(child, 0)[1] & 127
+    if signal:
+        print(f"{e.__name__:16s} not measured: it crashes with this model (signal {signal})")
+        continue
     try:
         engines[e.__name__] = e()
     except Exception as problem:  # a peer that cannot run this model is reported, not hidden
@@ -197,8 +217,14 @@ times = {e: [] for e in engines}
 for _ in range(a.rounds):
     for e, (_, once) in engines.items():
         times[e].append(once())
-print(f"{os.path.basename(a.uniface_model or a.model)}, threads {a.threads}, batch {a.batch}, input {list(x.shape)}, "
-      f"{a.rounds} rounds")
+print(f"{os.path.basename(a.model)}, threads {a.threads}, batch {a.batch}, input {list(x.shape)}, {a.rounds} rounds")
+report = {}
 for e, (version, _) in engines.items():
-    ratio = statistics.median(t / u for t, u in zip(times[e], times["uniface"]))
-    print(f"  {e:16s} {statistics.median(times[e]):9.3f} ms  {ratio:5.2f} x UniFace   {version}")
+    against = {base: statistics.median(t / u for t, u in zip(times[e], times[base]))
+               for base in ("uniface", "uniface_int8") if base in times}
+    report[e] = {"version": version, "ms": statistics.median(times[e]), "ratio": against}
+    print(f"  {e:16s} {report[e]['ms']:9.3f} ms  " + "  ".join(f"{r:5.2f} x {b}" for b, r in against.items()) +
+          f"   {version}")
+if a.json:
+    with open(a.json, "w") as f:
+        json.dump(report, f, indent=1)

@@ -5,6 +5,7 @@ want="gcc libc6-dev make meson ninja-build pkg-config python3 libjpeg-dev libpng
 if [ "${1:-}" = ci ]; then
     want="$want git clang clang-format libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-venv groff"
 fi
+if [ "${1:-}" = bench ]; then want="$want python3-venv"; fi
 missing=""
 for package in $want; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||

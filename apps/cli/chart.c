@@ -18,6 +18,16 @@ void chart_text(FILE *f, const char *text)
             fputc(*text, f);
 }
 
+void html_head(FILE *f, const char *title)
+{
+    fputs("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>", f);
+    chart_text(f, title);
+    fputs("</title><style>body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+          "td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
+          "table{border-collapse:collapse}</style>\n",
+          f);
+}
+
 /* 0..1 along the axis. */
 static double place(const chart_axis *a, double v)
 {

@@ -25,6 +25,8 @@ void chart_write(FILE *f, const char *title, const chart_axis *x, const chart_ax
 /* The same into a file of its own; false when it cannot be written. */
 bool chart_save(const char *path, const char *title, const chart_axis *x, const chart_axis *y,
                 const chart_line *lines, size_t line_count);
+/* The beginning of a page, up to its body. */
+void html_head(FILE *f, const char *title);
 /* Writes text with the characters that HTML and SVG reserve replaced. */
 void chart_text(FILE *f, const char *text);
 

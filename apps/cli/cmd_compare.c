@@ -3,38 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comparison.h"
+#include "job.h"
 #include "templates.h"
-
-enum { RUNS = 240, ROUND = 8 };
-
-/* One of the two models. */
-typedef struct side {
-    const char *path;
-    uf_model *model;
-    uf_embedder *embedder;
-    uf_detector *detector;
-    double times[RUNS], p50, p99;
-    size_t memory_bytes;
-    long size_bytes;
-    float *scores[2]; /* of impostors, of genuine pairs */
-    uf_threshold rates;
-} side;
-
-typedef struct comparison {
-    side sides[2];
-    cli_session session; /* finds the faces that embedders are given */
-    bool detectors;
-    double far;
-    float *cosines;
-    size_t cosine_count, pictures, faceless;
-    size_t pair_count[2]; /* impostors, genuine */
-    size_t only[2];       /* judged rightly by one alone */
-    double mcnemar;
-    bool has_pairs;
-    /* detectors */
-    size_t reference_faces, matched_faces, new_faces;
-    double overlap_sum;
-} comparison;
 
 static int by_value(const void *a, const void *b)
 {
@@ -305,11 +276,7 @@ static int compare_detectors(comparison *c, const cli_args *a)
     return status;
 }
 
-/* ---- the report ---- */
-
-typedef struct summary {
-    double speedup, size, memory, cosine_mean, cosine_first, tar_drop, matched, mean_overlap, added;
-} summary;
+/* ---- the outcome ---- */
 
 static summary summarize(comparison *c)
 {
@@ -355,92 +322,29 @@ static bool gates_hold(const cli_args *a, const comparison *c, const summary *s,
     return !why[0];
 }
 
-static void print_text(const comparison *c, const summary *s, const char *why)
+/* ---- layers ---- */
+
+static void take_layer(void *user, const char *layer, int32_t in_bytes, double snr_db)
 {
-    const side *a = &c->sides[0], *b = &c->sides[1];
-    printf("%-24s %14s %14s %8s\n", "", "first", "second", "ratio");
-    printf("%-24s %14ld %14ld %8.3f\n", "file, bytes", a->size_bytes, b->size_bytes, s->size);
-    printf("%-24s %14zu %14zu %8.3f\n", "memory, bytes", a->memory_bytes, b->memory_bytes,
-           s->memory);
-    printf("%-24s %14.3f %14.3f %8.2f x as fast\n", "latency p50, ms", a->p50, b->p50, s->speedup);
-    printf("%-24s %14.3f %14.3f %8.2f\n", "latency p99, ms", a->p99, b->p99, a->p99 / b->p99);
-    printf("%-24s %14.1f %14.1f\n", "images/s, one thread", 1000 / a->p50, 1000 / b->p50);
-    if (c->cosine_count)
-        printf("cosine of templates: mean %.5f, 1st percentile %.5f over %zu faces (%zu pictures "
-               "without one)\n",
-               s->cosine_mean, s->cosine_first, c->cosine_count, c->faceless);
-    if (c->has_pairs) {
-        printf("TAR at FAR %g: %.2f %% and %.2f %% (%zu genuine, %zu impostor pairs)\n", c->far,
-               100 * (double)a->rates.tar, 100 * (double)b->rates.tar, c->pair_count[1],
-               c->pair_count[0]);
-        printf("judged rightly by the first alone %zu, by the second alone %zu: McNemar p %.3f\n",
-               c->only[0], c->only[1], c->mcnemar);
-    }
-    if (c->detectors)
-        printf("%zu faces: %.2f %% matched at IoU 0.9, mean overlap %.4f, %.2f %% new\n",
-               c->reference_faces, s->matched, s->mean_overlap, s->added);
-    if (why[0])
-        printf("verdict: refused, %s\n", why);
-    else if (c->has_pairs)
-        printf("verdict: the second is %.2f times as fast at %.2f of the size; its decisions %s\n",
-               s->speedup, s->size,
-               c->mcnemar > 0.05 ? "do not differ significantly (5 %)" : "differ significantly");
-    else
-        printf("verdict: the second is %.2f times as fast at %.2f of the size\n", s->speedup,
-               s->size);
+    comparison *c = user;
+    c->layers = need(realloc(c->layers, (c->layer_count + 1) * sizeof *c->layers));
+    c->layers[c->layer_count++] = (compared_layer){need(strdup(layer)), in_bytes != 0, snr_db};
 }
 
-static void json_side(cli_json *j, const char *key, const comparison *c, const side *s)
+/* On some of the pictures, prepared as for quantising. */
+static int compare_layers(comparison *c, const cli_args *a)
 {
-    json_open(j, key, '{');
-    json_text(j, "model", s->path);
-    json_text(j, "model_id", uf_model_id(s->model));
-    json_integer(j, "size_bytes", s->size_bytes);
-    json_integer(j, "memory_bytes", (long long)s->memory_bytes);
-    json_number(j, "p50_ms", s->p50);
-    json_number(j, "p99_ms", s->p99);
-    json_number(j, "images_per_s", 1000 / s->p50);
-    if (c->has_pairs) {
-        json_number(j, "tar", (double)s->rates.tar);
-        json_number(j, "threshold", (double)s->rates.threshold);
-    }
-    json_close(j, '}');
-}
-
-static void print_json(const comparison *c, const summary *s, const char *why)
-{
-    cli_json j = {stdout, 0, {false}};
-    json_open(&j, NULL, '{');
-    json_side(&j, "first", c, &c->sides[0]);
-    json_side(&j, "second", c, &c->sides[1]);
-    json_number(&j, "speedup", s->speedup);
-    json_number(&j, "size_ratio", s->size);
-    json_number(&j, "memory_ratio", s->memory);
-    json_integer(&j, "pictures", (long long)c->pictures);
-    if (c->cosine_count) {
-        json_integer(&j, "faces", (long long)c->cosine_count);
-        json_number(&j, "cosine_mean", s->cosine_mean);
-        json_number(&j, "cosine_p1", s->cosine_first);
-    }
-    if (c->has_pairs) {
-        json_number(&j, "far", c->far);
-        json_integer(&j, "genuine_pairs", (long long)c->pair_count[1]);
-        json_integer(&j, "impostor_pairs", (long long)c->pair_count[0]);
-        json_number(&j, "tar_drop_points", s->tar_drop);
-        json_integer(&j, "only_first_right", (long long)c->only[0]);
-        json_integer(&j, "only_second_right", (long long)c->only[1]);
-        json_number(&j, "mcnemar_p", c->mcnemar);
-    }
-    if (c->detectors) {
-        json_integer(&j, "faces", (long long)c->reference_faces);
-        json_number(&j, "matched_percent", s->matched);
-        json_number(&j, "mean_overlap", s->mean_overlap);
-        json_number(&j, "new_percent", s->added);
-    }
-    json_bool(&j, "accepted", !why[0]);
-    json_text(&j, "reason", why[0] ? why : NULL);
-    json_close(&j, '}');
-    json_end(&j);
+    enum { PICTURES = 16 };
+    uf_error err;
+    cli_job q = {0};
+    int status = cli_job_open(&q, a->operands[0]);
+    if (!status)
+        status = cli_job_feed(&q, a, cli_value(a, "images"), PICTURES);
+    if (!status &&
+        uf_compare_layers(q.model, c->sides[1].model, q.calibration, take_layer, c, &err))
+        status = cli_fail(&err);
+    cli_job_close(&q);
+    return status;
 }
 
 /* ---- the command ---- */
@@ -477,6 +381,9 @@ static void close_all(comparison *c)
         free(s->scores[1]);
     }
     cli_session_close(&c->session);
+    for (size_t i = 0; i < c->layer_count; i++)
+        free(c->layers[i].name);
+    free(c->layers);
     free(c->cosines);
 }
 
@@ -486,6 +393,8 @@ static int run_compare(const cli_args *a)
     char why[200];
     if (!cli_value(a, "images") && !cli_value(a, "pairs"))
         return cli_complain(EXIT_USAGE, "compare: --images or --pairs is needed");
+    if (cli_flag(a, "layers") && !cli_value(a, "images"))
+        return cli_complain(EXIT_USAGE, "compare: --layers needs --images");
     if (!cli_number(a, "far", 1e-6, 1, 1e-2, &c.far))
         return EXIT_USAGE;
     int status = open_sides(&c, a);
@@ -495,14 +404,19 @@ static int run_compare(const cli_args *a)
         status = measure_speed(&c);
     if (!status)
         status = c.detectors ? compare_detectors(&c, a) : compare_embedders(&c, a);
+    if (!status && cli_flag(a, "layers"))
+        status = compare_layers(&c, a);
     if (!status) {
         const summary s = summarize(&c);
         const bool ok = gates_hold(a, &c, &s, why, sizeof why);
         if (a->json)
-            print_json(&c, &s, why);
+            comparison_json(&c, &s, why, stdout);
         else
-            print_text(&c, &s, why);
-        status = ok ? 0 : why[0] ? EXIT_DIFFERENT : EXIT_USAGE;
+            comparison_print(&c, &s, why);
+        if (cli_value(a, "report"))
+            status = comparison_save(&c, &s, why, cli_value(a, "report"));
+        if (!status)
+            status = ok ? 0 : why[0] ? EXIT_DIFFERENT : EXIT_USAGE;
     }
     close_all(&c);
     return status;
@@ -522,6 +436,9 @@ const cli_command cli_compare = {
                 {"min-cosine", 0, "X", "refuse when the mean cosine of templates is less"},
                 {"min-matched", 0, "PERCENT", "refuse when fewer faces are matched (IoU 0.9)"},
                 {"flip", 0, NULL, "add the mirrored face's embedding"},
+                {"layers", 'l', NULL,
+                 "signal to noise of each layer that both have, on 16 pictures"},
+                {"report", 'o', "FILE", "write a page (HTML with charts) too"},
                 DETECTOR_OPTIONS},
     .details =
         "Exit status 1 says that a gate was missed, so that it can guard a pipeline. The models\n"

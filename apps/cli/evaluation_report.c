@@ -286,11 +286,8 @@ static void html_rates(FILE *f, const at_threshold *list, int count)
 
 static void write_html(FILE *f, const evaluation *e, const curves *c)
 {
-    fputs("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Evaluation</title>"
-          "<style>body{font:15px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-          "td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
-          "table{border-collapse:collapse}</style>\n<h1>Evaluation of ",
-          f);
+    html_head(f, "Evaluation");
+    fputs("<h1>Evaluation of ", f);
     chart_text(f, e->source);
     fprintf(f, "</h1><p>%s%s</p>\n", e->model_id ? "Model " : "Scores of any matcher",
             e->model_id ? e->model_id : "");

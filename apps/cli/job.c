@@ -150,31 +150,38 @@ static int add_pictures(cli_job *q, const cli_args *a, char *path)
     return status;
 }
 
-int cli_job_calibrate(cli_job *q, const cli_args *a)
+int cli_job_feed(cli_job *q, const cli_args *a, const char *path, size_t pictures)
 {
     uf_error err;
-    double threads, images;
-    const char *path = cli_value(a, "calibration");
-    if (!cli_number(a, "threads", 0, 1024, 0, &threads) ||
-        !cli_number(a, "images", UF_CALIBRATION_MIN, 100000, 500, &images))
-        return EXIT_USAGE;
-    if (!path)
-        return cli_complain(EXIT_USAGE,
-                            "%s needs --calibration with pictures like those the model will see: "
-                            "what its activations are is measured, not guessed",
-                            a->command->name);
+    double threads;
     uf_engine_options o = UF_ENGINE_OPTIONS_INIT;
+    if (!cli_number(a, "threads", 0, 1024, 0, &threads))
+        return EXIT_USAGE;
     o.threads = (uint32_t)threads;
     if (uf_calibration_create(&q->calibration, q->model, &o, &err))
         return cli_fail(&err);
     uf_calibration_input_size(q->calibration, &q->width, &q->height);
-    q->wanted = (size_t)images;
+    q->wanted = pictures;
     if (ends_with(path, ".npy"))
         return add_array(q, path);
     char *operand = strdup(path);
     int status = operand ? add_pictures(q, a, operand) : EXIT_INTERNAL;
     free(operand);
     return status;
+}
+
+int cli_job_calibrate(cli_job *q, const cli_args *a)
+{
+    double images;
+    const char *path = cli_value(a, "calibration");
+    if (!cli_number(a, "images", UF_CALIBRATION_MIN, 100000, 500, &images))
+        return EXIT_USAGE;
+    if (!path)
+        return cli_complain(EXIT_USAGE,
+                            "%s needs --calibration with pictures like those the model will see: "
+                            "what its activations are is measured, not guessed",
+                            a->command->name);
+    return cli_job_feed(q, a, path, (size_t)images);
 }
 
 /* ---- timing ---- */

@@ -23,7 +23,9 @@ typedef struct cli_job {
 /* Zero the job first; close it in any case. These print what is wrong and return the exit status.
  */
 int cli_job_open(cli_job *q, const char *path);
-/* Feeds the pictures of the options; with more than are wanted they are taken evenly. */
+/* Feeds so many of the pictures at `path`, taken evenly, to a calibration. */
+int cli_job_feed(cli_job *q, const cli_args *a, const char *path, size_t pictures);
+/* The same with the pictures of the options. */
 int cli_job_calibrate(cli_job *q, const cli_args *a);
 /* Median latency of one thread of the model and of the result, in ms; the two take turns. */
 uf_status cli_job_time(const cli_job *q, double ms[2], uf_error *err);

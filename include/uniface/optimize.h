@@ -87,6 +87,18 @@ typedef struct uf_quantize_options {
 UF_API uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c,
                              const uf_quantize_options *options, uf_error *err);
 
+/* Told of a layer that both models have: signal to noise, 10 log10 of the energy of the first
+ * model's output over that of the difference (INFINITY: no difference), each channel scaled as
+ * suits it best, since equalisation scales channels. */
+typedef void uf_layer_fn(void *user, const char *layer, int32_t in_bytes, double snr_db);
+
+/* Compares the layers of `m`, an FP32 model, with those of `changed`, made from it by uf_quantize,
+ * on the pictures of `c`, a calibration of `m`. Errors: UF_E_MISMATCH when no layer has the same
+ * name, UF_E_STATE without pictures. */
+UF_API uf_status uf_compare_layers(const uf_model *m, const uf_model *changed,
+                                   const uf_calibration *c, uf_layer_fn *fn, void *user,
+                                   uf_error *err);
+
 typedef struct uf_prune_options {
     float keep;          /* channels: share of the multiplications that stays; default 0.75 */
     float sparsity;      /* > 0: no channel goes, but this share of each layer's weights becomes 0.

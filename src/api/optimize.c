@@ -10,6 +10,7 @@
 #include "model/align.h"
 #include "optimize/half.h"
 #include "optimize/search.h"
+#include "optimize/snr.h"
 
 /* Input size: the network's own, or what its metadata recommends. */
 static uf_status read_size(uf_calibration *c, uf_error *err)
@@ -289,4 +290,29 @@ uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c
     if (!st)
         st = ufi_model_file_seal(&made->file, err);
     return ufi_model_finish(out, made, st);
+}
+
+/* ---- layers ---- */
+
+typedef struct layer_listener {
+    uf_layer_fn *fn;
+    void *user;
+} layer_listener;
+
+static void pass_on(void *arg, const char *layer, bool in_bytes, double snr_db)
+{
+    const layer_listener *l = arg;
+    l->fn(l->user, layer, in_bytes, snr_db);
+}
+
+uf_status uf_compare_layers(const uf_model *m, const uf_model *changed, const uf_calibration *c,
+                            uf_layer_fn *fn, void *user, uf_error *err)
+{
+    layer_listener l = {fn, user};
+    if (!m || !changed || !c || !fn || c->model != m)
+        return ufi_fail(err, UF_E_ARG,
+                        "uf_compare_layers: models, a calibration of the first and a function "
+                        "must be given");
+    return ufi_layer_snr(&m->file.graph, &changed->file.graph, &c->samples, c->threads, pass_on, &l,
+                         err);
 }

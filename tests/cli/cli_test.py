@@ -229,6 +229,12 @@ else:
     r = json.loads(done.stdout)
     check("compare", done.returncode == 0 and r["accepted"] and r["genuine_pairs"] == 6 and r["size_ratio"] < 0.3 and
           0.98 < r["cosine_p1"] <= r["cosine_mean"] <= 1 and r["mcnemar_p"] > 0.05, done.stdout + done.stderr)
+    page = os.path.join(folder, "pages", "compare.html")
+    r = json.loads(call(*gates, "--layers", "--report", page).stdout)
+    check("layers", len(r["layers"]) > 40 and all(x["in_bytes"] and 5 < x["snr_db"] < 60 for x in r["layers"]),
+          r["layers"][:3])
+    html = open(page).read()
+    check("the page of compare", "<svg" in html and "verdict: the second is" in html and "McNemar" in html, html[:200])
     done = call(*gates, "--min-speedup", "900")
     check("a missed gate is status 1", done.returncode == 1 and not json.loads(done.stdout)["accepted"], done.stdout)
     r = json.loads(call("compare", d, d, "--images", photos, "--json").stdout)
