@@ -28,7 +28,7 @@
     X(UFI_CPU_AVX512, "avx512", UFI_CPU_AVX2 | UFI_CPU_AVX512)                                    \
     X(UFI_CPU_AVX512VNNI, "avx512vnni",                                                           \
       UFI_CPU_AVX2 | UFI_CPU_AVX512 | UFI_CPU_AVX512VNNI | UFI_CPU_AVXVNNI)                       \
-    X(UFI_CPU_AVXVNNI, "avxvnni", 0)                                                              \
+    X(UFI_CPU_AVXVNNI, "avxvnni", UFI_CPU_AVX2 | UFI_CPU_AVXVNNI)                                 \
     X(UFI_CPU_AVX512BF16, "avx512bf16", 0)                                                        \
     X(UFI_CPU_AVX512FP16, "avx512fp16", 0)                                                        \
     X(UFI_CPU_AMX, "amx",                                                                         \

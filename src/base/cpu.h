@@ -24,8 +24,8 @@ typedef enum ufi_cpu_flag {
 } ufi_cpu_flag;
 
 /* What this machine has, cut down by the environment variable UNIFACE_CPU, which names the
- * highest generation allowed: c, avx2, avx512, avx512vnni, amx, neon, dotprod, i8mm. An unknown
- * name is reported by ufi_cpu_mask_error. Read once, at first use. */
+ * highest generation allowed: c, avx2, avxvnni, avx512, avx512vnni, amx, neon, dotprod, i8mm. An
+ * unknown name is reported by ufi_cpu_mask_error. Read once, at first use. */
 uint32_t ufi_cpu_flags(void);
 /* NULL, or a sentence that says that UNIFACE_CPU names nothing known and lists what is. */
 const char *ufi_cpu_mask_error(void);

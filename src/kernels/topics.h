@@ -22,6 +22,7 @@ void ufk_quant_init(ufk_table *t, uint32_t flags);
 #define UFK_SELECT(topic)                               \
     void ufk_##topic##_select_avx2(ufk_table *t);       \
     void ufk_##topic##_select_avx512(ufk_table *t);     \
+    void ufk_##topic##_select_avxvnni(ufk_table *t);    \
     void ufk_##topic##_select_avx512vnni(ufk_table *t); \
     void ufk_##topic##_select_dotprod(ufk_table *t);    \
     void ufk_##topic##_select_neon(ufk_table *t)

@@ -41,6 +41,7 @@ typedef struct ca_isa {
 static const ca_isa ca_isas[] = {
     {"c", 0},
     {"avx2", UFI_CPU_AVX2},
+    {"avxvnni", UFI_CPU_AVX2 | UFI_CPU_AVXVNNI},
     {"avx512", UFI_CPU_AVX2 | UFI_CPU_AVX512},
     {"avx512vnni", UFI_CPU_AVX2 | UFI_CPU_AVX512 | UFI_CPU_AVX512VNNI},
     {"neon", UFI_CPU_NEON},

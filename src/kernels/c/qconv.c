@@ -105,6 +105,8 @@ void ufk_qconv_init(ufk_table *t, uint32_t flags)
 #if defined(__x86_64__)
     if (flags & UFI_CPU_AVX2)
         ufk_qconv_select_avx2(t);
+    if (flags & UFI_CPU_AVXVNNI)
+        ufk_qconv_select_avxvnni(t);
     if (flags & UFI_CPU_AVX512VNNI)
         ufk_qconv_select_avx512vnni(t);
 #elif defined(__aarch64__)

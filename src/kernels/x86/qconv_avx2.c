@@ -1,27 +1,22 @@
 /*
- * INT8 convolution for AVX2 without VNNI: register tiles of 4 pixels x 8 columns.
+ * INT8 convolution for AVX2 without VNNI: register tiles of 6 pixels x 8 columns.
  *
  * vpmaddubsw would saturate, so bytes are widened to 16 bits and multiplied by vpmaddwd, which is
  * exact and still takes 16 products a time, twice what FP32 does. A vector holds 4 columns x 4 k;
  * the two partial sums of a column are added at the end. The pixels of a tile are widened once for
- * all columns; four of their k are then one 64-bit broadcast. (Tiles of 5 or 6 pixels make gcc 12
- * spill sums, and are slower.)
+ * all columns; four of their k are then one 64-bit broadcast.
  */
-#include <immintrin.h>
-#include <string.h>
-
-#include "kernels/kernels.h"
 #include "kernels/topics.h"
+#include "kernels/x86/qconv_avx.h"
 
 enum {
-    PANEL = 8,
-    TILE_ROWS = 4,
+    PANEL = UFK_QCOLUMNS,
+    TILE_ROWS = 6,
     HALVES = 2,      /* vectors of 4 columns */
     MAX_WIDE = 8192, /* k of a pixel in a whole tile */
     WIDE = TILE_ROWS * MAX_WIDE
 };
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
 typedef struct tile {
@@ -58,6 +53,12 @@ static void widen_rows(int16_t *out, const ufk_qconv_args *g, size_t i, size_t r
                     g->run_length);
 }
 
+/* sum += x in place: left to itself gcc 12 copies and spills the sums of large tiles. */
+ALWAYS_INLINE void add(__m256i *sum, __m256i x)
+{
+    __asm__("vpaddd %1, %0, %0" : "+x"(*sum) : "x"(x));
+}
+
 ALWAYS_INLINE void accumulate(const tile *t, __m256i sum[TILE_ROWS][HALVES], int rows)
 {
     const int8_t *b = t->b;
@@ -77,95 +78,22 @@ ALWAYS_INLINE void accumulate(const tile *t, __m256i sum[TILE_ROWS][HALVES], int
             const __m256i x = _mm256_set1_epi64x(four);
             UNROLL
             for (int h = 0; h < HALVES; h++)
-                sum[r][h] = _mm256_add_epi32(sum[r][h], _mm256_madd_epi16(x, w[h]));
+                add(&sum[r][h], _mm256_madd_epi16(x, w[h]));
         }
-    }
-}
-
-/* ---- epilogue ---- */
-
-/* What ufk_qfinish does, for 8 columns; the arrays have 8 entries. */
-ALWAYS_INLINE __m256 finish(const ufk_qepilogue *e, __m256i sum, __m256 scale, __m256 bias,
-                            __m256 slope, const uint8_t *residual)
-{
-    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, bias);
-    if (residual) {
-        const __m256i r =
-            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)residual));
-        v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(e->residual_scale), v);
-    }
-    const __m256 zero = _mm256_setzero_ps();
-    if (e->act == UFK_ACT_PRELU) {
-        v = _mm256_blendv_ps(v, _mm256_mul_ps(v, slope), _mm256_cmp_ps(v, zero, _CMP_LT_OQ));
-        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
-    } else if (e->act == UFK_ACT_HARD_SWISH) {
-        __m256 gate = _mm256_fmadd_ps(v, _mm256_set1_ps(1.0f / 6), _mm256_set1_ps(0.5f));
-        gate = _mm256_max_ps(gate, zero);
-        v = _mm256_mul_ps(v, _mm256_min_ps(gate, _mm256_set1_ps(1.0f)));
-        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
-    }
-    v = _mm256_max_ps(v, _mm256_set1_ps(e->lo));
-    return _mm256_min_ps(v, _mm256_set1_ps(e->hi));
-}
-
-/* `count` floats, zeros behind. */
-ALWAYS_INLINE __m256 load_some(const float *p, size_t count)
-{
-    float padded[PANEL] = {0};
-    if (count == PANEL)
-        return _mm256_loadu_ps(p);
-    memcpy(padded, p, count * sizeof *p);
-    return _mm256_loadu_ps(padded);
-}
-
-ALWAYS_INLINE void store(const tile *t, size_t i, __m256 v)
-{
-    const ufk_qconv_args *g = t->args;
-    if (g->c_f32) {
-        float row[PANEL];
-        _mm256_storeu_ps(row, v);
-        memcpy(g->c_f32 + i * g->c_stride + t->j, row, t->columns * sizeof *row);
-        return;
-    }
-    const __m256i x = _mm256_cvtps_epi32(v);
-    const __m128i words =
-        _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-    const __m128i bytes = _mm_packus_epi16(words, words);
-    uint8_t *c = g->c + i * g->c_stride + t->j;
-    if (t->columns == PANEL)
-        _mm_storel_epi64((__m128i *)(void *)c, bytes);
-    else {
-        uint8_t row[16];
-        _mm_storeu_si128((__m128i *)(void *)row, bytes);
-        memcpy(c, row, t->columns);
     }
 }
 
 ALWAYS_INLINE void tile_body(const tile *t, int rows)
 {
-    const ufk_qepilogue *e = &t->args->epilogue;
     __m256i sum[TILE_ROWS][HALVES];
     accumulate(t, sum, rows);
-    const __m256 scale = load_some(e->scale + t->j, t->columns);
-    const __m256 bias = load_some(e->bias + t->j, t->columns);
-    const __m256 slope =
-        e->act == UFK_ACT_PRELU ? load_some(e->slope + t->j, t->columns) : _mm256_setzero_ps();
+    const ufk_columns8 c = ufk_load_columns8(&t->args->epilogue, t->j, t->columns);
     UNROLL
     for (int r = 0; r < rows; r++) {
-        const size_t i = t->i + (size_t)r;
-        uint8_t padded[PANEL] = {0};
-        const uint8_t *residual = NULL;
-        if (e->residual) {
-            residual = e->residual + i * e->residual_stride + t->j;
-            if (t->columns < PANEL) {
-                memcpy(padded, residual, t->columns);
-                residual = padded;
-            }
-        }
         /* hadd leaves columns 0 1 4 5 2 3 6 7 */
         const __m256i pairs = _mm256_hadd_epi32(sum[r][0], sum[r][1]);
-        const __m256i ordered = _mm256_permute4x64_epi64(pairs, 0xD8);
-        store(t, i, finish(e, ordered, scale, bias, slope, residual));
+        ufk_put8(t->args, t->i + (size_t)r, t->j, t->columns, &c,
+                 _mm256_permute4x64_epi64(pairs, 0xD8));
     }
 }
 
@@ -178,7 +106,10 @@ TILE(1)
 TILE(2)
 TILE(3)
 TILE(4)
-static void (*const tiles[TILE_ROWS])(const tile *t) = {tile_1, tile_2, tile_3, tile_4};
+TILE(5)
+TILE(6)
+static void (*const tiles[TILE_ROWS])(const tile *t) = {tile_1, tile_2, tile_3,
+                                                        tile_4, tile_5, tile_6};
 
 static void ufk_conv_u8_avx2(const ufk_qconv_args *args)
 {
