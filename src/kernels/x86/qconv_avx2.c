@@ -17,8 +17,6 @@ enum {
     WIDE = TILE_ROWS * MAX_WIDE
 };
 
-#define UNROLL _Pragma("GCC unroll 8")
-
 typedef struct tile {
     const ufk_qconv_args *args;
     size_t i, j, columns; /* first pixel, first column, columns that are real */

@@ -8,8 +8,6 @@
 
 enum { PANEL = UFK_QCOLUMNS, TILE_ROWS = 6, MAX_PANELS = 2, GROUP_BYTES = PANEL * 4 };
 
-#define UNROLL _Pragma("GCC unroll 8")
-
 typedef struct tile {
     const ufk_qconv_args *args;
     size_t i, j, columns;        /* first pixel, first column, real columns of the last panel */
