@@ -64,6 +64,8 @@ bool cli_number(const cli_args *a, const char *option, double min, double max, d
 /* Prints "uniface: message" and returns the exit status that goes with the error. */
 int cli_fail(const uf_error *err);
 int cli_complain(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* `p`, or the end of the program when it is NULL. */
+void *cli_need(void *p);
 double cli_now_ms(void);
 long cli_file_size(const char *path); /* -1 when it cannot be read */
 /* The model named by `option`, or the default of the model store ("detector", "embedder"). */

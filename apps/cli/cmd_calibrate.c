@@ -95,12 +95,8 @@ static int run_calibrate(const cli_args *a)
     if (!cli_value(a, "pairs"))
         return cli_complain(EXIT_USAGE, "calibrate: --pairs FILE is needed");
     int status = cli_open_detector(&s, a);
-    if (!status && uf_model_open(&s.embedder_model, a->operands[0], &err))
-        status = cli_fail(&err);
-    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
-    o.flip = cli_flag(a, "flip");
-    if (!status && uf_embedder_create(&s.embedder, s.embedder_model, &o, &err))
-        status = cli_fail(&err);
+    if (!status)
+        status = cli_open_embedder_at(&s, a, a->operands[0]);
     if (!status)
         status = compare_pairs(&c, &s, a);
     if (!status && uf_model_calibrate(s.embedder_model, c.scores[1], c.score_count[1], c.scores[0],

@@ -7,76 +7,24 @@
 #include "job.h"
 #include "templates.h"
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int by_float(const void *a, const void *b)
 {
     const float x = *(const float *)a, y = *(const float *)b;
     return (x > y) - (x < y);
 }
 
-static void *need(void *p)
-{
-    if (!p)
-        exit(cli_complain(EXIT_INTERNAL, "out of memory"));
-    return p;
-}
-
 /* ---- speed: the two take turns ---- */
-
-static uf_status open_engine(uf_engine **e, side *s, uf_error *err)
-{
-    uf_engine_options o = UF_ENGINE_OPTIONS_INIT;
-    uf_tensor_info t;
-    o.threads = 1;
-    uf_status st = uf_model_input(s->model, 0, &t, err);
-    for (uint32_t d = 0; d < t.rank; d++)
-        if (t.dims[d] < 0)
-            t.dims[d] = d == 0 ? 1 : 320;
-    if (!st)
-        st = uf_engine_create(e, s->model, &o, err);
-    if (!st)
-        st = uf_engine_prepare(*e, &t, 1, err);
-    if (st)
-        return st;
-    size_t bytes;
-    void *input = uf_engine_input(*e, 0, &bytes);
-    memset(input, 0, bytes);
-    s->memory_bytes = uf_engine_activation_bytes(*e) + uf_engine_weight_bytes(*e);
-    return UF_OK;
-}
 
 static int measure_speed(comparison *c)
 {
-    uf_engine *e[2] = {NULL, NULL};
     uf_error err;
-    uf_status st = open_engine(&e[0], &c->sides[0], &err);
-    if (!st)
-        st = open_engine(&e[1], &c->sides[1], &err);
-    for (int i = 0; !st && i < 2 * ROUND; i++) /* warm */
-        st = uf_engine_run(e[i % 2], &err);
-    for (int done = 0; !st && done < RUNS; done += ROUND) {
-        for (int k = 0; !st && k < 2 * ROUND; k++) {
-            side *s = &c->sides[k / ROUND];
-            const double start = cli_now_ms();
-            st = uf_engine_run(e[k / ROUND], &err);
-            s->times[done + k % ROUND] = cli_now_ms() - start;
-        }
-        cli_progress("timing", (size_t)done, RUNS);
-    }
-    cli_progress("timing", RUNS, RUNS);
-    for (int k = 0; k < 2; k++) {
-        side *s = &c->sides[k];
-        qsort(s->times, RUNS, sizeof *s->times, by_value);
-        s->p50 = s->times[RUNS / 2];
-        s->p99 = s->times[RUNS * 99 / 100];
-        uf_engine_destroy(e[k]);
-    }
-    return st ? cli_fail(&err) : 0;
+    uf_model *const models[2] = {c->sides[0].model, c->sides[1].model};
+    race_result r[2];
+    if (cli_race(models, 0, 0, r, &err))
+        return cli_fail(&err);
+    for (int k = 0; k < 2; k++)
+        c->sides[k].speed = r[k];
+    return 0;
 }
 
 /* ---- embedders ---- */
@@ -87,7 +35,7 @@ static void take_cosines(comparison *c, const cli_templates *t)
     const size_t n = t->dimension;
     c->pictures = t->pictures;
     c->faceless = t->failed;
-    c->cosines = need(malloc((t->count + 1) * sizeof *c->cosines));
+    c->cosines = cli_need(malloc((t->count + 1) * sizeof *c->cosines));
     for (size_t i = 0; i < t->count; i++)
         if (t->made[i])
             c->cosines[c->cosine_count++] = uf_similarity(t->v[0] + i * n, t->v[1] + i * n, n);
@@ -99,7 +47,7 @@ static void take_scores(comparison *c, const cli_templates *t, const uf_trials *
     const uf_trial *list = uf_trials_list(trials, &count);
     for (int k = 0; k < 2; k++)
         for (int same = 0; same < 2; same++)
-            c->sides[k].scores[same] = need(malloc((count + 1) * sizeof(float)));
+            c->sides[k].scores[same] = cli_need(malloc((count + 1) * sizeof(float)));
     for (size_t i = 0; i < count; i++) {
         const int same = list[i].same;
         for (int k = 0; k < 2; k++)
@@ -134,9 +82,9 @@ static int embed_folder(comparison *c, const cli_embedders *with, const cli_args
 {
     cli_files files;
     cli_templates t = {0};
-    char *operand = need(strdup(cli_value(a, "images")));
+    char *operand = cli_need(strdup(cli_value(a, "images")));
     int status = cli_files_collect(&files, &operand, 1) ? 0 : EXIT_INTERNAL;
-    uf_trial_picture *p = need(calloc(files.count + 1, sizeof *p));
+    uf_trial_picture *p = cli_need(calloc(files.count + 1, sizeof *p));
     for (size_t i = 0; i < files.count; i++)
         p[i] = (uf_trial_picture){.name = files.paths[i], .template_id = (uint32_t)i};
     if (!status)
@@ -160,7 +108,7 @@ static int judge_pairs(comparison *c)
         side *s = &c->sides[k];
         float *copy[2];
         for (int same = 0; same < 2; same++) {
-            copy[same] = need(malloc((c->pair_count[same] + 1) * sizeof(float)));
+            copy[same] = cli_need(malloc((c->pair_count[same] + 1) * sizeof(float)));
             if (c->pair_count[same])
                 memcpy(copy[same], s->scores[same], c->pair_count[same] * sizeof(float));
         }
@@ -170,7 +118,7 @@ static int judge_pairs(comparison *c)
         free(copy[1]);
         if (st)
             return cli_fail(&err);
-        right[k] = need(malloc(total + 1));
+        right[k] = cli_need(malloc(total + 1));
         for (size_t i = 0; i < total; i++) {
             const int same = i >= c->pair_count[0];
             const float score = s->scores[same][same ? i - c->pair_count[0] : i];
@@ -241,11 +189,11 @@ static int compare_detectors(comparison *c, const cli_args *a)
     size_t count[2];
     int status = 0;
     for (int k = 0; k < 2; k++) {
-        faces[k] = need(malloc(CLI_MAX_FACES * sizeof **faces));
+        faces[k] = cli_need(malloc(CLI_MAX_FACES * sizeof **faces));
         if (!status && uf_detector_create(&c->sides[k].detector, c->sides[k].model, NULL, &err))
             status = cli_fail(&err);
     }
-    char *operand = need(strdup(cli_value(a, "images")));
+    char *operand = cli_need(strdup(cli_value(a, "images")));
     if (!status && !cli_files_collect(&files, &operand, 1))
         status = EXIT_INPUT;
     for (size_t i = 0; !status && i < files.count; i++) {
@@ -281,9 +229,9 @@ static int compare_detectors(comparison *c, const cli_args *a)
 static summary summarize(comparison *c)
 {
     const side *a = &c->sides[0], *b = &c->sides[1];
-    summary s = {.speedup = a->p50 / b->p50,
+    summary s = {.speedup = a->speed.p50_ms / b->speed.p50_ms,
                  .size = (double)b->size_bytes / (double)a->size_bytes,
-                 .memory = (double)b->memory_bytes / (double)a->memory_bytes};
+                 .memory = (double)b->speed.memory_bytes / (double)a->speed.memory_bytes};
     if (c->cosine_count) {
         qsort(c->cosines, c->cosine_count, sizeof *c->cosines, by_float);
         for (size_t i = 0; i < c->cosine_count; i++)
@@ -327,8 +275,8 @@ static bool gates_hold(const cli_args *a, const comparison *c, const summary *s,
 static void take_layer(void *user, const char *layer, int32_t in_bytes, double snr_db)
 {
     comparison *c = user;
-    c->layers = need(realloc(c->layers, (c->layer_count + 1) * sizeof *c->layers));
-    c->layers[c->layer_count++] = (compared_layer){need(strdup(layer)), in_bytes != 0, snr_db};
+    c->layers = cli_need(realloc(c->layers, (c->layer_count + 1) * sizeof *c->layers));
+    c->layers[c->layer_count++] = (compared_layer){cli_need(strdup(layer)), in_bytes != 0, snr_db};
 }
 
 /* On some of the pictures, prepared as for quantising. */

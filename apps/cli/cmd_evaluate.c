@@ -12,26 +12,13 @@ enum { MAX_TRIALS = 4000000 };
 
 static const double fars[MAX_RATES] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
 
-static void *need(void *p)
-{
-    if (!p)
-        exit(cli_complain(EXIT_INTERNAL, "out of memory"));
-    return p;
-}
-
 /* ---- folders of people ---- */
 
 typedef struct people {
     uf_trial_picture *pictures; /* template_id: the picture's number */
     uint32_t *subjects;
-    char **names; /* of subjects */
     size_t count, people;
 } people;
-
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
 
 static void add_person(people *p, const char *folder, const char *name)
 {
@@ -44,24 +31,23 @@ static void add_person(people *p, const char *folder, const char *name)
         return;
     if (!cli_files_collect(&files, &operand, 1))
         exit(EXIT_INTERNAL);
-    p->pictures = need(realloc(p->pictures, (p->count + files.count + 1) * sizeof *p->pictures));
-    p->subjects = need(realloc(p->subjects, (p->count + files.count + 1) * sizeof *p->subjects));
+    p->pictures =
+        cli_need(realloc(p->pictures, (p->count + files.count + 1) * sizeof *p->pictures));
+    p->subjects =
+        cli_need(realloc(p->subjects, (p->count + files.count + 1) * sizeof *p->subjects));
     for (size_t i = 0; i < files.count; i++, p->count++) {
-        p->pictures[p->count] = (uf_trial_picture){.name = need(strdup(files.paths[i])),
+        p->pictures[p->count] = (uf_trial_picture){.name = cli_need(strdup(files.paths[i])),
                                                    .template_id = (uint32_t)p->count};
         p->subjects[p->count] = (uint32_t)p->people;
     }
-    if (files.count) {
-        p->names = need(realloc(p->names, (p->people + 1) * sizeof *p->names));
-        p->names[p->people++] = need(strdup(name));
-    }
+    p->people += files.count > 0;
     cli_files_free(&files);
 }
 
 static int collect_people(people *p, const char *folder)
 {
     struct dirent **names;
-    const int n = scandir(folder, &names, NULL, by_name);
+    const int n = scandir(folder, &names, NULL, alphasort);
     if (n < 0)
         return cli_complain(EXIT_INPUT, "%s: it cannot be read as a folder", folder);
     for (int i = 0; i < n; i++) {
@@ -81,11 +67,8 @@ static void free_people(people *p)
 {
     for (size_t i = 0; i < p->count; i++)
         free((char *)(uintptr_t)p->pictures[i].name);
-    for (size_t i = 0; i < p->people; i++)
-        free(p->names[i]);
     free(p->pictures);
     free(p->subjects);
-    free(p->names);
 }
 
 static uint64_t mix(uint64_t a, uint64_t b)
@@ -100,7 +83,7 @@ static void add_trial(evaluation *e, size_t *cap, uf_scored_trial t)
 {
     if (e->count == *cap) {
         *cap = *cap ? *cap * 2 : 4096;
-        e->trials = need(realloc(e->trials, *cap * sizeof *e->trials));
+        e->trials = cli_need(realloc(e->trials, *cap * sizeof *e->trials));
     }
     e->trials[e->count++] = t;
 }
@@ -128,7 +111,7 @@ static void pair_people(evaluation *e, const people *p, const cli_templates *t)
 typedef struct searches {
     float *mated, *unmated;
     uint32_t *ranks;
-    size_t count, gallery;
+    size_t count;
 } searches;
 
 /* Looks for one picture among those enrolled: with its person (rank and score), and without. */
@@ -152,11 +135,11 @@ static void search_one(searches *s, const people *p, const cli_templates *t, con
 static int search_people(evaluation *e, const people *p, const cli_templates *t)
 {
     uf_error err;
-    searches s = {.gallery = p->people};
-    uint32_t *first = need(malloc(p->people * sizeof *first));
-    s.mated = need(malloc((p->count + 1) * sizeof *s.mated));
-    s.unmated = need(malloc((p->count + 1) * sizeof *s.unmated));
-    s.ranks = need(malloc((p->count + 1) * sizeof *s.ranks));
+    searches s = {0};
+    uint32_t *first = cli_need(malloc(p->people * sizeof *first));
+    s.mated = cli_need(malloc((p->count + 1) * sizeof *s.mated));
+    s.unmated = cli_need(malloc((p->count + 1) * sizeof *s.unmated));
+    s.ranks = cli_need(malloc((p->count + 1) * sizeof *s.ranks));
     for (size_t i = p->count; i-- > 0;)
         first[p->subjects[i]] = (uint32_t)i;
     for (uint32_t i = 0; i < p->count; i++) {
@@ -165,7 +148,7 @@ static int search_people(evaluation *e, const people *p, const cli_templates *t)
         cli_progress("searching", i + 1, p->count);
     }
     e->search.searches = s.count;
-    e->search.gallery = s.gallery;
+    e->search.gallery = p->people;
     uf_cmc(s.ranks, s.count, e->search.cmc, CMC_RANKS);
     uf_status st = UF_OK;
     for (int i = 0; !st && i < 3 && (double)s.count * fars[i] >= 1; i++) {
@@ -217,9 +200,9 @@ static int read_labels(labels *l, evaluation *e, const char *path)
                                   path, number, MAX_GROUPS);
             break;
         }
-        l->names = need(realloc(l->names, (l->count + 1) * sizeof *l->names));
-        l->groups = need(realloc(l->groups, (l->count + 1) * sizeof *l->groups));
-        l->names[l->count] = need(strdup(name));
+        l->names = cli_need(realloc(l->names, (l->count + 1) * sizeof *l->names));
+        l->groups = cli_need(realloc(l->groups, (l->count + 1) * sizeof *l->groups));
+        l->names[l->count] = cli_need(strdup(name));
         l->groups[l->count++] = g;
     }
     fclose(f);
@@ -244,14 +227,28 @@ static int label_of(const labels *l, const char *name)
     return -1;
 }
 
-/* Errors of the trials whose two pictures are of the group. */
-static void rate_groups(evaluation *e, const int *group_a, const int *group_b, double threshold)
+/* The threshold at the wanted FAR over all trials, or that of the EER when they are too few. */
+static double group_threshold(const evaluation *e)
 {
+    uf_threshold t;
+    return uf_rates_at_far(e->scores[1], e->score_count[1], e->scores[0], e->score_count[0], e->far,
+                           &t, NULL)
+               ? e->eer_threshold
+               : (double)t.threshold;
+}
+
+/* Errors of the trials whose two ends are of the group. group_of: of templates, which `list` names
+ * for each trial, or without a list of subjects. */
+static void rate_groups(evaluation *e, const int *group_of, const uf_trial *list)
+{
+    const double threshold = group_threshold(e);
     for (int g = 0; g < e->group_count; g++) {
         uint64_t errors[2] = {0, 0}, trials[2] = {0, 0};
         for (size_t i = 0; i < e->count; i++) {
             const uf_scored_trial *t = &e->trials[i];
-            if (group_a[i] != g || group_b[i] != g || t->score == -INFINITY)
+            const uint32_t a = list ? list[i].a : t->subject_a;
+            const uint32_t b = list ? list[i].b : t->subject_b;
+            if (group_of[a] != g || group_of[b] != g || t->score == -INFINITY)
                 continue;
             const bool accepted = (double)t->score >= threshold;
             trials[t->same]++;
@@ -267,7 +264,7 @@ static void rate_groups(evaluation *e, const int *group_a, const int *group_b, d
 static void split_scores(evaluation *e)
 {
     for (int same = 0; same < 2; same++)
-        e->scores[same] = need(malloc((e->count + 1) * sizeof(float)));
+        e->scores[same] = cli_need(malloc((e->count + 1) * sizeof(float)));
     for (size_t i = 0; i < e->count; i++) {
         const int same = e->trials[i].same != 0;
         e->scores[same][e->score_count[same]++] = e->trials[i].score;
@@ -299,6 +296,8 @@ static uf_status rates_at_wanted(evaluation *e, uf_error *err)
                              fars[i], &t, err);
         if (!st)
             st = rates_at(e, (double)t.threshold, a, err);
+        if (st)
+            break;
         a->wanted_far = fars[i];
         a->far_low = (double)t.far_low;
         a->far_high = (double)t.far_high;
@@ -355,56 +354,18 @@ static uf_status rates_at_given(evaluation *e, const cli_args *a, const uf_model
 
 static int open_embedder(cli_session *s, cli_embedders *with, const cli_args *a)
 {
-    uf_error err;
-    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
-    double threads;
     int status = with->aligned ? 0 : cli_open_detector(s, a);
-    if (status)
-        return status;
-    if (!cli_number(a, "threads", 0, 1024, 0, &threads))
-        return EXIT_USAGE;
-    o.flip = cli_flag(a, "flip");
-    o.engine.threads = (uint32_t)threads;
-    if (uf_model_open(&s->embedder_model, a->operands[0], &err) ||
-        uf_embedder_create(&s->embedder, s->embedder_model, &o, &err))
-        return cli_fail(&err);
+    if (!status)
+        status = cli_open_embedder_at(s, a, a->operands[0]);
     with->e[0] = s->embedder;
     with->count = 1;
-    return 0;
-}
-
-static void rate_labelled_pairs(evaluation *e, const labels *l, const uf_trial *list,
-                                const uf_trial_picture *pictures, size_t picture_count,
-                                size_t templates, double threshold)
-{
-    int *of_template = need(malloc((templates + 1) * sizeof *of_template));
-    int *a = need(malloc((e->count + 1) * sizeof *a)),
-        *b = need(malloc((e->count + 1) * sizeof *b));
-    for (size_t i = 0; i < picture_count; i++)
-        of_template[pictures[i].template_id] = label_of(l, pictures[i].name);
-    for (size_t i = 0; i < e->count; i++) {
-        a[i] = of_template[list[i].a];
-        b[i] = of_template[list[i].b];
-    }
-    rate_groups(e, a, b, threshold);
-    free(of_template);
-    free(a);
-    free(b);
-}
-
-static double group_threshold(const evaluation *e)
-{
-    uf_threshold t;
-    return uf_rates_at_far(e->scores[1], e->score_count[1], e->scores[0], e->score_count[0], e->far,
-                           &t, NULL)
-               ? e->eer_threshold
-               : (double)t.threshold;
+    return status;
 }
 
 static void score_list(evaluation *e, const uf_trials *trials, const cli_templates *t)
 {
     const uf_trial *list = uf_trials_list(trials, &e->count);
-    e->trials = need(malloc((e->count + 1) * sizeof *e->trials));
+    e->trials = cli_need(malloc((e->count + 1) * sizeof *e->trials));
     for (size_t i = 0; i < e->count; i++)
         e->trials[i] = (uf_scored_trial){
             cli_templates_score(t, 0, list[i].a, list[i].b), list[i].same, list[i].fold,
@@ -441,8 +402,11 @@ static int evaluate_pairs(evaluation *e, cli_session *s, const cli_args *a, cons
     }
     if (!status && l->count) {
         size_t n;
-        rate_labelled_pairs(e, l, uf_trials_list(trials, &n), p, pictures, templates,
-                            group_threshold(e));
+        int *group_of = cli_need(malloc((templates + 1) * sizeof *group_of));
+        for (size_t i = 0; i < pictures; i++)
+            group_of[p[i].template_id] = label_of(l, p[i].name);
+        rate_groups(e, group_of, uf_trials_list(trials, &n));
+        free(group_of);
     }
     cli_templates_free(&t);
     uf_trials_destroy(trials);
@@ -472,19 +436,11 @@ static int evaluate_folders(evaluation *e, cli_session *s, const cli_args *a, co
         status = measure(e, &err) ? cli_fail(&err) : search_people(e, &p, &t);
     }
     if (!status && l->count) {
-        int *ga = need(malloc((p.people + 1) * sizeof *ga));
-        int *of_a = need(malloc((e->count + 1) * sizeof *of_a));
-        int *of_b = need(malloc((e->count + 1) * sizeof *of_b));
+        int *group_of = cli_need(malloc((p.people + 1) * sizeof *group_of));
         for (size_t i = 0; i < p.count; i++)
-            ga[p.subjects[i]] = label_of(l, p.pictures[i].name);
-        for (size_t i = 0; i < e->count; i++) {
-            of_a[i] = ga[e->trials[i].subject_a];
-            of_b[i] = ga[e->trials[i].subject_b];
-        }
-        rate_groups(e, of_a, of_b, group_threshold(e));
-        free(ga);
-        free(of_a);
-        free(of_b);
+            group_of[p.subjects[i]] = label_of(l, p.pictures[i].name);
+        rate_groups(e, group_of, NULL);
+        free(group_of);
     }
     cli_templates_free(&t);
     free_people(&p);
@@ -559,7 +515,7 @@ static int check_usage(evaluation *e, const cli_args *a)
 
 static int run_evaluate(const cli_args *a)
 {
-    evaluation *e = need(calloc(1, sizeof *e));
+    evaluation *e = cli_need(calloc(1, sizeof *e));
     cli_session s = {0};
     labels l = {0};
     uf_error err;

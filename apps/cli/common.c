@@ -51,6 +51,13 @@ long cli_file_size(const char *path)
     return size;
 }
 
+void *cli_need(void *p)
+{
+    if (!p)
+        exit(cli_complain(EXIT_INTERNAL, "out of memory"));
+    return p;
+}
+
 double cli_now_ms(void)
 {
     struct timespec t;

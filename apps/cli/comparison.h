@@ -2,10 +2,9 @@
 #ifndef UF_CLI_COMPARISON_H
 #define UF_CLI_COMPARISON_H
 
+#include "race.h"
 #include "session.h"
 #include "uniface/evaluate.h"
-
-enum { RUNS = 240, ROUND = 8 };
 
 /* One of the two models. */
 typedef struct side {
@@ -13,8 +12,7 @@ typedef struct side {
     uf_model *model;
     uf_embedder *embedder;
     uf_detector *detector;
-    double times[RUNS], p50, p99;
-    size_t memory_bytes;
+    race_result speed;
     long size_bytes;
     float *scores[2]; /* of impostors, of genuine pairs */
     uf_threshold rates;

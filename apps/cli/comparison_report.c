@@ -24,11 +24,14 @@ void comparison_print(const comparison *c, const summary *s, const char *why)
     const side *a = &c->sides[0], *b = &c->sides[1];
     printf("%-24s %14s %14s %8s\n", "", "first", "second", "ratio");
     printf("%-24s %14ld %14ld %8.3f\n", "file, bytes", a->size_bytes, b->size_bytes, s->size);
-    printf("%-24s %14zu %14zu %8.3f\n", "memory, bytes", a->memory_bytes, b->memory_bytes,
-           s->memory);
-    printf("%-24s %14.3f %14.3f %8.2f x as fast\n", "latency p50, ms", a->p50, b->p50, s->speedup);
-    printf("%-24s %14.3f %14.3f %8.2f\n", "latency p99, ms", a->p99, b->p99, a->p99 / b->p99);
-    printf("%-24s %14.1f %14.1f\n", "images/s, one thread", 1000 / a->p50, 1000 / b->p50);
+    printf("%-24s %14zu %14zu %8.3f\n", "memory, bytes", a->speed.memory_bytes,
+           b->speed.memory_bytes, s->memory);
+    printf("%-24s %14.3f %14.3f %8.2f x as fast\n", "latency p50, ms", a->speed.p50_ms,
+           b->speed.p50_ms, s->speedup);
+    printf("%-24s %14.3f %14.3f %8.2f\n", "latency p99, ms", a->speed.p99_ms, b->speed.p99_ms,
+           a->speed.p99_ms / b->speed.p99_ms);
+    printf("%-24s %14.1f %14.1f\n", "images/s, one thread", 1000 / a->speed.p50_ms,
+           1000 / b->speed.p50_ms);
     if (c->cosine_count)
         printf("cosine of templates: mean %.5f, 1st percentile %.5f over %zu faces (%zu pictures "
                "without one)\n",
@@ -55,10 +58,10 @@ static void json_side(cli_json *j, const char *key, const comparison *c, const s
     json_text(j, "model", s->path);
     json_text(j, "model_id", uf_model_id(s->model));
     json_integer(j, "size_bytes", s->size_bytes);
-    json_integer(j, "memory_bytes", (long long)s->memory_bytes);
-    json_number(j, "p50_ms", s->p50);
-    json_number(j, "p99_ms", s->p99);
-    json_number(j, "images_per_s", 1000 / s->p50);
+    json_integer(j, "memory_bytes", (long long)s->speed.memory_bytes);
+    json_number(j, "p50_ms", s->speed.p50_ms);
+    json_number(j, "p99_ms", s->speed.p99_ms);
+    json_number(j, "images_per_s", 1000 / s->speed.p50_ms);
     if (c->has_pairs) {
         json_number(j, "tar", (double)s->rates.tar);
         json_number(j, "threshold", (double)s->rates.threshold);
@@ -128,10 +131,11 @@ static void html_sides(FILE *f, const comparison *c)
     chart_text(f, b->path);
     fputs("</th><th>ratio</th></tr>\n", f);
     html_row(f, "file", (double)a->size_bytes, (double)b->size_bytes, "bytes");
-    html_row(f, "memory", (double)a->memory_bytes, (double)b->memory_bytes, "bytes");
-    html_row(f, "latency, median", a->p50, b->p50, "ms");
-    html_row(f, "latency, 99th percentile", a->p99, b->p99, "ms");
-    html_row(f, "throughput, one thread", 1000 / a->p50, 1000 / b->p50, "pictures/s");
+    html_row(f, "memory", (double)a->speed.memory_bytes, (double)b->speed.memory_bytes, "bytes");
+    html_row(f, "latency, median", a->speed.p50_ms, b->speed.p50_ms, "ms");
+    html_row(f, "latency, 99th percentile", a->speed.p99_ms, b->speed.p99_ms, "ms");
+    html_row(f, "throughput, one thread", 1000 / a->speed.p50_ms, 1000 / b->speed.p50_ms,
+             "pictures/s");
     if (c->has_pairs)
         html_row(f, "true accept rate", (double)a->rates.tar, (double)b->rates.tar, "");
     fputs("</table>\n", f);

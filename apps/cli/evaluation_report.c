@@ -244,7 +244,6 @@ static void write_curve_csv(FILE *f, const evaluation *e, const curves *c)
     fputs("threshold,far,frr\n", f);
     for (size_t i = 0; i < c->count; i++)
         fprintf(f, "%.7g,%.9g,%.9g\n", c->points[i].threshold, c->points[i].far, c->points[i].frr);
-    (void)e;
 }
 
 static void write_scores_csv(FILE *f, const evaluation *e, const curves *c)
@@ -253,7 +252,6 @@ static void write_scores_csv(FILE *f, const evaluation *e, const curves *c)
     for (size_t i = 0; i < e->count; i++)
         fprintf(f, "%.7g,%d,%d,%u,%u\n", (double)e->trials[i].score, e->trials[i].same,
                 e->trials[i].fold, e->trials[i].subject_a, e->trials[i].subject_b);
-    (void)c;
 }
 
 static void write_cmc_csv(FILE *f, const evaluation *e, const curves *c)
@@ -261,13 +259,11 @@ static void write_cmc_csv(FILE *f, const evaluation *e, const curves *c)
     fputs("rank,identification_rate\n", f);
     for (int i = 0; i < CMC_RANKS; i++)
         fprintf(f, "%d,%.9g\n", i + 1, e->search.cmc[i]);
-    (void)c;
 }
 
 static void write_json(FILE *f, const evaluation *e, const curves *c)
 {
     evaluation_json(e, f);
-    (void)c;
 }
 
 static void html_rates(FILE *f, const at_threshold *list, int count)

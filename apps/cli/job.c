@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "race.h"
+
 static bool ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
@@ -91,10 +93,7 @@ static int read_list(cli_files *f, const char *path)
         line[strcspn(line, "\r\n")] = '\0';
         if (!*line || *line == '#')
             continue;
-        char **more = realloc(names, (size_t)(count + 1) * sizeof *names);
-        if (!more)
-            exit(cli_complain(EXIT_INTERNAL, "out of memory"));
-        names = more;
+        names = cli_need(realloc(names, (size_t)(count + 1) * sizeof *names));
         names[count++] = strdup(line);
     }
     fclose(in);
@@ -188,47 +187,11 @@ int cli_job_calibrate(cli_job *q, const cli_args *a)
 
 uf_status cli_job_time(const cli_job *q, double ms[2], uf_error *err)
 {
-    enum { RUNS = 41 };
-    uf_model *models[2] = {q->model, q->result};
-    uf_engine *e[2] = {NULL, NULL};
-    double times[2][RUNS];
-    uf_engine_options o = UF_ENGINE_OPTIONS_INIT;
-    uf_status st = UF_OK;
-    o.threads = 1;
-    for (int k = 0; !st && k < 2; k++) {
-        uf_tensor_info t;
-        size_t bytes;
-        st = uf_model_input(models[k], 0, &t, err);
-        t.dims[0] = 1;
-        if (t.dims[2] < 0 || q->height) /* 320: any size does for a comparison */
-            t.dims[2] = q->height ? q->height : 320;
-        if (t.dims[3] < 0 || q->width)
-            t.dims[3] = q->width ? q->width : 320;
-        if (!st)
-            st = uf_engine_create(&e[k], models[k], &o, err);
-        if (!st)
-            st = uf_engine_prepare(e[k], &t, 1, err);
-        void *input = st ? NULL : uf_engine_input(e[k], 0, &bytes);
-        if (input)
-            memset(input, 0, bytes);
-    }
-    for (int i = -5; !st && i < RUNS; i++)
-        for (int k = 0; !st && k < 2; k++) {
-            double start = cli_now_ms();
-            st = uf_engine_run(e[k], err);
-            if (i >= 0)
-                times[k][i] = cli_now_ms() - start;
-        }
-    for (int k = 0; k < 2; k++) {
-        for (int i = 0; !st && i < RUNS; i++) /* insertion: the list is short */
-            for (int m = i; m > 0 && times[k][m] < times[k][m - 1]; m--) {
-                double t = times[k][m];
-                times[k][m] = times[k][m - 1];
-                times[k][m - 1] = t;
-            }
-        ms[k] = st ? 0 : times[k][RUNS / 2];
-        uf_engine_destroy(e[k]);
-    }
+    uf_model *const models[2] = {q->model, q->result};
+    race_result r[2];
+    uf_status st = cli_race(models, q->width, q->height, r, err);
+    for (int k = 0; k < 2; k++)
+        ms[k] = st ? 0 : r[k].p50_ms;
     return st;
 }
 

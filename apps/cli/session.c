@@ -37,7 +37,8 @@ int cli_open_detector(cli_session *s, const cli_args *a)
     return 0;
 }
 
-int cli_open_embedder(cli_session *s, const cli_args *a)
+/* Of the model that is open. */
+static int make_embedder(cli_session *s, const cli_args *a)
 {
     uf_error err;
     uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
@@ -48,11 +49,34 @@ int cli_open_embedder(cli_session *s, const cli_args *a)
     o.engine.threads = (uint32_t)threads;
     o.batch = (int32_t)batch;
     o.flip = cli_flag(a, "flip");
-    if (cli_open_model(&s->embedder_model, a, "embedder", &err) ||
-        uf_embedder_create(&s->embedder, s->embedder_model, &o, &err))
+    if (uf_embedder_create(&s->embedder, s->embedder_model, &o, &err))
         return cli_fail(&err);
     s->dimension = uf_embedder_dimension(s->embedder);
     return 0;
+}
+
+int cli_open_embedder(cli_session *s, const cli_args *a)
+{
+    uf_error err;
+    if (cli_open_model(&s->embedder_model, a, "embedder", &err))
+        return cli_fail(&err);
+    return make_embedder(s, a);
+}
+
+int cli_open_embedder_at(cli_session *s, const cli_args *a, const char *path)
+{
+    uf_error err;
+    if (uf_model_open(&s->embedder_model, path, &err))
+        return cli_fail(&err);
+    return make_embedder(s, a);
+}
+
+uf_status cli_faces_in(cli_session *s, const uf_image *view, size_t *count, uf_error *err)
+{
+    uf_status st = uf_detector_run(s->detector, view, s->faces, CLI_MAX_FACES, count, err);
+    if (*count > CLI_MAX_FACES)
+        *count = CLI_MAX_FACES;
+    return st;
 }
 
 /* Decodes (reduced where that costs nothing) and finds faces in coordinates of the decoded picture.
@@ -65,9 +89,7 @@ uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_
     if (st)
         return st;
     uf_image view = uf_picture_view(*p);
-    st = uf_detector_run(s->detector, &view, s->faces, CLI_MAX_FACES, count, err);
-    if (*count > CLI_MAX_FACES)
-        *count = CLI_MAX_FACES;
+    st = cli_faces_in(s, &view, count, err);
     if (st) {
         uf_picture_destroy(*p);
         *p = NULL;

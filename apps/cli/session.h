@@ -35,7 +35,11 @@ typedef struct cli_session {
  * status, or 0. */
 int cli_open_detector(cli_session *s, const cli_args *a);
 int cli_open_embedder(cli_session *s, const cli_args *a);
+/* The same with the model at `path` instead of that of the options. */
+int cli_open_embedder_at(cli_session *s, const cli_args *a, const char *path);
 void cli_session_close(cli_session *s);
+/* Finds faces; s->faces holds them, *count at most CLI_MAX_FACES. */
+uf_status cli_faces_in(cli_session *s, const uf_image *view, size_t *count, uf_error *err);
 /* Decodes (reduced where that costs nothing) and finds faces in coordinates of the decoded picture,
  * which the caller destroys; s->faces holds them. */
 uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_t *count,

@@ -56,11 +56,9 @@ static uf_status embed(cli_session *s, const cli_embedders *e, const uf_image *v
     size_t count = 0;
     uf_status st = UF_OK;
     if (!e->aligned) {
-        st = uf_detector_run(s->detector, view, s->faces, CLI_MAX_FACES, &count, err);
+        st = cli_faces_in(s, view, &count, err);
         if (st)
             return st;
-        if (count > CLI_MAX_FACES)
-            count = CLI_MAX_FACES;
         const int best = cli_main_face(view, s->faces, count);
         if (best < 0) {
             err->status = UF_E_NO_FACE;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/forest.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -104,14 +105,6 @@ uf_status ufi_trials_picture(uf_trials *t, const char *name, uint32_t template_i
     return st;
 }
 
-static uint32_t root_of(uf_trials *t, uint32_t template_id)
-{
-    uint32_t *parent = t->subjects;
-    while (parent[template_id] != template_id)
-        template_id = parent[template_id] = parent[parent[template_id]];
-    return template_id;
-}
-
 uf_status ufi_trials_add(uf_trials *t, uint32_t a, uint32_t b, bool same, int32_t fold,
                          uf_error *err)
 {
@@ -120,7 +113,7 @@ uf_status ufi_trials_add(uf_trials *t, uint32_t a, uint32_t b, bool same, int32_
         return st;
     t->list[t->count++] = (uf_trial){a, b, same, fold};
     if (same)
-        t->subjects[root_of(t, a)] = root_of(t, b);
+        ufi_forest_join(t->subjects, a, b);
     if (fold >= t->folds)
         t->folds = fold + 1;
     return UF_OK;
@@ -136,7 +129,7 @@ static uf_status number_subjects(uf_trials *t, uf_error *err)
         if (t->subjects[i] == i)
             numbers[i] = next++;
     for (size_t i = 0; i < t->template_count; i++)
-        numbers[i] = numbers[root_of(t, (uint32_t)i)];
+        numbers[i] = numbers[ufi_forest_root(t->subjects, (uint32_t)i)];
     ufi_free(t->subjects);
     t->subjects = numbers;
     return UF_OK;

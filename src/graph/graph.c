@@ -369,3 +369,25 @@ uf_status ufi_graph_own_value(ufi_graph *g, uint32_t v, uf_error *err)
     g->values[v].data = copy;
     return UF_OK;
 }
+
+uf_status ufi_graph_add_floats(ufi_graph *g, const char *name, const ufi_shape *shape,
+                               float **floats, uint32_t *id, uf_error *err)
+{
+    *floats = ufi_arena_alloc(&g->arena, (size_t)ufi_shape_count(shape) + 1, sizeof **floats);
+    if (!*floats)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a constant");
+    const ufi_tensor t = {UF_F32, UFI_PLAIN, *shape, *floats};
+    return ufi_graph_add_constant(g, name, &t, false, id, err);
+}
+
+uf_status ufi_graph_own_input(ufi_graph *g, ufi_node *n, uint32_t i, float **floats, uf_error *err)
+{
+    const ufi_value from = g->values[n->in[i]];
+    uint32_t id;
+    uf_status st = ufi_graph_add_floats(g, from.name, &from.shape, floats, &id, err);
+    if (st)
+        return st;
+    memcpy(*floats, from.data, (size_t)ufi_shape_count(&from.shape) * sizeof **floats);
+    n->in[i] = id;
+    return UF_OK;
+}

@@ -107,6 +107,11 @@ uf_status ufi_graph_add_value(ufi_graph *g, const char *name, uf_dtype dtype,
 /* `data` is borrowed when `copy` is false. */
 uf_status ufi_graph_add_constant(ufi_graph *g, const char *name, const ufi_tensor *t, bool copy,
                                  uint32_t *id, uf_error *err);
+/* A constant of zeros, in the graph's arena; *floats may be written until the graph is used. */
+uf_status ufi_graph_add_floats(ufi_graph *g, const char *name, const ufi_shape *shape,
+                               float **floats, uint32_t *id, uf_error *err);
+/* The node's input `i`, an f32 constant, becomes a new one with the same numbers, to be changed. */
+uf_status ufi_graph_own_input(ufi_graph *g, ufi_node *n, uint32_t i, float **floats, uf_error *err);
 uf_status ufi_graph_add_node(ufi_graph *g, ufi_op op, const char *name, const uint32_t *in,
                              uint32_t in_count, const uint32_t *out, uint32_t out_count,
                              uint32_t *node_index, uf_error *err);
@@ -119,6 +124,10 @@ uf_status ufi_node_set_floats(ufi_graph *g, ufi_node *n, ufi_attr_key key, const
                               uint32_t count, uf_error *err);
 uf_status ufi_node_set_string(ufi_graph *g, ufi_node *n, ufi_attr_key key, const char *v,
                               uint32_t count, uf_error *err);
+static inline bool ufi_node_has(const ufi_node *n, uint32_t input)
+{
+    return input < n->in_count && n->in[input] != UFI_NONE;
+}
 const ufi_attr *ufi_node_attr(const ufi_node *n, ufi_attr_key key); /* NULL when absent */
 int64_t ufi_node_int(const ufi_node *n, ufi_attr_key key, int64_t fallback);
 float ufi_node_float(const ufi_node *n, ufi_attr_key key, float fallback);

@@ -30,10 +30,6 @@ static inline const ufi_value *ufi_pass_value(const ufi_pass *p, uint32_t v)
 {
     return &p->g->values[v];
 }
-static inline bool ufi_pass_has(const ufi_node *n, uint32_t i)
-{
-    return i < n->in_count && n->in[i] != UFI_NONE;
-}
 /* The node that makes `v`, if it has operator `op` (UFI_OP_COUNT: any), else NULL. */
 ufi_node *ufi_pass_producer(const ufi_pass *p, uint32_t v, ufi_op op);
 /* The same, if nothing else reads `v`. */

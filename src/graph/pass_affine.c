@@ -134,7 +134,7 @@ static bool read_bias(const ufi_pass *p, const ufi_node *n, int64_t outputs, con
     int64_t count;
     *bias = NULL;
     *one = false;
-    if (!ufi_pass_has(n, 2))
+    if (!ufi_node_has(n, 2))
         return true;
     *bias = ufi_pass_floats(p, n->in[2], &count);
     *one = count == 1;
@@ -175,7 +175,7 @@ static bool is_open_layer(const ufi_pass *p, const ufi_node *n, const channel_af
                           bool *outputs_last)
 {
     int64_t count;
-    if (!n || ufi_node_int(n, UFI_ATTR_ACT, 0) || ufi_pass_has(n, 3) || ufi_pass_has(n, 4) ||
+    if (!n || ufi_node_int(n, UFI_ATTR_ACT, 0) || ufi_node_has(n, 3) || ufi_node_has(n, 4) ||
         (n->op != UFI_OP_CONV && n->op != UFI_OP_GEMM && n->op != UFI_OP_MATMUL) ||
         !ufi_pass_floats(p, n->in[1], &count))
         return false;

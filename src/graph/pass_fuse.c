@@ -33,9 +33,9 @@ static bool read_clip(const ufi_pass *p, const ufi_node *n, activation *a)
     a->act = UFI_ACT_CLAMP;
     a->lo = -INFINITY;
     a->hi = INFINITY;
-    if (ufi_pass_has(n, 1) && !ufi_pass_scalar(p, n->in[1], &a->lo))
+    if (ufi_node_has(n, 1) && !ufi_pass_scalar(p, n->in[1], &a->lo))
         return false;
-    return !ufi_pass_has(n, 2) || ufi_pass_scalar(p, n->in[2], &a->hi);
+    return !ufi_node_has(n, 2) || ufi_pass_scalar(p, n->in[2], &a->hi);
 }
 
 /* A slope per channel: one element, or `channels` of them in a shape [C,1,1] or [1,C,1,1]. */
@@ -131,7 +131,7 @@ static int residual_side(const ufi_pass *p, const ufi_node *n)
     uint32_t latest = 0;
     for (int i = 0; i < 2; i++) {
         const ufi_node *conv = open_producer(p, n->in[i], true);
-        if (!conv || ufi_pass_has(conv, 4) || ufi_pass_value(p, n->in[1 - i])->data)
+        if (!conv || ufi_node_has(conv, 4) || ufi_pass_value(p, n->in[1 - i])->data)
             continue;
         /* Of two convolutions the later one adds: the other's result is there by then. */
         uint32_t at = p->producer[n->in[i]];

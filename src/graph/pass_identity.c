@@ -40,7 +40,7 @@ static bool changes_nothing(const ufi_pass *p, const ufi_node *n)
     case UFI_OP_EXPAND:
         return same_known_shape(x, y);
     case UFI_OP_SLICE: /* a step of -1 keeps the shape too */
-        return !ufi_pass_has(n, 4) && same_known_shape(x, y);
+        return !ufi_node_has(n, 4) && same_known_shape(x, y);
     case UFI_OP_CONCAT:
     case UFI_OP_SUM:
     case UFI_OP_MEAN:

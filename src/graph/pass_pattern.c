@@ -33,7 +33,7 @@ static uint32_t relu6_of_x_plus_3(const ufi_pass *p, uint32_t v)
 {
     const ufi_node *clip = ufi_pass_producer(p, v, UFI_OP_CLIP);
     float lo, hi, three;
-    if (!clip || !ufi_pass_has(clip, 1) || !ufi_pass_has(clip, 2) ||
+    if (!clip || !ufi_node_has(clip, 1) || !ufi_node_has(clip, 2) ||
         !ufi_pass_scalar(p, clip->in[1], &lo) || !ufi_pass_scalar(p, clip->in[2], &hi) ||
         lo != 0.0f || hi != 6.0f)
         return UFI_NONE;
@@ -97,7 +97,7 @@ static uf_status gates(ufi_pass *p, ufi_node *n)
 static bool reduces_plane(const ufi_pass *p, const ufi_node *n)
 {
     const ufi_value *x = ufi_pass_value(p, n->in[0]);
-    if (n->op != UFI_OP_REDUCE_MEAN || !ufi_pass_has(n, 1) || !x->has_shape || x->shape.rank != 4 ||
+    if (n->op != UFI_OP_REDUCE_MEAN || !ufi_node_has(n, 1) || !x->has_shape || x->shape.rank != 4 ||
         x->dtype != UF_F32)
         return false;
     const ufi_value *axes = ufi_pass_value(p, n->in[1]);
@@ -157,9 +157,9 @@ static bool is_zero_pad(const ufi_pass *p, const ufi_node *n, int64_t pads[8])
     const ufi_value *x = ufi_pass_value(p, n->in[0]), *list = ufi_pass_value(p, n->in[1]);
     if (strcmp(ufi_node_string(n, UFI_ATTR_MODE, "constant"), "constant") != 0 || !x->has_shape ||
         x->shape.rank != 4 || !list->data || list->dtype != UF_I64 ||
-        ufi_shape_count(&list->shape) != 8 || ufi_pass_has(n, 3))
+        ufi_shape_count(&list->shape) != 8 || ufi_node_has(n, 3))
         return false;
-    if (ufi_pass_has(n, 2) && (!ufi_pass_scalar(p, n->in[2], &value) || value != 0.0f))
+    if (ufi_node_has(n, 2) && (!ufi_pass_scalar(p, n->in[2], &value) || value != 0.0f))
         return false;
     memcpy(pads, list->data, 8 * sizeof *pads);
     for (int i = 0; i < 8; i++)

@@ -12,7 +12,7 @@
 
 static const ufi_value *constant(const ufi_pass *p, const ufi_node *n, uint32_t i)
 {
-    if (!ufi_pass_has(n, i))
+    if (!ufi_node_has(n, i))
         return NULL;
     const ufi_value *v = ufi_pass_value(p, n->in[i]);
     return v->data ? v : NULL;
@@ -102,7 +102,7 @@ static const quant_slot *slot_of(const ufi_node *n, int tensor)
 /* Whether zero point i, if there is one, is a known number. */
 static bool zero_is_known(const ufi_pass *p, const ufi_node *n, int i)
 {
-    return !ufi_pass_has(n, (uint32_t)i) || is_scalar(p, n, (uint32_t)i);
+    return !ufi_node_has(n, (uint32_t)i) || is_scalar(p, n, (uint32_t)i);
 }
 
 /* Whether every use of every signed activation can be turned. */
@@ -264,7 +264,7 @@ static uf_status from_qlinear(ufi_pass *p, ufi_node *n)
     const ufi_value *bias = constant(p, n, 8);
     if (!w || !w_scale || !is_u8(p, n->in[0]) || !is_u8(p, n->out[0]) || !is_scalar(p, n, 1) ||
         !is_scalar(p, n, 6) ||
-        (ufi_pass_has(n, 8) &&
+        (ufi_node_has(n, 8) &&
          (!bias || w->shape.rank != 4 || ufi_shape_count(&bias->shape) != w->shape.dims[0])))
         return UF_OK;
     none(in);
@@ -288,7 +288,7 @@ static uf_status from_qlinear(ufi_pass *p, ufi_node *n)
     if (st)
         return st;
     in[0] = n->in[0], in[2] = n->in[1], in[3] = n->in[2];
-    in[10] = n->in[6], in[11] = ufi_pass_has(n, 7) ? n->in[7] : UFI_NONE;
+    in[10] = n->in[6], in[11] = ufi_node_has(n, 7) ? n->in[7] : UFI_NONE;
     n->op = UFI_OP_QCONV;
     return ufi_pass_set_inputs(p, n, in, 12);
 }
@@ -300,8 +300,8 @@ static uf_status from_dequantized(ufi_pass *p, ufi_node *n)
     const ufi_node *x = ufi_pass_producer(p, n->in[0], UFI_OP_DEQUANTIZE_LINEAR);
     const uint32_t maker = p->producer[n->in[1]];
     if (!x || maker == UFI_NONE || p->g->nodes[maker].op != UFI_OP_DEQUANTIZE_LINEAR ||
-        !is_u8(p, x->in[0]) || !is_scalar(p, x, 1) || (ufi_pass_has(x, 2) && !is_scalar(p, x, 2)) ||
-        (ufi_pass_has(n, 2) && !constant(p, n, 2)))
+        !is_u8(p, x->in[0]) || !is_scalar(p, x, 1) || (ufi_node_has(x, 2) && !is_scalar(p, x, 2)) ||
+        (ufi_node_has(n, 2) && !constant(p, n, 2)))
         return UF_OK;
     const ufi_node *dq = &p->g->nodes[maker];
     const ufi_value *w = constant(p, dq, 0), *w_scale = constant(p, dq, 1);
@@ -316,8 +316,8 @@ static uf_status from_dequantized(ufi_pass *p, ufi_node *n)
     uf_status st = add_weights(p, &r, in);
     if (st)
         return st;
-    in[0] = x->in[0], in[2] = x->in[1], in[3] = ufi_pass_has(x, 2) ? x->in[2] : UFI_NONE;
-    in[5] = ufi_pass_has(n, 2) ? n->in[2] : UFI_NONE;
+    in[0] = x->in[0], in[2] = x->in[1], in[3] = ufi_node_has(x, 2) ? x->in[2] : UFI_NONE;
+    in[5] = ufi_node_has(n, 2) ? n->in[2] : UFI_NONE;
     n->op = UFI_OP_QCONV;
     return ufi_pass_set_inputs(p, n, in, 12);
 }
@@ -329,7 +329,7 @@ static uf_status to_float_conv(ufi_pass *p, ufi_node *conv, ufi_node *cast, cons
 {
     const float one = 1;
     const ufi_shape scalar = {.rank = 0};
-    uint32_t x[3] = {conv->in[0], 0, ufi_pass_has(conv, 2) ? conv->in[2] : UFI_NONE};
+    uint32_t x[3] = {conv->in[0], 0, ufi_node_has(conv, 2) ? conv->in[2] : UFI_NONE};
     uint32_t in[2] = {conv->out[0], 0};
     float *w;
     uf_status st = ufi_pass_constant(p, r->name, &r->w.shape, NULL, &in[1], &w);
@@ -376,7 +376,7 @@ static uf_status from_conv_integer(ufi_pass *p, ufi_node *n)
         return UF_OK;
     none(in);
     in[2] = scales->in[1 - known];
-    in[3] = ufi_pass_has(conv, 2) ? conv->in[2] : UFI_NONE;
+    in[3] = ufi_node_has(conv, 2) ? conv->in[2] : UFI_NONE;
     in[0] = conv->in[0];
     const weights r = read_weights(w, constant(p, conv, 3), w_scale);
     if (r.usable && !r.fits)
@@ -399,7 +399,7 @@ static uf_status from_conv_integer(ufi_pass *p, ufi_node *n)
 static ufi_node *open_qconv(const ufi_pass *p, uint32_t v)
 {
     ufi_node *n = ufi_pass_sole_producer(p, v, UFI_OP_QCONV);
-    return n && !ufi_pass_has(n, 10) ? n : NULL;
+    return n && !ufi_node_has(n, 10) ? n : NULL;
 }
 
 static uf_status add_bias(ufi_pass *p, ufi_node *n)
@@ -408,7 +408,7 @@ static uf_status add_bias(ufi_pass *p, ufi_node *n)
         ufi_node *conv = open_qconv(p, n->in[i]);
         int64_t count;
         const float *bias = ufi_pass_floats(p, n->in[1 - i], &count);
-        if (!conv || !bias || ufi_pass_has(conv, 5) ||
+        if (!conv || !bias || ufi_node_has(conv, 5) ||
             ufi_node_int(conv, UFI_ATTR_ACT, UFI_ACT_NONE) != UFI_ACT_NONE ||
             count != p->g->values[conv->in[1]].shape.dims[0])
             continue;
@@ -443,11 +443,11 @@ static uf_status add_output(ufi_pass *p, ufi_node *n)
     uint32_t in[12];
     ufi_node *conv = open_qconv(p, n->in[0]);
     if (!conv || !is_u8(p, n->out[0]) || !is_scalar(p, n, 1) ||
-        (ufi_pass_has(n, 2) && !is_scalar(p, n, 2)))
+        (ufi_node_has(n, 2) && !is_scalar(p, n, 2)))
         return UF_OK;
     memcpy(in, conv->in, sizeof in);
     in[10] = n->in[1];
-    in[11] = ufi_pass_has(n, 2) ? n->in[2] : UFI_NONE;
+    in[11] = ufi_node_has(n, 2) ? n->in[2] : UFI_NONE;
     uf_status st = ufi_pass_merge(p, n, conv);
     return st ? st : ufi_pass_set_inputs(p, n, in, 12);
 }
@@ -467,10 +467,10 @@ static uf_status add_addition(ufi_pass *p, ufi_node *n)
     for (int i = 0; i < 2; i++) {
         in[3 * i] = side[i]->in[0];
         in[3 * i + 1] = side[i]->in[1];
-        in[3 * i + 2] = ufi_pass_has(side[i], 2) ? side[i]->in[2] : UFI_NONE;
+        in[3 * i + 2] = ufi_node_has(side[i], 2) ? side[i]->in[2] : UFI_NONE;
     }
     in[6] = n->in[1];
-    in[7] = ufi_pass_has(n, 2) ? n->in[2] : UFI_NONE;
+    in[7] = ufi_node_has(n, 2) ? n->in[2] : UFI_NONE;
     n->op = UFI_OP_QLINEAR_ADD;
     n->attr_count = 0;
     return ufi_pass_set_inputs(p, n, in, 8);

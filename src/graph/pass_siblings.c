@@ -11,15 +11,15 @@ enum { ENOUGH_OUTPUTS = 32, MAX_SIBLINGS = 16 };
 static bool is_candidate(const ufi_pass *p, const ufi_node *n)
 {
     int64_t count;
-    if (n->op != UFI_OP_CONV || n->out_count != 1 || n->out[0] == UFI_NONE || ufi_pass_has(n, 3) ||
-        ufi_pass_has(n, 4) || ufi_node_int(n, UFI_ATTR_GROUP, 1) != 1 ||
+    if (n->op != UFI_OP_CONV || n->out_count != 1 || n->out[0] == UFI_NONE || ufi_node_has(n, 3) ||
+        ufi_node_has(n, 4) || ufi_node_int(n, UFI_ATTR_GROUP, 1) != 1 ||
         ufi_node_int(n, UFI_ATTR_ACT, 0) == UFI_ACT_PRELU || !ufi_pass_floats(p, n->in[1], &count))
         return false;
     const ufi_value *w = ufi_pass_value(p, n->in[1]), *y = ufi_pass_value(p, n->out[0]);
     if (w->shape.rank != 4 || w->shape.dims[0] >= ENOUGH_OUTPUTS || !y->has_shape ||
         y->dtype != UF_F32)
         return false;
-    return !ufi_pass_has(n, 2) ||
+    return !ufi_node_has(n, 2) ||
            (ufi_pass_floats(p, n->in[2], &count) && count == w->shape.dims[0]);
 }
 
@@ -69,7 +69,7 @@ static uf_status join_weights(ufi_pass *p, const family *f, uint32_t in[3])
         const float *from = ufi_pass_floats(p, n->in[1], &count);
         memcpy(w, from, (size_t)count * sizeof *w);
         w += count;
-        if (ufi_pass_has(n, 2))
+        if (ufi_node_has(n, 2))
             memcpy(b, ufi_pass_floats(p, n->in[2], &count), (size_t)f->lengths[i] * sizeof *b);
         b += f->lengths[i];
     }

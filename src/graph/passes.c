@@ -119,16 +119,12 @@ bool ufi_pass_scalar(const ufi_pass *p, uint32_t v, float *out)
 uf_status ufi_pass_constant(ufi_pass *p, const char *name, const ufi_shape *shape,
                             const float *data, uint32_t *id, float **floats)
 {
-    int64_t count = ufi_shape_count(shape);
-    float *to = ufi_arena_alloc(&p->g->arena, (size_t)count, sizeof *to);
-    if (!to)
-        return ufi_fail(p->err, UF_E_NOMEM, "no memory for a constant");
-    if (data)
-        memcpy(to, data, (size_t)count * sizeof *to);
-    ufi_tensor t = {UF_F32, UFI_PLAIN, *shape, to};
-    uf_status st = ufi_graph_add_constant(p->g, name, &t, false, id, p->err);
+    float *to;
+    uf_status st = ufi_graph_add_floats(p->g, name, shape, &to, id, p->err);
     if (st)
         return st;
+    if (data)
+        memcpy(to, data, (size_t)ufi_shape_count(shape) * sizeof *to);
     if (floats)
         *floats = to;
     return grow_tables(p, p->g->value_count);

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/forest.h"
 #include "base/mem.h"
+#include "optimize/conv.h"
 
 /* A channel is scaled by at most this, either way. */
 #define MOST_SCALE 1000.0f
@@ -17,41 +19,13 @@ typedef struct equalizer {
     uf_error *err;
 } equalizer;
 
-static uint32_t root_of(equalizer *e, uint32_t v)
-{
-    while (e->group[v] != v)
-        v = e->group[v] = e->group[e->group[v]];
-    return v;
-}
-
-static void tie(equalizer *e, uint32_t a, uint32_t b)
-{
-    e->group[root_of(e, a)] = root_of(e, b);
-}
-
-static bool has(const ufi_node *n, uint32_t i)
-{
-    return i < n->in_count && n->in[i] != UFI_NONE;
-}
-
-static bool is_depthwise(const ufi_graph *g, const ufi_node *n)
-{
-    const ufi_shape *w = &g->values[n->in[1]].shape;
-    return w->dims[1] == 1 && ufi_node_int(n, UFI_ATTR_GROUP, 1) == w->dims[0];
-}
-
 /* A convolution whose rows can be scaled: what follows the sum is linear in positive factors. */
 static bool is_scalable_conv(const ufi_graph *g, const ufi_node *n)
 {
-    if (n->op != UFI_OP_CONV)
-        return false;
-    const ufi_value *w = &g->values[n->in[1]];
-    int64_t act = ufi_node_int(n, UFI_ATTR_ACT, UFI_ACT_NONE);
-    bool homogeneous =
+    const int64_t act = ufi_node_int(n, UFI_ATTR_ACT, UFI_ACT_NONE);
+    const bool homogeneous =
         act == UFI_ACT_NONE || act == UFI_ACT_RELU || act == UFI_ACT_PRELU || act == UFI_ACT_LEAKY;
-    return w->data && w->dtype == UF_F32 && w->shape.rank == 4 && homogeneous &&
-           (!has(n, 2) || g->values[n->in[2]].data) &&
-           (ufi_node_int(n, UFI_ATTR_GROUP, 1) == 1 || is_depthwise(g, n));
+    return homogeneous && ufi_is_plain_conv(g, n);
 }
 
 /* Channels go through unchanged and alone. */
@@ -72,22 +46,22 @@ static void fix(bool *fixed, uint32_t v)
 static void visit(equalizer *e, const ufi_node *n, bool *fixed)
 {
     if (is_scalable_conv(e->g, n)) {
-        if (has(n, 4))
-            tie(e, n->in[4], n->out[0]);
+        if (ufi_node_has(n, 4))
+            ufi_forest_join(e->group, n->in[4], n->out[0]);
         return;
     }
     if (n->op == UFI_OP_CONV && e->g->values[n->in[1]].data &&
-        ufi_node_int(n, UFI_ATTR_GROUP, 1) == 1 && !has(n, 4)) {
+        ufi_node_int(n, UFI_ATTR_GROUP, 1) == 1 && !ufi_node_has(n, 4)) {
         fix(fixed, n->out[0]); /* its input can be scaled all the same */
         return;
     }
     if (is_channelwise(n) && n->out_count == 1 && !e->g->values[n->in[0]].data) {
-        tie(e, n->in[0], n->out[0]);
+        ufi_forest_join(e->group, n->in[0], n->out[0]);
         return;
     }
     if (n->op == UFI_OP_ADD && !e->g->values[n->in[0]].data && !e->g->values[n->in[1]].data) {
-        tie(e, n->in[0], n->out[0]);
-        tie(e, n->in[1], n->out[0]);
+        ufi_forest_join(e->group, n->in[0], n->out[0]);
+        ufi_forest_join(e->group, n->in[1], n->out[0]);
         return;
     }
     for (uint32_t i = 0; i < n->in_count; i++)
@@ -112,7 +86,7 @@ static uf_status find_groups(equalizer *e)
         visit(e, &g->nodes[i], fixed);
     for (uint32_t v = 0; v < g->value_count; v++)
         if (fixed[v])
-            e->fixed[root_of(e, v)] = true;
+            e->fixed[ufi_forest_root(e->group, v)] = true;
     ufi_free(fixed);
     return UF_OK;
 }
@@ -126,7 +100,7 @@ static bool measure(equalizer *e, uint32_t root, size_t channels, float *acts, f
 {
     const ufi_graph *g = e->g;
     for (uint32_t v = 0; v < g->value_count; v++) {
-        if (root_of(e, v) != root || g->values[v].data)
+        if (ufi_forest_root(e->group, v) != root || g->values[v].data)
             continue;
         const ufi_channel_stats *s = ufi_observer_channels(e->observer, v);
         if (!s || s->channels != channels)
@@ -137,12 +111,12 @@ static bool measure(equalizer *e, uint32_t root, size_t channels, float *acts, f
     *dense = false;
     for (uint32_t i = 0; i < g->node_count; i++) {
         const ufi_node *n = &g->nodes[i];
-        if (n->op != UFI_OP_CONV || root_of(e, n->in[0]) != root)
+        if (n->op != UFI_OP_CONV || ufi_forest_root(e->group, n->in[0]) != root)
             continue;
         const ufi_shape *s = &g->values[n->in[1]].shape;
         const float *w = g->values[n->in[1]].data;
         const size_t taps = (size_t)(s->dims[2] * s->dims[3]), per_filter = (size_t)s->dims[1];
-        const bool depthwise = is_depthwise(g, n);
+        const bool depthwise = ufi_is_depthwise(g, n);
         *dense |= !depthwise;
         for (size_t k = 0; k < (size_t)ufi_shape_count(s); k++) {
             const size_t c = depthwise ? k / taps : k / taps % per_filter;
@@ -173,39 +147,28 @@ static void choose_factors(float *factors, const float *acts, const float *weigh
 
 /* ---- weights ---- */
 
-/* A copy of constant `v` of the graph's own, to be changed. */
-static float *own_copy(equalizer *e, uint32_t *v, uint32_t *id)
+/* Input i of the node becomes a copy of the constant it was, to be changed; NULL without memory. */
+static float *own_copy(equalizer *e, ufi_node *n, uint32_t i)
 {
-    const ufi_value from = e->g->values[*v];
-    const size_t count = (size_t)ufi_shape_count(&from.shape);
-    float *copy = ufi_arena_alloc(&e->g->arena, count + 1, sizeof *copy);
-    const ufi_tensor t = {UF_F32, UFI_PLAIN, from.shape, copy};
-    if (!copy) {
-        ufi_fail(e->err, UF_E_NOMEM, "no memory for weights");
-        return NULL;
-    }
-    memcpy(copy, from.data, count * sizeof *copy);
-    return ufi_graph_add_constant(e->g, from.name, &t, false, id, e->err) ? NULL : copy;
+    float *copy;
+    return ufi_graph_own_input(e->g, n, i, &copy, e->err) ? NULL : copy;
 }
 
 /* Divides what the convolution puts out, channel by channel. */
 static uf_status scale_rows(equalizer *e, ufi_node *n, const float *factors)
 {
-    uint32_t id;
     const ufi_shape s = e->g->values[n->in[1]].shape;
     const size_t filters = (size_t)s.dims[0], per = (size_t)ufi_shape_count(&s) / filters;
-    float *w = own_copy(e, &n->in[1], &id);
+    float *w = own_copy(e, n, 1);
     if (!w)
         return UF_E_NOMEM;
-    n->in[1] = id;
     for (size_t i = 0; i < filters * per; i++)
         w[i] /= factors[i / per];
-    if (!has(n, 2))
+    if (!ufi_node_has(n, 2))
         return UF_OK;
-    float *bias = own_copy(e, &n->in[2], &id);
+    float *bias = own_copy(e, n, 2);
     if (!bias)
         return UF_E_NOMEM;
-    n->in[2] = id;
     for (size_t i = 0; i < filters; i++)
         bias[i] /= factors[i];
     return UF_OK;
@@ -214,14 +177,12 @@ static uf_status scale_rows(equalizer *e, ufi_node *n, const float *factors)
 /* Multiplies the weights that read each channel. */
 static uf_status scale_columns(equalizer *e, ufi_node *n, const float *factors)
 {
-    uint32_t id;
     const ufi_shape s = e->g->values[n->in[1]].shape;
     const size_t taps = (size_t)(s.dims[2] * s.dims[3]), per_filter = (size_t)s.dims[1];
-    const bool depthwise = is_depthwise(e->g, n);
-    float *w = own_copy(e, &n->in[1], &id);
+    const bool depthwise = ufi_is_depthwise(e->g, n);
+    float *w = own_copy(e, n, 1);
     if (!w)
         return UF_E_NOMEM;
-    n->in[1] = id;
     for (size_t i = 0; i < (size_t)ufi_shape_count(&s); i++)
         w[i] *= factors[depthwise ? i / taps : i / taps % per_filter];
     return UF_OK;
@@ -234,9 +195,9 @@ static uf_status scale_group(equalizer *e, uint32_t root, const float *factors)
         ufi_node *n = &e->g->nodes[i];
         if (n->op != UFI_OP_CONV)
             continue;
-        if (root_of(e, n->out[0]) == root)
+        if (ufi_forest_root(e->group, n->out[0]) == root)
             st = scale_rows(e, n, factors);
-        if (!st && root_of(e, n->in[0]) == root)
+        if (!st && ufi_forest_root(e->group, n->in[0]) == root)
             st = scale_columns(e, n, factors);
     }
     return st;
@@ -268,7 +229,8 @@ static uf_status equalize_group(equalizer *e, uint32_t root, uint32_t *groups)
 static bool is_made_by_conv(equalizer *e, uint32_t root)
 {
     for (uint32_t i = 0; i < e->g->node_count; i++)
-        if (e->g->nodes[i].op == UFI_OP_CONV && root_of(e, e->g->nodes[i].out[0]) == root)
+        if (e->g->nodes[i].op == UFI_OP_CONV &&
+            ufi_forest_root(e->group, e->g->nodes[i].out[0]) == root)
             return true;
     return false;
 }
@@ -286,7 +248,7 @@ uf_status ufi_equalize_graph(ufi_graph *g, const ufi_observer *o, uint32_t *grou
         e.group[v] = v;
     *groups = 0;
     for (uint32_t v = 0; !st && v < count; v++)
-        if (root_of(&e, v) == v && !e.fixed[v] && is_made_by_conv(&e, v))
+        if (ufi_forest_root(e.group, v) == v && !e.fixed[v] && is_made_by_conv(&e, v))
             st = equalize_group(&e, v, groups);
     ufi_free(e.group);
     ufi_free(e.fixed);

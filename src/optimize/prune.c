@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/forest.h"
 #include "base/mem.h"
 
 /* Kernels work on eight channels at a time: fewer would save nothing. */
@@ -19,18 +20,6 @@ typedef struct grouping {
     bool *fixed;      /* per value, then per root */
 } grouping;
 
-static uint32_t root_of(grouping *t, uint32_t v)
-{
-    while (t->parent[v] != v)
-        v = t->parent[v] = t->parent[t->parent[v]];
-    return v;
-}
-
-static void tie(grouping *t, uint32_t a, uint32_t b)
-{
-    t->parent[root_of(t, a)] = root_of(t, b);
-}
-
 static void fix_all(grouping *t, const uint32_t *v, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -42,15 +31,15 @@ static void visit(grouping *t, const ufi_node *n)
 {
     const ufi_graph *g = t->g;
     if (ufi_prune_is_conv(g, n)) {
-        if (ufi_prune_is_depthwise(g, n))
-            tie(t, n->in[0], n->out[0]);
-        if (ufi_prune_has(n, 4))
-            tie(t, n->in[4], n->out[0]);
+        if (ufi_is_depthwise(g, n))
+            ufi_forest_join(t->parent, n->in[0], n->out[0]);
+        if (ufi_node_has(n, 4))
+            ufi_forest_join(t->parent, n->in[4], n->out[0]);
     } else if ((n->op == UFI_OP_MAX_POOL || n->op == UFI_OP_AVERAGE_POOL) && n->out_count == 1) {
-        tie(t, n->in[0], n->out[0]);
+        ufi_forest_join(t->parent, n->in[0], n->out[0]);
     } else if (n->op == UFI_OP_ADD && !g->values[n->in[0]].data && !g->values[n->in[1]].data) {
-        tie(t, n->in[0], n->out[0]);
-        tie(t, n->in[1], n->out[0]);
+        ufi_forest_join(t->parent, n->in[0], n->out[0]);
+        ufi_forest_join(t->parent, n->in[1], n->out[0]);
     } else {
         fix_all(t, n->in, n->in_count);
         fix_all(t, n->out, n->out_count);
@@ -61,11 +50,11 @@ static void visit(grouping *t, const ufi_node *n)
 static void fix_odd_ones(grouping *t)
 {
     for (uint32_t v = 0; v < t->g->value_count; v++) {
-        const ufi_value *a = &t->g->values[v], *b = &t->g->values[root_of(t, v)];
+        const ufi_value *a = &t->g->values[v], *b = &t->g->values[ufi_forest_root(t->parent, v)];
         if (t->fixed[v] || !a->has_shape || a->shape.rank != 4 || !b->has_shape ||
             b->shape.rank != 4 || a->shape.dims[1] != b->shape.dims[1] ||
             a->shape.dims[1] < LEAST_CHANNELS)
-            t->fixed[root_of(t, v)] = true;
+            t->fixed[ufi_forest_root(t->parent, v)] = true;
     }
 }
 
@@ -81,7 +70,7 @@ static uf_status find_groups(ufi_prune_plan *p, grouping *t, uf_error *err)
     fix_odd_ones(t);
     for (uint32_t i = 0; i < g->node_count; i++) {
         const ufi_node *n = &g->nodes[i];
-        const uint32_t root = ufi_prune_is_dense(g, n) ? root_of(t, n->out[0]) : 0;
+        const uint32_t root = ufi_prune_is_dense(g, n) ? ufi_forest_root(t->parent, n->out[0]) : 0;
         if (!ufi_prune_is_dense(g, n) || t->fixed[root] || p->group_of[root])
             continue;
         const size_t channels = (size_t)g->values[root].shape.dims[1];
@@ -93,7 +82,7 @@ static uf_status find_groups(ufi_prune_plan *p, grouping *t, uf_error *err)
         p->group_of[root] = ++p->count;
     }
     for (uint32_t v = 0; v < g->value_count; v++)
-        p->group_of[v] = p->group_of[root_of(t, v)];
+        p->group_of[v] = p->group_of[ufi_forest_root(t->parent, v)];
     return p->count ? UF_OK
                     : ufi_fail(err, UF_E_UNSUPPORTED,
                                "the network has no channels that could be "
@@ -205,8 +194,8 @@ static double plan_macs(const ufi_prune_plan *p, const ufi_graph *g)
         const ufi_node *n = &g->nodes[i];
         double macs = (double)ufi_node_macs(g, n);
         if (ufi_prune_is_conv(g, n))
-            macs *= share_kept(p, n->out[0]) *
-                    (ufi_prune_is_depthwise(g, n) ? 1 : share_kept(p, n->in[0]));
+            macs *=
+                share_kept(p, n->out[0]) * (ufi_is_depthwise(g, n) ? 1 : share_kept(p, n->in[0]));
         sum += macs;
     }
     return sum;

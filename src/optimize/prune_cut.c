@@ -34,21 +34,11 @@ static bool select_channels(selection *s, const ufi_prune_group *q, size_t chann
     return true;
 }
 
-static uf_status add_floats(ufi_graph *g, const char *name, const ufi_shape *shape, float **data,
-                            uint32_t *id, uf_error *err)
-{
-    *data = ufi_arena_alloc(&g->arena, (size_t)ufi_shape_count(shape) + 1, sizeof **data);
-    if (!*data)
-        return ufi_fail(err, UF_E_NOMEM, "no memory for weights");
-    const ufi_tensor t = {UF_F32, UFI_PLAIN, *shape, *data};
-    return ufi_graph_add_constant(g, name, &t, false, id, err);
-}
-
 static uf_status cut_weights(ufi_graph *g, ufi_node *n, const selection *in, const selection *out,
                              uf_error *err)
 {
     const ufi_value w = g->values[n->in[1]];
-    const bool depthwise = ufi_prune_is_depthwise(g, n);
+    const bool depthwise = ufi_is_depthwise(g, n);
     const size_t taps = (size_t)(w.shape.dims[2] * w.shape.dims[3]);
     const size_t per = (size_t)w.shape.dims[1], columns = depthwise ? 1 : in->count;
     ufi_shape shape = w.shape;
@@ -57,7 +47,7 @@ static uf_status cut_weights(ufi_graph *g, ufi_node *n, const selection *in, con
     uint32_t id;
     shape.dims[0] = (int64_t)out->count;
     shape.dims[1] = (int64_t)columns;
-    uf_status st = add_floats(g, w.name, &shape, &to, &id, err);
+    uf_status st = ufi_graph_add_floats(g, w.name, &shape, &to, &id, err);
     for (size_t m = 0; !st && m < out->count; m++)
         for (size_t c = 0; c < columns; c++)
             memcpy(to + (m * columns + c) * taps,
@@ -83,7 +73,7 @@ static uf_status cut_vector(ufi_graph *g, ufi_node *n, uint32_t input, const sel
     for (uint32_t d = 0; d < shape.rank; d++)
         if (shape.dims[d] == (int64_t)out->channels)
             shape.dims[d] = (int64_t)out->count;
-    uf_status st = add_floats(g, v.name, &shape, &to, &id, err);
+    uf_status st = ufi_graph_add_floats(g, v.name, &shape, &to, &id, err);
     for (size_t m = 0; !st && m < out->count; m++)
         to[m] = from[out->at[m]];
     if (!st)
@@ -172,26 +162,14 @@ static void make_up(float *w, float *bias, const ufi_shape *s, const selection *
         }
 }
 
-static uf_status own_copy(ufi_graph *g, ufi_node *n, uint32_t input, float **data, uf_error *err)
-{
-    const ufi_value v = g->values[n->in[input]];
-    uint32_t id;
-    uf_status st = add_floats(g, v.name, &v.shape, data, &id, err);
-    if (st)
-        return st;
-    memcpy(*data, v.data, (size_t)ufi_shape_count(&v.shape) * sizeof **data);
-    n->in[input] = id;
-    return UF_OK;
-}
-
 /* A bias that may be changed; zeros where there was none. */
 static uf_status own_bias(ufi_graph *g, ufi_node *n, int64_t rows, float **bias, uf_error *err)
 {
     const ufi_shape shape = {.rank = 1, .dims = {rows}};
     uint32_t id, *inputs;
-    if (ufi_prune_has(n, 2))
-        return own_copy(g, n, 2, bias, err);
-    uf_status st = add_floats(g, "bias", &shape, bias, &id, err);
+    if (ufi_node_has(n, 2))
+        return ufi_graph_own_input(g, n, 2, bias, err);
+    uf_status st = ufi_graph_add_floats(g, "bias", &shape, bias, &id, err);
     if (st)
         return st;
     inputs = ufi_arena_alloc(&g->arena, n->in_count < 3 ? 3 : n->in_count, sizeof *inputs);
@@ -217,7 +195,7 @@ static uf_status reconstruct(ufi_graph *g, ufi_node *n, const ufi_prune_plan *p,
     double *rest = ufi_calloc(in->channels, sizeof *rest);
     uf_status st = mix && rest ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for pruning");
     if (!st && fit_lost(m, in, mix, rest)) {
-        st = own_copy(g, n, 1, &w, err);
+        st = ufi_graph_own_input(g, n, 1, &w, err);
         if (!st)
             st = own_bias(g, n, shape.dims[0], &bias, err);
         if (!st)
@@ -230,7 +208,7 @@ static uf_status reconstruct(ufi_graph *g, ufi_node *n, const ufi_prune_plan *p,
 
 static uf_status cut_conv(ufi_graph *g, ufi_node *n, const ufi_prune_plan *p, uf_error *err)
 {
-    const bool dense = !ufi_prune_is_depthwise(g, n);
+    const bool dense = !ufi_is_depthwise(g, n);
     const ufi_shape *w = &g->values[n->in[1]].shape;
     selection in = {0}, out = {0};
     uf_status st = UF_OK;
@@ -243,7 +221,7 @@ static uf_status cut_conv(ufi_graph *g, ufi_node *n, const ufi_prune_plan *p, uf
     if (!st)
         st = cut_weights(g, n, &in, &out, err);
     for (uint32_t i = 2; !st && i <= 3; i++)
-        if (ufi_prune_has(n, i))
+        if (ufi_node_has(n, i))
             st = cut_vector(g, n, i, &out, err);
     free_selection(&in);
     free_selection(&out);

@@ -2,34 +2,18 @@
 #ifndef UFI_OPTIMIZE_PRUNE_IMPL_H
 #define UFI_OPTIMIZE_PRUNE_IMPL_H
 
+#include "optimize/conv.h"
 #include "optimize/prune.h"
-
-static inline bool ufi_prune_has(const ufi_node *n, uint32_t i)
-{
-    return i < n->in_count && n->in[i] != UFI_NONE;
-}
-
-static inline bool ufi_prune_is_depthwise(const ufi_graph *g, const ufi_node *n)
-{
-    const ufi_shape *w = &g->values[n->in[1]].shape;
-    return w->dims[1] == 1 && ufi_node_int(n, UFI_ATTR_GROUP, 1) == w->dims[0];
-}
 
 /* A convolution whose weights can be cut. */
 static inline bool ufi_prune_is_conv(const ufi_graph *g, const ufi_node *n)
 {
-    if (n->op != UFI_OP_CONV)
-        return false;
-    const ufi_value *w = &g->values[n->in[1]];
-    return w->data && w->dtype == UF_F32 && w->shape.rank == 4 &&
-           (!ufi_prune_has(n, 2) || g->values[n->in[2]].data) &&
-           (!ufi_prune_has(n, 3) || g->values[n->in[3]].data) &&
-           (ufi_node_int(n, UFI_ATTR_GROUP, 1) == 1 || ufi_prune_is_depthwise(g, n));
+    return ufi_is_plain_conv(g, n) && (!ufi_node_has(n, 3) || g->values[n->in[3]].data);
 }
 
 static inline bool ufi_prune_is_dense(const ufi_graph *g, const ufi_node *n)
 {
-    return ufi_prune_is_conv(g, n) && !ufi_prune_is_depthwise(g, n);
+    return ufi_prune_is_conv(g, n) && !ufi_is_depthwise(g, n);
 }
 
 /* The group of value `v`; NULL when that keeps its channels. */

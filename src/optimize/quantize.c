@@ -29,11 +29,6 @@ static uf_status no_memory(quantizer *q)
     return ufi_fail(q->err, UF_E_NOMEM, "no memory for quantising");
 }
 
-static bool has(const ufi_node *n, uint32_t i)
-{
-    return i < n->in_count && n->in[i] != UFI_NONE;
-}
-
 static bool is_constant(const quantizer *q, uint32_t v)
 {
     return q->g->values[v].data != NULL;
@@ -54,8 +49,9 @@ static bool is_quantised_conv(const quantizer *q, uint32_t node)
         return false;
     const ufi_value *x = &q->g->values[n->in[0]], *w = &q->g->values[n->in[1]];
     return w->data && w->dtype == UF_F32 && w->shape.rank == 4 && x->dtype == UF_F32 &&
-           act_is_supported(n) && (!has(n, 2) || is_constant(q, n->in[2])) &&
-           (!has(n, 3) || is_constant(q, n->in[3])) && (!has(n, 4) || !is_constant(q, n->in[4]));
+           act_is_supported(n) && (!ufi_node_has(n, 2) || is_constant(q, n->in[2])) &&
+           (!ufi_node_has(n, 3) || is_constant(q, n->in[3])) &&
+           (!ufi_node_has(n, 4) || !is_constant(q, n->in[4]));
 }
 
 /* A fully connected layer behind a flattening of [N,C,H,W]: a convolution over the whole image.
@@ -78,8 +74,8 @@ static uint32_t gemm_source(const quantizer *q, uint32_t node)
     const int64_t *d = x->shape.dims;
     if (d[1] < 1 || d[2] < 1 || d[3] < 1 || d[1] * d[2] * d[3] != w->shape.dims[1])
         return UFI_NONE;
-    if (has(n, 2) && (!is_constant(q, n->in[2]) ||
-                      ufi_shape_count(&q->g->values[n->in[2]].shape) != w->shape.dims[0]))
+    if (ufi_node_has(n, 2) && (!is_constant(q, n->in[2]) ||
+                               ufi_shape_count(&q->g->values[n->in[2]].shape) != w->shape.dims[0]))
         return UFI_NONE;
     return ufi_observer_histogram(q->observer, flat->in[0]) ? flat->in[0] : UFI_NONE;
 }
@@ -112,7 +108,7 @@ static void count_readers(quantizer *q)
         uint32_t source = gemm_source(q, i);
         if (is_quantised_conv(q, i)) {
             q->places[n->in[0]].readers++;
-            if (has(n, 4))
+            if (ufi_node_has(n, 4))
                 q->places[n->in[4]].readers++;
         } else if (source != UFI_NONE) {
             q->places[source].readers++;
@@ -288,12 +284,12 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     if (!st)
         st = add_floats(q, w->name, scales, (int64_t)rows, &in[4]);
     bool corrected = !st && can_correct(q, n, x, shape, &depthwise);
-    if (!st && has(n, 2))
+    if (!st && ufi_node_has(n, 2))
         memcpy(bias, q->g->values[n->in[2]].data, rows * sizeof *bias);
     if (corrected)
         correct_bias(bias, w->data, bytes, scales, shape, ufi_observer_channels(q->observer, x),
                      depthwise);
-    if (!st && (has(n, 2) || corrected))
+    if (!st && (ufi_node_has(n, 2) || corrected))
         st = add_floats(q, n->name, bias, (int64_t)rows, &in[5]);
     ufi_free(bytes);
     ufi_free(scales);
@@ -310,11 +306,11 @@ static uf_status add_qconv(quantizer *q, const ufi_node *n, uint32_t x, const uf
     uint32_t in[12];
     for (int i = 0; i < 12; i++)
         in[i] = UFI_NONE;
-    uint32_t residual = n->op == UFI_OP_CONV && has(n, 4) ? n->in[4] : UFI_NONE;
+    uint32_t residual = n->op == UFI_OP_CONV && ufi_node_has(n, 4) ? n->in[4] : UFI_NONE;
     uf_status st = need_bytes(q, x);
     if (!st)
         st = add_weights(q, n, x, w_shape, in);
-    if (!st && n->op == UFI_OP_CONV && has(n, 3) && !(st = need_float(q, n->in[3])))
+    if (!st && n->op == UFI_OP_CONV && ufi_node_has(n, 3) && !(st = need_float(q, n->in[3])))
         in[6] = q->places[n->in[3]].as_float;
     if (!st && residual != UFI_NONE)
         st = need_bytes(q, residual);
@@ -378,7 +374,7 @@ static uf_status pass_bytes(quantizer *q, const ufi_node *n)
     uint32_t in[4] = {UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE}, index;
     uf_status st = need_bytes(q, n->in[0]);
     for (uint32_t i = 1; !st && i < n->in_count && i < 4; i++)
-        if (has(n, i) && !(st = need_float(q, n->in[i])))
+        if (ufi_node_has(n, i) && !(st = need_float(q, n->in[i])))
             in[i] = q->places[n->in[i]].as_float;
     if (!st)
         st = new_value(q, n->out[0], UF_U8, &to->as_bytes);

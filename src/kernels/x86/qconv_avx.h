@@ -1,6 +1,6 @@
 /*
- * What follows the sums of an INT8 convolution, for 8 columns in 256 bits. Included by files that
- * are compiled for AVX2 or later; everything is inlined into them. Floor 2.
+ * What follows the sums of INT8 convolutions, for 8 columns in 256 bits. Included by files that are
+ * compiled for AVX2 or later; everything is inlined into them. Floor 2.
  */
 #ifndef UFK_X86_QCONV_AVX_H
 #define UFK_X86_QCONV_AVX_H
@@ -19,14 +19,14 @@
 
 enum { UFK_QCOLUMNS = 8 };
 
-/* What ufk_qfinish does, for 8 columns; the arrays have 8 entries. */
+/* What ufk_qfinish does, for 8 columns; the low 8 bytes of `residual` where the epilogue has one.
+ */
 ALWAYS_INLINE __m256 ufk_finish8(const ufk_qepilogue *e, __m256i sum, __m256 scale, __m256 bias,
-                                 __m256 slope, const uint8_t *residual)
+                                 __m256 slope, __m128i residual)
 {
     __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, bias);
-    if (residual) {
-        const __m256i r =
-            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)residual));
+    if (e->residual) {
+        const __m256i r = _mm256_cvtepu8_epi32(residual);
         v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(e->residual_scale), v);
     }
     const __m256 zero = _mm256_setzero_ps();
@@ -51,6 +51,15 @@ ALWAYS_INLINE __m256 ufk_load_some8(const float *p, size_t count)
         return _mm256_loadu_ps(p);
     memcpy(padded, p, count * sizeof *p);
     return _mm256_loadu_ps(padded);
+}
+
+/* `count` bytes in the low half, zeros behind. */
+ALWAYS_INLINE __m128i ufk_load_bytes8(const uint8_t *p, size_t count)
+{
+    uint8_t padded[UFK_QCOLUMNS] = {0};
+    if (count < UFK_QCOLUMNS)
+        p = memcpy(padded, p, count);
+    return _mm_loadl_epi64((const __m128i *)(const void *)p);
 }
 
 /* Columns j.. of pixel i, `columns` of 8. */
@@ -93,15 +102,9 @@ ALWAYS_INLINE void ufk_put8(const ufk_qconv_args *g, size_t i, size_t j, size_t 
                             const ufk_columns8 *c, __m256i sum)
 {
     const ufk_qepilogue *e = &g->epilogue;
-    uint8_t padded[UFK_QCOLUMNS] = {0};
-    const uint8_t *residual = NULL;
-    if (e->residual) {
-        residual = e->residual + i * e->residual_stride + j;
-        if (columns < UFK_QCOLUMNS) {
-            memcpy(padded, residual, columns);
-            residual = padded;
-        }
-    }
+    __m128i residual = _mm_setzero_si128();
+    if (e->residual)
+        residual = ufk_load_bytes8(e->residual + i * e->residual_stride + j, columns);
     ufk_store8(g, i, j, columns, ufk_finish8(e, sum, c->scale, c->bias, c->slope, residual));
 }
 

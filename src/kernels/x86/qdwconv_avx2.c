@@ -3,15 +3,10 @@
  * 16 bits and lie side by side, so that vpmaddwd multiplies and adds both. Unpacking leaves
  * channels 0-3 and 8-11 in one vector and 4-7 and 12-15 in the other.
  */
-#include <immintrin.h>
-#include <string.h>
-
-#include "kernels/kernels.h"
 #include "kernels/topics.h"
+#include "kernels/x86/qconv_avx.h"
 
 enum { BLOCK = 16, MAX_TAPS = 64, MAX_PAIRS = MAX_TAPS / 2 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 typedef struct block {
     const ufk_qdwconv_args *args;
@@ -69,25 +64,8 @@ static void prepare(block *b, const ufk_qdwconv_args *a, size_t channel)
 /* What ufk_qfinish does, for channels 8 h .. 8 h + 7 of the block. */
 ALWAYS_INLINE __m256 finish(const block *b, int h, __m256i sum, __m128i residual)
 {
-    const ufk_qepilogue *e = &b->args->epilogue;
-    const __m256 zero = _mm256_setzero_ps();
-    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), b->scale[h], b->bias[h]);
-    if (e->residual) {
-        const __m256i r = _mm256_cvtepu8_epi32(h ? _mm_srli_si128(residual, 8) : residual);
-        v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(e->residual_scale), v);
-    }
-    if (e->act == UFK_ACT_PRELU) {
-        const __m256 negative = _mm256_cmp_ps(v, zero, _CMP_LT_OQ);
-        v = _mm256_blendv_ps(v, _mm256_mul_ps(v, b->slope[h]), negative);
-        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
-    } else if (e->act == UFK_ACT_HARD_SWISH) {
-        __m256 gate = _mm256_fmadd_ps(v, _mm256_set1_ps(1.0f / 6), _mm256_set1_ps(0.5f));
-        gate = _mm256_max_ps(gate, zero);
-        v = _mm256_mul_ps(v, _mm256_min_ps(gate, _mm256_set1_ps(1.0f)));
-        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
-    }
-    v = _mm256_max_ps(v, _mm256_set1_ps(e->lo));
-    return _mm256_min_ps(v, _mm256_set1_ps(e->hi));
+    return ufk_finish8(&b->args->epilogue, sum, b->scale[h], b->bias[h], b->slope[h],
+                       h ? _mm_srli_si128(residual, 8) : residual);
 }
 
 ALWAYS_INLINE void store(const block *b, size_t at, __m256 lo, __m256 hi)
