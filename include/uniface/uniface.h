@@ -5,7 +5,9 @@
 #include "uniface/base.h"
 #include "uniface/evaluate.h"
 #include "uniface/face.h"
+#include "uniface/gallery.h"
 #include "uniface/image.h"
+#include "uniface/index.h"
 #include "uniface/model.h"
 #include "uniface/optimize.h"
 
