@@ -134,6 +134,25 @@ typedef struct ufk_qdwconv_args {
     ufk_qepilogue epilogue;
 } ufk_qdwconv_args;
 
+/* ---- vector search: sums over sketches ----
+ *
+ * A sketch is one bit per dimension. Sketches lie in blocks of 32 vectors; a row of a block holds 8
+ * dimensions of all 32: byte j of row r has the bits of dimensions 8r..8r+3 of vector j in its low
+ * four bits and those of 8r+4..8r+7 in its high four. A table of a probe says what each four bits
+ * add: the sum of a vector is that over all its rows (Andre, Kermarrec, Le Scouarnec, VLDB 2015).
+ * Sums stay below 2^16 (rows <= 1056). */
+enum { UFK_SKETCH_BLOCK = 32, UFK_SKETCH_ROWS = 4, UFK_SKETCH_LEVEL = 31, UFK_SKETCH_PROBES = 4 };
+typedef struct ufk_sketch_args {
+    const uint8_t *codes; /* [blocks][rows][32] */
+    size_t blocks, rows;  /* rows: a multiple of UFK_SKETCH_ROWS */
+    size_t probes;        /* 1..UFK_SKETCH_PROBES */
+    /* Each [rows][2][16], values 0..UFK_SKETCH_LEVEL: of the low bits, of the high bits. */
+    const uint8_t *tables[UFK_SKETCH_PROBES];
+    uint16_t *sums[UFK_SKETCH_PROBES];   /* each [blocks][32] */
+    bool accumulate;                     /* sums are added to what is there */
+    uint16_t *maxima[UFK_SKETCH_PROBES]; /* each [blocks]: the largest sum of a block */
+} ufk_sketch_args;
+
 typedef enum ufk_binop {
     UFK_ADD,
     UFK_SUB,
@@ -252,6 +271,17 @@ typedef struct ufk_table {
     /* Inner product of two vectors (template comparison). */
     float (*dot_f32)(const float *a, const float *b, size_t count);
     const char *dot_f32_name;
+
+    /* out[i] = sum over k < n of probe[k] * codes[i][k], n a multiple of 32, values -127..127, sums
+     * below 2^31. `codes` need not be near each other: the next are fetched ahead. */
+    void (*dot_i8)(int32_t *out, const int8_t *probe, const int8_t *const *codes, size_t count,
+                   size_t n);
+    const char *dot_i8_name;
+
+    void (*sketch_scan)(const ufk_sketch_args *args);
+    /* Bit i: sums[i] >= least. */
+    uint32_t (*sketch_mask)(const uint16_t sums[UFK_SKETCH_BLOCK], uint16_t least);
+    const char *sketch_name;
 
     /* ---- pictures: 8-bit, interleaved ---- */
 

@@ -1,0 +1,48 @@
+/* Sums over sketches: the reference. */
+#include "base/cpu.h"
+#include "kernels/topics.h"
+
+static void ufk_sketch_scan_c(const ufk_sketch_args *a)
+{
+    for (size_t p = 0; p < a->probes; p++) {
+        for (size_t b = 0; b < a->blocks; b++) {
+            uint16_t *sums = a->sums[p] + b * UFK_SKETCH_BLOCK;
+            uint16_t largest = 0;
+            for (size_t j = 0; j < UFK_SKETCH_BLOCK; j++) {
+                uint16_t sum = a->accumulate ? sums[j] : 0;
+                for (size_t r = 0; r < a->rows; r++) {
+                    const uint8_t code = a->codes[(b * a->rows + r) * UFK_SKETCH_BLOCK + j];
+                    const uint8_t *table = a->tables[p] + r * 32;
+                    sum = (uint16_t)(sum + table[code & 15] + table[16 + (code >> 4)]);
+                }
+                sums[j] = sum;
+                largest = sum > largest ? sum : largest;
+            }
+            a->maxima[p][b] = largest;
+        }
+    }
+}
+
+static uint32_t ufk_sketch_mask_c(const uint16_t sums[UFK_SKETCH_BLOCK], uint16_t least)
+{
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < UFK_SKETCH_BLOCK; i++)
+        mask |= (uint32_t)(sums[i] >= least) << i;
+    return mask;
+}
+
+void ufk_sketch_init(ufk_table *t, uint32_t flags)
+{
+    t->sketch_scan = ufk_sketch_scan_c;
+    t->sketch_mask = ufk_sketch_mask_c;
+    t->sketch_name = "sketch_scan_c";
+#if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_sketch_select_avx2(t);
+    if (flags & UFI_CPU_AVX512)
+        ufk_sketch_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_sketch_select_neon(t);
+#endif
+}

@@ -1,0 +1,104 @@
+/* sketch_scan and sketch_mask: bit for bit the C reference. */
+#include "checkasm.h"
+
+typedef struct scan_case {
+    ufk_sketch_args args;
+    uint8_t *tables[UFK_SKETCH_PROBES];
+} scan_case;
+
+static scan_case make_case(size_t blocks, size_t rows, size_t probes, uint8_t least_value)
+{
+    scan_case c = {.args = {.blocks = blocks, .rows = rows, .probes = probes}};
+    c.args.codes = ca_random_bytes(blocks * rows * UFK_SKETCH_BLOCK);
+    for (size_t p = 0; p < probes; p++) {
+        c.tables[p] = ca_alloc(rows * 32, 1);
+        for (size_t i = 0; i < rows * 32; i++)
+            c.tables[p][i] = (uint8_t)ca_range(least_value, UFK_SKETCH_LEVEL);
+        c.args.tables[p] = c.tables[p];
+    }
+    return c;
+}
+
+static void run_case(const ufk_table *t, scan_case *c, uint16_t *sums[], uint16_t *maxima[])
+{
+    for (size_t p = 0; p < c->args.probes; p++) {
+        c->args.sums[p] = sums[p];
+        c->args.maxima[p] = maxima[p];
+    }
+    t->sketch_scan(&c->args);
+}
+
+static void compare(size_t t, size_t blocks, size_t rows, size_t probes, bool accumulate,
+                    uint8_t least_value)
+{
+    scan_case c = make_case(blocks, rows, probes, least_value);
+    uint16_t *got[4], *want[4], *got_max[4], *want_max[4];
+    c.args.accumulate = accumulate;
+    for (size_t p = 0; p < probes; p++) {
+        got[p] = ca_alloc(blocks * 64, 2);
+        want[p] = ca_alloc(blocks * 64, 2);
+        got_max[p] = ca_alloc(blocks * 2, 2);
+        want_max[p] = ca_alloc(blocks * 2, 2);
+        for (size_t i = 0; i < blocks * 32; i++)
+            got[p][i] = want[p][i] = (uint16_t)ca_range(0, 999);
+    }
+    run_case(ca_table(0), &c, want, want_max);
+    run_case(ca_table(t), &c, got, got_max);
+    for (size_t p = 0; p < probes; p++) {
+        ca_check_bytes(ca_table(t)->sketch_name, got[p], want[p], blocks * 64);
+        ca_check_bytes(ca_table(t)->sketch_name, got_max[p], want_max[p], blocks * 2);
+    }
+    ca_release();
+}
+
+TEST(sketch_scan_matches_reference)
+{
+    static const size_t blocks[] = {1, 2, 3, 7, 33}, rows[] = {4, 8, 12, 32, 64, 508};
+    for (size_t t = 1; t < ca_table_count(); t++)
+        for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++)
+            for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+                for (size_t probes = 1; probes <= UFK_SKETCH_PROBES; probes++)
+                    compare(t, blocks[b], rows[r], probes, (b + r + probes) % 2, 0);
+}
+
+TEST(sketch_scan_bears_the_largest_values)
+{
+    for (size_t t = 1; t < ca_table_count(); t++)
+        compare(t, 2, 1024, 4, false, UFK_SKETCH_LEVEL);
+}
+
+TEST(sketch_mask_matches_reference)
+{
+    for (size_t t = 1; t < ca_table_count(); t++) {
+        for (int round = 0; round < 200; round++) {
+            uint16_t *sums = ca_alloc(64, 2);
+            for (size_t i = 0; i < 32; i++)
+                sums[i] = (uint16_t)ca_range(0, round % 2 ? 65535 : 9);
+            const uint16_t least = round % 3 ? sums[ca_range(0, 31)] : (uint16_t)ca_range(0, 65535);
+            CHECK(ca_table(t)->sketch_mask(sums, least) == ca_table(0)->sketch_mask(sums, least));
+            ca_release();
+        }
+    }
+}
+
+BENCH(sketch_scan)
+{
+    for (size_t t = 0; t < ca_table_count(); t++) {
+        for (size_t probes = 1; probes <= 4; probes++) {
+            scan_case c = make_case(64, 32, probes, 0);
+            uint16_t *sums[4], *maxima[4];
+            char shape[64];
+            for (size_t p = 0; p < probes; p++) {
+                sums[p] = ca_alloc(64 * 64, 2);
+                maxima[p] = ca_alloc(64 * 2, 2);
+            }
+            CA_TIME(seconds, run_case(ca_table(t), &c, sums, maxima));
+            snprintf(shape, sizeof shape, "2048 x 256 bits, %zu probes", probes);
+            ca_report(ca_table(t)->sketch_name, shape, seconds, 2048.0 * (double)probes,
+                      "G sketches/s");
+            ca_release();
+        }
+    }
+}
+
+CA_MAIN
