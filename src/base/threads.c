@@ -284,3 +284,51 @@ void ufi_mutex_unlock(ufi_mutex *m)
 {
     pthread_mutex_unlock(&m->mutex);
 }
+
+struct ufi_rwlock {
+    pthread_rwlock_t lock;
+};
+
+uf_status ufi_rwlock_create(ufi_rwlock **out, uf_error *err)
+{
+    *out = NULL;
+    ufi_rwlock *l = ufi_calloc(1, sizeof *l);
+    if (!l)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a lock");
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+#if defined(__GLIBC__)
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    const int refused = pthread_rwlock_init(&l->lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    if (refused) {
+        ufi_free(l);
+        return ufi_fail(err, UF_E_NOMEM, "the system refuses a lock");
+    }
+    *out = l;
+    return UF_OK;
+}
+
+void ufi_rwlock_destroy(ufi_rwlock *l)
+{
+    if (!l)
+        return;
+    pthread_rwlock_destroy(&l->lock);
+    ufi_free(l);
+}
+
+void ufi_rwlock_read(ufi_rwlock *l)
+{
+    pthread_rwlock_rdlock(&l->lock);
+}
+
+void ufi_rwlock_write(ufi_rwlock *l)
+{
+    pthread_rwlock_wrlock(&l->lock);
+}
+
+void ufi_rwlock_unlock(ufi_rwlock *l)
+{
+    pthread_rwlock_unlock(&l->lock);
+}

@@ -30,4 +30,13 @@ void ufi_mutex_destroy(ufi_mutex *m);
 void ufi_mutex_lock(ufi_mutex *m);
 void ufi_mutex_unlock(ufi_mutex *m);
 
+/* Many readers or one writer; a waiting writer goes before new readers. A reader may not lock
+ * again. */
+typedef struct ufi_rwlock ufi_rwlock;
+uf_status ufi_rwlock_create(ufi_rwlock **out, uf_error *err);
+void ufi_rwlock_destroy(ufi_rwlock *l);
+void ufi_rwlock_read(ufi_rwlock *l);
+void ufi_rwlock_write(ufi_rwlock *l);
+void ufi_rwlock_unlock(ufi_rwlock *l);
+
 #endif

@@ -1,0 +1,430 @@
+/* Vector search: against all vectors compared one by one, through additions, removals, filters. */
+#include "uniface/index.h"
+
+#include <pthread.h>
+
+#include "base/mem.h"
+#include "test.h"
+
+/* ---- vectors that mimic faces: people at random, pictures around them ---- */
+
+typedef struct crowd {
+    size_t count, dimension, pictures; /* vectors in all; of one person */
+    float *v;
+    uint64_t *keys, *groups;
+} crowd;
+
+static float gauss(uint64_t *seed)
+{
+    float sum = 0;
+    for (int i = 0; i < 12; i++)
+        sum += test_random_float(seed);
+    return sum / 2;
+}
+
+static void unit(float *v, size_t n)
+{
+    double square = 0;
+    for (size_t i = 0; i < n; i++)
+        square += (double)v[i] * (double)v[i];
+    for (size_t i = 0; i < n; i++)
+        v[i] = (float)((double)v[i] / sqrt(square));
+}
+
+/* A picture of a person: cosine `likeness` to the person's centre. */
+static void picture(float *out, uint64_t person, uint64_t number, size_t n, float likeness)
+{
+    uint64_t a = person * 2 + 1, b = (person << 20) + number * 2 + 1;
+    for (int i = 0; i < 3; i++)
+        test_random(&a), test_random(&b);
+    float *noise = malloc(n * sizeof *noise);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = gauss(&a);
+        noise[i] = gauss(&b);
+    }
+    unit(out, n);
+    unit(noise, n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = likeness * out[i] + sqrtf(1 - likeness * likeness) * noise[i];
+    unit(out, n);
+    free(noise);
+}
+
+static crowd make_crowd(size_t count, size_t dimension, size_t pictures)
+{
+    crowd c = {count,
+               dimension,
+               pictures,
+               malloc(count * dimension * sizeof(float)),
+               malloc(count * 8),
+               malloc(count * 8)};
+    for (size_t i = 0; i < count; i++) {
+        c.keys[i] = 1000 + i * 7;
+        c.groups[i] = i / pictures;
+        picture(c.v + i * dimension, i / pictures, i % pictures, dimension, 0.8f);
+    }
+    return c;
+}
+
+static void free_crowd(crowd *c)
+{
+    free(c->v);
+    free(c->keys);
+    free(c->groups);
+}
+
+static uf_status fetch_crowd(void *user, const uint64_t *keys, size_t count, float *vectors,
+                             uf_error *err)
+{
+    const crowd *c = user;
+    (void)err;
+    for (size_t i = 0; i < count; i++)
+        memcpy(vectors + i * c->dimension, c->v + (keys[i] - 1000) / 7 * c->dimension,
+               c->dimension * sizeof(float));
+    return UF_OK;
+}
+
+static uf_index *index_of(const crowd *c, uf_index_detail detail, bool fetch, uf_error *err)
+{
+    uf_index_options o = UF_INDEX_OPTIONS_INIT;
+    uf_index *x = NULL;
+    o.dimension = (uint32_t)c->dimension;
+    o.detail = detail;
+    o.fetch = fetch ? fetch_crowd : NULL;
+    o.fetch_user = (void *)(uintptr_t)c;
+    CHECK_OK(uf_index_create(&x, &o, err), *err);
+    if (x)
+        CHECK_OK(uf_index_add(x, c->keys, c->groups, c->v, c->count, err), *err);
+    return x;
+}
+
+/* ---- the oracle ---- */
+
+static bool allowed(const uf_search_options *o, uint64_t group)
+{
+    for (size_t i = 0; i < o->group_count; i++)
+        if (o->groups[i] == group)
+            return true;
+    return !o->groups;
+}
+
+/* Best hits of groups, by double sums; `gone[i]`: not in the index. */
+static uint32_t oracle(const crowd *c, const bool *gone, const float *probe,
+                       const uf_search_options *o, uf_hit *hits)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        double dot = 0;
+        if ((gone && gone[i]) || !allowed(o, c->groups[i]))
+            continue;
+        for (size_t k = 0; k < c->dimension; k++)
+            dot += (double)probe[k] * (double)c->v[i * c->dimension + k];
+        if (dot < (double)o->min_score)
+            continue;
+        uint32_t at = 0;
+        while (at < n && hits[at].group != c->groups[i])
+            at++;
+        if (at < n && (double)hits[at].score >= dot)
+            continue;
+        if (at == n && n < o->top_k)
+            n++;
+        else if (at == n && (double)hits[n - 1].score >= dot)
+            continue;
+        else if (at == n)
+            at = n - 1;
+        for (; at > 0 && (double)hits[at - 1].score < dot; at--)
+            hits[at] = hits[at - 1];
+        hits[at] = (uf_hit){c->keys[i], c->groups[i], (float)dot};
+    }
+    return n;
+}
+
+/* Searches for pictures of people who are there and of strangers; all answers must be the oracle's.
+ * Scores closer than `tolerance` may change places. */
+static void compare(uf_index *x, const crowd *c, const bool *gone, const uf_search_options *o,
+                    size_t probes, uint32_t threads, float tolerance)
+{
+    uf_searcher *s = NULL;
+    uf_error err = {0};
+    const size_t people = c->count / c->pictures;
+    float *probe = malloc(probes * c->dimension * sizeof *probe);
+    uf_hit *got = calloc(probes * o->top_k, sizeof *got), *want = calloc(o->top_k, sizeof *want);
+    uint32_t *counts = calloc(probes, sizeof *counts);
+    for (size_t i = 0; i < probes; i++)
+        picture(probe + i * c->dimension, i % 2 ? 1000000 + i : i * 37 % people, 999, c->dimension,
+                0.8f);
+    CHECK_OK(uf_searcher_create(&s, x, threads, &err), err);
+    CHECK_OK(uf_searcher_run(s, probe, probes, o, got, counts, NULL, &err), err);
+    for (size_t i = 0; i < probes; i++) {
+        const uint32_t n = oracle(c, gone, probe + i * c->dimension, o, want);
+        CHECK_MSG(counts[i] == n, "probe %zu: %u answers, not %u", i, counts[i], n);
+        for (uint32_t k = 0; k < n && k < counts[i]; k++) {
+            const uf_hit *g = &got[i * o->top_k + k];
+            CHECK_MSG(fabsf(g->score - want[k].score) <= tolerance,
+                      "probe %zu, answer %u: %g, not %g", i, k, (double)g->score,
+                      (double)want[k].score);
+            CHECK_MSG(tolerance > 1e-5f || g->key == want[k].key, "probe %zu, answer %u: key %llu",
+                      i, k, (unsigned long long)g->key);
+        }
+    }
+    uf_searcher_destroy(s);
+    free(probe);
+    free(got);
+    free(want);
+    free(counts);
+}
+
+TEST(answers_are_those_of_comparing_all)
+{
+    static const size_t dimensions[] = {8, 65, 128, 192, 256, 512, 700};
+    uf_error err = {0};
+    for (size_t d = 0; d < sizeof dimensions / sizeof *dimensions; d++) {
+        crowd c = make_crowd(3000, dimensions[d], 3);
+        for (uint32_t k = 1; k <= 10; k += 9) {
+            uf_search_options o = UF_SEARCH_OPTIONS_INIT;
+            o.top_k = k;
+            uf_index *x = index_of(&c, UF_INDEX_FLOAT, false, &err);
+            compare(x, &c, NULL, &o, 70, 1, 2e-6f);
+            compare(x, &c, NULL, &o, 1, 2, 2e-6f);
+            uf_index_destroy(x);
+            x = index_of(&c, UF_INDEX_INT8, true, &err);
+            compare(x, &c, NULL, &o, 70, 2, 2e-6f);
+            compare(x, &c, NULL, &o, 1, 1, 2e-6f);
+            uf_index_destroy(x);
+            x = index_of(&c, UF_INDEX_SKETCH, true, &err);
+            compare(x, &c, NULL, &o, 9, 1, 2e-6f);
+            uf_index_destroy(x);
+        }
+        free_crowd(&c);
+    }
+}
+
+TEST(without_exact_vectors_scores_are_near)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(2000, 512, 2);
+    uf_search_options o = UF_SEARCH_OPTIONS_INIT;
+    uf_index *x = index_of(&c, UF_INDEX_INT8, false, &err);
+    o.top_k = 3;
+    compare(x, &c, NULL, &o, 40, 1, 0.004f);
+    uf_index_destroy(x);
+    free_crowd(&c);
+}
+
+TEST(a_floor_and_no_misses)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(5000, 256, 2);
+    uf_index *x = index_of(&c, UF_INDEX_INT8, true, &err);
+    uf_search_options o = UF_SEARCH_OPTIONS_INIT;
+    o.top_k = 4;
+    o.min_score = 0.3f;
+    compare(x, &c, NULL, &o, 40, 1, 2e-6f);
+    compare(x, &c, NULL, &o, 1, 1, 2e-6f);
+    o.min_score = -1;
+    o.miss_rate = 0;
+    compare(x, &c, NULL, &o, 10, 2, 2e-6f);
+    uf_index_destroy(x);
+    free_crowd(&c);
+}
+
+TEST(filters)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(20000, 128, 2);
+    uf_index *x = index_of(&c, UF_INDEX_INT8, true, &err);
+    uf_search_options o = UF_SEARCH_OPTIONS_INIT;
+    uint64_t few[] = {0, 37, 74, 9000}, *many = malloc(9000 * sizeof *many);
+    for (uint64_t i = 0; i < 9000; i++)
+        many[i] = i;
+    o.top_k = 3;
+    o.groups = few;
+    o.group_count = 4;
+    compare(x, &c, NULL, &o, 10, 1, 2e-6f);
+    o.groups = many;
+    o.group_count = 9000;
+    compare(x, &c, NULL, &o, 10, 1, 2e-6f);
+    compare(x, &c, NULL, &o, 1, 2, 2e-6f);
+    uint64_t nobody = 77777;
+    o.groups = &nobody;
+    o.group_count = 1;
+    compare(x, &c, NULL, &o, 2, 1, 2e-6f);
+    free(many);
+    uf_index_destroy(x);
+    free_crowd(&c);
+}
+
+TEST(additions_and_removals)
+{
+    uf_error err = {0};
+    uint64_t seed = 5;
+    crowd c = make_crowd(6000, 128, 3);
+    bool *gone = calloc(c.count, sizeof *gone);
+    uf_index *x = index_of(&c, UF_INDEX_INT8, true, &err);
+    uf_search_options o = UF_SEARCH_OPTIONS_INIT;
+    o.top_k = 5;
+    for (int round = 0; round < 6; round++) {
+        for (int i = 0; i < 1500; i++) {
+            const size_t at = test_random(&seed) % c.count;
+            if (gone[at]) {
+                CHECK_OK(uf_index_add(x, &c.keys[at], &c.groups[at], c.v + at * 128, 1, &err), err);
+            } else {
+                size_t removed = 0;
+                CHECK_OK(uf_index_remove(x, &c.keys[at], 1, &removed, &err), err);
+                CHECK(removed == 1);
+            }
+            gone[at] = !gone[at];
+            CHECK(uf_index_contains(x, c.keys[at]) == !gone[at]);
+        }
+        compare(x, &c, gone, &o, 12, 1, 2e-6f);
+    }
+    uint64_t there = 0;
+    for (size_t i = 0; i < c.count; i++)
+        there += !gone[i];
+    CHECK(uf_index_describe(x).count == there);
+    free(gone);
+    uf_index_destroy(x);
+    free_crowd(&c);
+}
+
+TEST(wrong_calls_are_refused)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(40, 64, 1);
+    uf_index_options o = UF_INDEX_OPTIONS_INIT;
+    uf_index *x = NULL;
+    uf_searcher *s = NULL;
+    o.dimension = 7;
+    CHECK(uf_index_create(&x, &o, &err) == UF_E_ARG && strstr(err.message, "dimension 7"));
+    o.dimension = 64;
+    o.detail = UF_INDEX_SKETCH;
+    CHECK(uf_index_create(&x, &o, &err) == UF_E_ARG && strstr(err.message, "fetch"));
+    o.detail = UF_INDEX_FLOAT;
+    o.lists = 3;
+    CHECK(uf_index_create(&x, &o, &err) == UF_E_ARG && strstr(err.message, "3 lists"));
+    x = index_of(&c, UF_INDEX_FLOAT, false, &err);
+    REQUIRE(x);
+    /* A key that is there: none of the three is added. */
+    const uint64_t keys[] = {1, 2, c.keys[5]}, groups[] = {0, 0, 0};
+    CHECK(uf_index_add(x, keys, groups, c.v, 3, &err) == UF_E_ARG &&
+          strstr(err.message, "vector 2"));
+    CHECK(!uf_index_contains(x, 1) && !uf_index_contains(x, 2) && uf_index_describe(x).count == 40);
+    float bad[64] = {0};
+    CHECK(uf_index_add(x, keys, groups, bad, 1, &err) == UF_E_ARG);
+    bad[3] = NAN;
+    CHECK(uf_index_add(x, keys, groups, bad, 1, &err) == UF_E_ARG);
+    CHECK_OK(uf_searcher_create(&s, x, 1, &err), err);
+    uf_hit hit;
+    uint32_t n;
+    CHECK(uf_searcher_run(s, bad, 1, NULL, &hit, &n, NULL, &err) == UF_E_ARG &&
+          strstr(err.message, "probe 0"));
+    uf_search_options so = UF_SEARCH_OPTIONS_INIT;
+    so.top_k = 0;
+    CHECK(uf_searcher_run(s, c.v, 1, &so, &hit, &n, NULL, &err) == UF_E_ARG);
+    so.top_k = 1;
+    so.miss_rate = -1;
+    CHECK(uf_searcher_run(s, c.v, 1, &so, &hit, &n, NULL, &err) == UF_E_ARG);
+    uf_searcher_destroy(s);
+    uf_index_destroy(x);
+    free_crowd(&c);
+}
+
+TEST(an_empty_index_has_no_answers)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(4, 64, 1);
+    uf_index *x = index_of(&c, UF_INDEX_FLOAT, false, &err);
+    uf_searcher *s = NULL;
+    uf_hit hit;
+    uint32_t n = 9;
+    CHECK_OK(uf_index_remove(x, c.keys, 4, NULL, &err), err);
+    CHECK_OK(uf_searcher_create(&s, x, 1, &err), err);
+    CHECK_OK(uf_searcher_run(s, c.v, 1, NULL, &hit, &n, NULL, &err), err);
+    CHECK(n == 0);
+    uf_searcher_destroy(s);
+    uf_index_destroy(x);
+    free_crowd(&c);
+}
+
+/* ---- threads ---- */
+
+typedef struct stress {
+    uf_index *x;
+    const crowd *c;
+    int failures;
+} stress;
+
+static void *search_all(void *arg)
+{
+    stress *t = arg;
+    uf_searcher *s = NULL;
+    if (uf_searcher_create(&s, t->x, 1, NULL)) {
+        t->failures++;
+        return NULL;
+    }
+    for (size_t i = 0; i < 200; i++) {
+        /* The lower half is never removed: it must be found at all times. */
+        const size_t at = i * 3 % (t->c->count / 2);
+        uf_hit hit;
+        uint32_t n = 0;
+        if (uf_searcher_run(s, t->c->v + at * t->c->dimension, 1, NULL, &hit, &n, NULL, NULL) ||
+            n != 1 || hit.key != t->c->keys[at])
+            t->failures++;
+    }
+    uf_searcher_destroy(s);
+    return NULL;
+}
+
+TEST(searches_beside_changes)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(2000, 64, 1);
+    uf_index *x = index_of(&c, UF_INDEX_INT8, true, &err);
+    stress t[2] = {{x, &c, 0}, {x, &c, 0}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        CHECK(!pthread_create(&threads[i], NULL, search_all, &t[i]));
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = c.count / 2; i < c.count; i++)
+            uf_index_remove(x, &c.keys[i], 1, NULL, NULL);
+        const size_t half = c.count / 2;
+        CHECK_OK(uf_index_add(x, c.keys + half, c.groups + half, c.v + half * 64, half, &err), err);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK_MSG(t[i].failures == 0, "%d searches went wrong", t[i].failures);
+    }
+    uf_index_destroy(x);
+    free_crowd(&c);
+}
+
+TEST(memory_may_run_out_anywhere)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(600, 64, 2);
+    for (uint64_t k = 1; k < 60; k++) {
+        uf_index_options o = UF_INDEX_OPTIONS_INIT;
+        uf_index *x = NULL;
+        uf_searcher *s = NULL;
+        uf_hit hit;
+        uint32_t n;
+        o.dimension = 64;
+        ufi_mem_fail_after(k, false);
+        uf_status st = uf_index_create(&x, &o, &err);
+        if (!st)
+            st = uf_index_add(x, c.keys, c.groups, c.v, c.count, &err);
+        if (!st)
+            st = uf_searcher_create(&s, x, 1, &err);
+        if (!st)
+            st = uf_searcher_run(s, c.v, 1, NULL, &hit, &n, NULL, &err);
+        ufi_mem_fail_after(0, false);
+        CHECK_MSG(st == UF_OK || st == UF_E_NOMEM, "%s", err.message);
+        if (!st)
+            CHECK(n == 1 && hit.key == c.keys[0]);
+        uf_searcher_destroy(s);
+        uf_index_destroy(x);
+    }
+    free_crowd(&c);
+}
+
+TEST_MAIN
