@@ -40,6 +40,10 @@ typedef struct secret_header {
 
 _Static_assert(sizeof(secret_header) <= UFI_ALIGN, "the header stands before aligned data");
 
+/* Large blocks start at a huge page, which the system is asked for: searches jump about in them, and
+ * each page of 4 KiB would cost a walk through the page tables. */
+enum { HUGE_PAGE = 2 << 20 };
+
 static bool secret_extent(size_t size, size_t *page, size_t *bytes)
 {
     *page = (size_t)sysconf(_SC_PAGESIZE);
@@ -52,12 +56,17 @@ static bool secret_extent(size_t size, size_t *page, size_t *bytes)
 void *ufi_secret_alloc(size_t size, bool *locked)
 {
     size_t page, bytes, total;
-    if (!secret_extent(size, &page, &bytes) || !ufi_add_ok(bytes, page, &total))
+    if (!secret_extent(size, &page, &bytes))
+        return NULL;
+    const size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : page;
+    if (!ufi_add_ok(bytes, align, &total))
         return NULL;
     void *block = ufi_malloc(total, 1);
     if (!block)
         return NULL;
-    uint8_t *start = (uint8_t *)(((uintptr_t)block + page - 1) / page * page);
+    uint8_t *start = (uint8_t *)(((uintptr_t)block + align - 1) / align * align);
+    if (align > page)
+        madvise(start, bytes, MADV_HUGEPAGE);
     secret_header *h = (secret_header *)start;
     bool kept = mlock(start, bytes) == 0;
     madvise(start, bytes, MADV_DONTDUMP);

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-enum { FIRST_SEGMENT_SLOTS = 256, MAX_LISTS = 65536, MIN_LISTS = 16 };
+enum { FIRST_SEGMENT_SLOTS = 256, MAX_LISTS = 65536, MIN_LISTS = 16, MAX_SEGMENTS = 131071 };
 static const uint32_t grave = UINT32_MAX; /* in the table: a key that went */
 
 /* ---- keys to slots ---- */
@@ -183,8 +183,9 @@ uf_status ufi_index_slot(uf_index *x, uint32_t list, uint32_t *slot, uf_error *e
     }
     ufi_segment *g = x->tail[list] ? &x->segments[x->tail[list] - 1] : NULL;
     if (!g || g->used == g->capacity) {
-        if (x->segment_count >= (1u << 31) / UFI_SEGMENT_SLOTS)
-            return ufi_fail(err, UF_E_LIMIT, "an index holds at most 2^31 vectors");
+        if (x->segment_count >= MAX_SEGMENTS)
+            return ufi_fail(err, UF_E_LIMIT, "the index is full: %llu vectors",
+                            (unsigned long long)x->count);
         uf_status st = ufi_segment_append(x, next_capacity(x), list, err);
         if (st)
             return st;

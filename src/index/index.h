@@ -18,7 +18,7 @@
 #include "uniface/index.h"
 
 enum {
-    UFI_SEGMENT_SLOTS = 8192, /* at most; slot number = segment * this + place */
+    UFI_SEGMENT_SLOTS = 32768, /* at most; slot number = segment * this + place */
     UFI_SEGMENT_BLOCKS = UFI_SEGMENT_SLOTS / UFK_SKETCH_BLOCK,
     UFI_PLANES = 2
 };
@@ -33,6 +33,8 @@ typedef struct ufi_segment {
     float *factor;              /* estimate of the cosine = factor * sum of +-probe */
     float *step;                /* vector = step * code; NULL for UF_INDEX_SKETCH */
     int8_t *code;               /* [slot][width]; NULL for UF_INDEX_SKETCH */
+    uint8_t *level;             /* [slot][width / 8]: sign of the coordinate times whether it is
+                                   large; NULL for UF_INDEX_SKETCH */
     float *vector;              /* [slot][dimension]; UF_INDEX_FLOAT only */
     uint64_t *key, *group;
     uint32_t *mask; /* a bit a slot: it holds a vector; a word a block */
@@ -120,7 +122,9 @@ typedef struct ufi_probe {
     int8_t *code;   /* [width] */
     float step;
     uint8_t *tables; /* [rows of both planes][2][16] */
-    float unit;      /* sum of +-probe = unit * sum of table values - offset[plane] */
+    uint64_t *bits;  /* [4][width / 64]: coordinate = half_step * sum of +-2^b */
+    float half_step;
+    float unit; /* sum of +-probe = unit * sum of table values - offset[plane] */
     float offset[UFI_PLANES];
     float square[UFI_PLANES]; /* share of the squared length in the plane */
 } ufi_probe;

@@ -16,6 +16,7 @@ size_t ufi_probe_layout(const uf_index *x, ufi_probe *p, uint8_t *memory)
     p->rotated = ufi_carve(memory, &at, x->width * sizeof *p->rotated);
     p->tables = ufi_carve(memory, &at, (x->rows[0] + x->rows[1]) * 32);
     p->code = ufi_carve(memory, &at, x->width);
+    p->bits = ufi_carve(memory, &at, UFK_SKETCH_PROBE_BITS * (x->width / 8));
     return at;
 }
 
@@ -27,6 +28,19 @@ static void make_code(const uf_index *x, ufi_probe *p)
     p->step = largest / 127;
     for (uint32_t i = 0; i < x->width; i++)
         p->code[i] = (int8_t)lrintf(p->rotated[i] * (127 / largest));
+}
+
+/* Coordinates in four bits, each of which adds or takes off its part. */
+static void make_bits(const uf_index *x, ufi_probe *p)
+{
+    const size_t words = x->width / 64;
+    p->half_step = p->step * 127 / 15;
+    memset(p->bits, 0, UFK_SKETCH_PROBE_BITS * words * sizeof *p->bits);
+    for (uint32_t i = 0; i < x->width; i++) {
+        const long number = lrintf(p->rotated[i] / (2 * p->half_step) + 7.5f);
+        for (unsigned b = 0; b < UFK_SKETCH_PROBE_BITS; b++)
+            p->bits[b * words + i / 64] |= (uint64_t)(number >> b & 1) << (i % 64);
+    }
 }
 
 static float size_of_four(const float *q)
@@ -70,6 +84,7 @@ bool ufi_probe_make(const uf_index *x, ufi_probe *p, const float *vector)
         p->vector[i] = vector[i] * scale;
     ufi_rotate(x, p->rotated, vector, scale);
     make_code(x, p);
+    make_bits(x, p);
     make_tables(x, p);
     return true;
 }

@@ -32,12 +32,13 @@ static double needed_estimate(const uf_searcher *s, const ufi_probe *p, bool ful
     return (double)s->floor - s->z * deviation(s, p, full);
 }
 
-/* The least sum that means at least `estimate` under a factor. */
+/* The least sum that means at least `estimate` under a factor; 1 at least: a maximum of 0 marks a
+ * block that is out. */
 static uint16_t least_sum(const ufi_probe *p, double estimate, double factor, bool full)
 {
     const double offset = (double)p->offset[0] + (full ? (double)p->offset[1] : 0);
     const double sum = floor((estimate / factor + offset) / (double)p->unit);
-    return sum <= 0 ? 0 : sum >= UINT16_MAX ? UINT16_MAX : (uint16_t)sum;
+    return sum <= 1 ? 1 : sum >= UINT16_MAX ? UINT16_MAX : (uint16_t)sum;
 }
 
 /* For all vectors of a segment. */
@@ -64,9 +65,10 @@ static uint32_t mask_of(const uf_searcher *s, const ufi_piece *piece, size_t blo
     return s->filtered ? held & s->allowed[piece->first + block] : held;
 }
 
+/* Sums of some probes over a plane of some blocks of a segment. */
 static void sum_plane(const uf_searcher *s, const ufi_segment *g, int plane, size_t block,
-                      size_t blocks, const ufi_probe *probes, size_t count, uint16_t *sums[],
-                      uint16_t *maxima[])
+                      size_t blocks, const size_t *probes, size_t count, uint16_t *const sums[],
+                      uint16_t *const maxima[])
 {
     const uf_index *x = s->x;
     ufk_sketch_args a = {.codes = g->plane[plane] + block * x->rows[plane] * UFK_SKETCH_BLOCK,
@@ -75,11 +77,21 @@ static void sum_plane(const uf_searcher *s, const ufi_segment *g, int plane, siz
                          .probes = count,
                          .accumulate = plane > 0};
     for (size_t i = 0; i < count; i++) {
-        a.tables[i] = probes[i].tables + (plane ? x->rows[0] * 32 : 0);
+        a.tables[i] = s->probes[probes[i]].tables + (plane ? x->rows[0] * 32 : 0);
         a.sums[i] = sums[i];
         a.maxima[i] = maxima[i];
     }
     x->kernels->sketch_scan(&a);
+}
+
+static uint16_t *maxima_of(const uf_searcher *s, size_t probe, const ufi_piece *piece, size_t block)
+{
+    return s->maxima + probe * s->block_count + piece->first + block;
+}
+
+static uint16_t *sums_of(const uf_searcher *s, const ufi_piece *piece, size_t block)
+{
+    return s->sums + (piece->first + block) * UFK_SKETCH_BLOCK;
 }
 
 static void offer_blocks(const uf_searcher *s, ufi_leaders *l, const ufi_piece *piece, size_t block,
@@ -100,36 +112,49 @@ static void offer_blocks(const uf_searcher *s, ufi_leaders *l, const ufi_piece *
     }
 }
 
-/* ---- scan ---- */
+/* ---- scan and refine ---- */
 
+/* The sums of up to four probes over the first planes of a tile, and what leads among them. */
 static void scan_tile(uf_searcher *s, ufi_search_worker *w, const ufi_piece *piece, size_t block,
-                      size_t blocks)
+                      size_t blocks, const size_t *probes, size_t count, int planes)
 {
-    const ufi_segment *g = segment_of(s, piece);
-    for (size_t p = 0; p < s->probe_count; p += UFK_SKETCH_PROBES) {
-        const size_t left = s->probe_count - p;
-        const size_t count = left < UFK_SKETCH_PROBES ? left : UFK_SKETCH_PROBES;
-        uint16_t *sums[UFK_SKETCH_PROBES], *maxima[UFK_SKETCH_PROBES];
-        for (size_t i = 0; i < count; i++) {
-            sums[i] = s->probe_count == 1 ? s->sums + (piece->first + block) * UFK_SKETCH_BLOCK
-                                          : w->sums + i * UFI_SEARCH_TILE * UFK_SKETCH_BLOCK;
-            maxima[i] = s->maxima + (p + i) * s->block_count + piece->first + block;
-        }
-        sum_plane(s, g, 0, block, blocks, s->probes + p, count, sums, maxima);
-        for (size_t i = 0; i < count; i++)
-            offer_blocks(s, &w->leaders[p + i], piece, block, blocks, sums[i], maxima[i]);
+    uint16_t *sums[UFK_SKETCH_PROBES], *maxima[UFK_SKETCH_PROBES];
+    for (size_t i = 0; i < count; i++) {
+        sums[i] = s->probe_count == 1 ? sums_of(s, piece, block)
+                                      : w->sums + i * UFI_SEARCH_TILE * UFK_SKETCH_BLOCK;
+        maxima[i] = maxima_of(s, probes[i], piece, block);
+    }
+    for (int p = 0; p < planes; p++)
+        sum_plane(s, segment_of(s, piece), p, block, blocks, probes, count, sums, maxima);
+    for (size_t i = 0; i < count; i++)
+        offer_blocks(s, &w->leaders[probes[i]], piece, block, blocks, sums[i], maxima[i]);
+    w->work.sketches += blocks * UFK_SKETCH_BLOCK * count;
+}
+
+static void scan_piece(uf_searcher *s, size_t task, size_t worker, int planes)
+{
+    const ufi_piece *piece = &s->pieces[task];
+    size_t probes[UFI_SEARCH_PROBES], count = 0;
+    for (size_t p = 0; p < s->probe_count; p++)
+        if (planes == 1 || s->refined[p])
+            probes[count++] = p;
+    for (size_t b = 0; b < piece->blocks; b += UFI_SEARCH_TILE) {
+        const size_t left = piece->blocks - b;
+        const size_t blocks = left < UFI_SEARCH_TILE ? left : UFI_SEARCH_TILE;
+        for (size_t p = 0; p < count; p += UFK_SKETCH_PROBES)
+            scan_tile(s, &s->workers[worker], piece, b, blocks, probes + p,
+                      count - p < UFK_SKETCH_PROBES ? count - p : UFK_SKETCH_PROBES, planes);
     }
 }
 
-static void scan_piece(void *arg, size_t task, size_t worker)
+static void scan_first(void *arg, size_t task, size_t worker)
 {
-    uf_searcher *s = arg;
-    const ufi_piece *piece = &s->pieces[task];
-    for (size_t b = 0; b < piece->blocks; b += UFI_SEARCH_TILE) {
-        const size_t left = piece->blocks - b;
-        scan_tile(s, &s->workers[worker], piece, b,
-                  left < UFI_SEARCH_TILE ? left : UFI_SEARCH_TILE);
-    }
+    scan_piece(arg, task, worker, 1);
+}
+
+static void scan_both(void *arg, size_t task, size_t worker)
+{
+    scan_piece(arg, task, worker, 2);
 }
 
 static void clear_leaders(uf_searcher *s, size_t probe)
@@ -144,22 +169,17 @@ void ufi_search_scan(uf_searcher *s)
 {
     for (size_t p = 0; p < s->probe_count; p++)
         clear_leaders(s, p);
-    ufi_pool_run(s->pool, scan_piece, s, s->piece_count);
+    ufi_pool_run(s->pool, scan_first, s, s->piece_count);
 }
 
-/* ---- refine ---- */
-
+/* Adds plane 1 to the stored sums of a single probe, in blocks that may reach the floor. */
 static void refine_run(uf_searcher *s, ufi_search_worker *w, const ufi_piece *piece, size_t block,
                        size_t blocks)
 {
-    uint16_t *sums = s->sums + (piece->first + block) * UFK_SKETCH_BLOCK;
-    uint16_t *maxima = s->maxima + s->at * s->block_count + piece->first + block;
-    const ufi_segment *g = segment_of(s, piece);
-    const ufi_probe *p = &s->probes[s->at];
-    if (!s->has_sums)
-        sum_plane(s, g, 0, block, blocks, p, 1, &sums, &maxima);
-    sum_plane(s, g, 1, block, blocks, p, 1, &sums, &maxima);
-    offer_blocks(s, &w->leaders[s->at], piece, block, blocks, sums, maxima);
+    uint16_t *sums = sums_of(s, piece, block), *maxima = maxima_of(s, 0, piece, block);
+    const size_t probe = 0;
+    sum_plane(s, segment_of(s, piece), 1, block, blocks, &probe, 1, &sums, &maxima);
+    offer_blocks(s, &w->leaders[0], piece, block, blocks, sums, maxima);
     w->work.sketches += blocks * UFK_SKETCH_BLOCK;
 }
 
@@ -167,7 +187,7 @@ static void refine_piece(void *arg, size_t task, size_t worker)
 {
     uf_searcher *s = arg;
     const ufi_piece *piece = &s->pieces[task];
-    uint16_t *maxima = s->maxima + s->at * s->block_count + piece->first;
+    uint16_t *maxima = maxima_of(s, 0, piece, 0);
     const uint16_t least = least_sum_of(s, segment_of(s, piece));
     for (size_t b = 0; b < piece->blocks;) {
         if (maxima[b] < least) {
@@ -184,9 +204,10 @@ static void refine_piece(void *arg, size_t task, size_t worker)
 
 void ufi_search_refine(uf_searcher *s)
 {
-    clear_leaders(s, s->at);
-    ufi_pool_run(s->pool, refine_piece, s, s->piece_count);
-    s->has_sums = s->full = true;
+    for (size_t p = 0; p < s->probe_count; p++)
+        if (s->refined[p])
+            clear_leaders(s, p);
+    ufi_pool_run(s->pool, s->probe_count == 1 ? refine_piece : scan_both, s, s->piece_count);
 }
 
 /* ---- collect ---- */
@@ -196,12 +217,47 @@ size_t ufi_search_blocks_left(const uf_searcher *s)
     size_t count = 0;
     for (size_t i = 0; i < s->piece_count; i++) {
         const ufi_piece *piece = &s->pieces[i];
-        const uint16_t *maxima = s->maxima + s->at * s->block_count + piece->first;
+        const uint16_t *maxima = maxima_of(s, s->at, piece, 0);
         const uint16_t least = least_sum_of(s, segment_of(s, piece));
         for (size_t b = 0; b < piece->blocks; b++)
             count += maxima[b] >= least;
     }
     return count;
+}
+
+/* Two bits a coordinate: with o_i about (0.9814 s_i + 0.5286 u_i) / sqrt(width), s_i the sign and
+ * u_i the kept bit as +-1, the cosine is about that sum with q_i, over what such levels keep of a
+ * unit vector, 0.8825. The deviation is that of the rest, sqrt((1 / 0.8825 - 1) / width), and of
+ * the rounding of q_i in either sum. */
+static const double sign_weight = 0.9814 / 0.8825, level_weight = 0.5286 / 0.8825;
+
+static double level_deviation(const uf_searcher *s, const ufi_probe *p)
+{
+    const double width = s->x->width;
+    const double unit = (double)p->unit * sign_weight,
+                 step = 2 * (double)p->half_step * level_weight;
+    return sqrt((0.1331 + unit * unit / 12 * (width / 4) + step * step / 12 * width) / width);
+}
+
+/* Of the pending slots, those that may reach the floor. */
+static void flush_pending(uf_searcher *s, ufi_search_worker *w)
+{
+    const uf_index *x = s->x;
+    const ufi_probe *p = &s->probes[s->at];
+    const double width = x->width, all = (1 << UFK_SKETCH_PROBE_BITS) - 1;
+    const double needed = ((double)s->floor - s->z * level_deviation(s, p)) * sqrt(width);
+    const uint8_t *bits[UFI_SEARCH_CODES];
+    uint32_t differ[UFI_SEARCH_CODES];
+    for (size_t i = 0; i < w->pending_count; i++)
+        bits[i] = x->segments[w->pending[i] / UFI_SEGMENT_SLOTS].level +
+                  (size_t)(w->pending[i] % UFI_SEGMENT_SLOTS) * (x->width / 8);
+    x->kernels->sketch_count(differ, p->bits, bits, w->pending_count, x->width / 64);
+    for (size_t i = 0; i < w->pending_count; i++) {
+        const double level = (double)p->half_step * (all * width - 2.0 * differ[i]);
+        if (sign_weight * (double)w->pending_sum[i] + level_weight * level >= needed)
+            ufi_slots_push(&w->slots, w->pending[i]);
+    }
+    w->pending_count = 0;
 }
 
 static void collect_block(uf_searcher *s, ufi_search_worker *w, const ufi_piece *piece,
@@ -210,13 +266,22 @@ static void collect_block(uf_searcher *s, ufi_search_worker *w, const ufi_piece 
     const ufi_segment *g = segment_of(s, piece);
     const ufi_probe *p = &s->probes[s->at];
     const float offset = p->offset[0] + p->offset[1];
-    const uint16_t *sum = s->sums + (piece->first + block) * UFK_SKETCH_BLOCK;
-    uint32_t mask = s->x->kernels->sketch_mask(sum, least) & mask_of(s, piece, block);
+    const uint16_t *sums = sums_of(s, piece, block);
+    uint32_t mask = s->x->kernels->sketch_mask(sums, least) & mask_of(s, piece, block);
     for (; mask; mask &= mask - 1) {
         const uint32_t i = (uint32_t)__builtin_ctz(mask), place = (uint32_t)block * 32 + i;
-        if (s->full && (double)((p->unit * sum[i] - offset) * g->factor[place]) < estimate)
+        const uint32_t slot = piece->segment * UFI_SEGMENT_SLOTS + place;
+        const float sum = p->unit * sums[i] - offset;
+        if (s->full && (double)(sum * g->factor[place]) < estimate)
             continue;
-        ufi_slots_push(&w->slots, piece->segment * UFI_SEGMENT_SLOTS + place);
+        if (!s->full || !g->level) {
+            ufi_slots_push(&w->slots, slot);
+            continue;
+        }
+        w->pending[w->pending_count] = slot;
+        w->pending_sum[w->pending_count++] = sum;
+        if (w->pending_count == UFI_SEARCH_CODES)
+            flush_pending(s, w);
     }
 }
 
@@ -225,19 +290,21 @@ static void collect_piece(void *arg, size_t task, size_t worker)
     uf_searcher *s = arg;
     const ufi_piece *piece = &s->pieces[task];
     const ufi_segment *g = segment_of(s, piece);
-    const ufi_probe *p = &s->probes[s->at];
-    uint16_t *maxima = s->maxima + s->at * s->block_count + piece->first;
+    uint16_t *maxima = maxima_of(s, s->at, piece, 0);
     const uint16_t least = least_sum_of(s, g);
-    const double estimate = needed_estimate(s, p, s->full);
+    const double estimate = needed_estimate(s, &s->probes[s->at], s->full);
     for (size_t b = 0; b < piece->blocks; b++) {
         if (maxima[b] < least)
             continue;
         if (!s->has_sums) {
-            uint16_t *sums = s->sums + (piece->first + b) * UFK_SKETCH_BLOCK, *max = maxima + b;
-            sum_plane(s, g, 0, b, 1, p, 1, &sums, &max);
+            uint16_t *sums = sums_of(s, piece, b), *max = maxima + b;
+            for (int plane = 0; plane <= (s->full && s->x->rows[1]); plane++)
+                sum_plane(s, g, plane, b, 1, &s->at, 1, &sums, &max);
         }
         collect_block(s, &s->workers[worker], piece, b, least, estimate);
     }
+    if (s->workers[worker].pending_count)
+        flush_pending(s, &s->workers[worker]);
 }
 
 void ufi_search_collect(uf_searcher *s)

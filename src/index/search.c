@@ -212,28 +212,6 @@ static uf_status score(uf_searcher *s, uf_search_work *work, uf_error *err)
     return UF_OK;
 }
 
-/* After the scan: from leaders to candidates. */
-static uf_status narrow(uf_searcher *s, uf_search_work *work, uf_error *err)
-{
-    const bool planes = s->x->rows[1] > 0;
-    ufi_search_take_leaders(s);
-    uf_status st = score(s, work, err);
-    if (st)
-        return st;
-    /* Codes of single vectors cost as much as the other plane of about two blocks. */
-    size_t blocks = ufi_search_blocks_left(s);
-    if (planes && blocks > s->block_count / 2) {
-        ufi_search_refine(s);
-        ufi_search_take_leaders(s);
-        st = score(s, work, err);
-    }
-    if (!st) {
-        ufi_search_collect(s);
-        st = score(s, work, err);
-    }
-    return st;
-}
-
 static bool failed(const uf_searcher *s)
 {
     bool bad = s->candidates.failed;
@@ -246,8 +224,8 @@ static void begin_probe(uf_searcher *s, size_t at)
 {
     s->at = at;
     s->has_sums = s->probe_count == 1;
-    s->full = s->x->rows[1] == 0;
-    s->floor = s->options.min_score;
+    s->full = s->refined[at] || s->x->rows[1] == 0;
+    s->floor = s->floors[at];
     s->top.count = 0;
     s->top.wanted = s->options.top_k;
     s->candidates.count = 0;
@@ -258,18 +236,47 @@ static void begin_probe(uf_searcher *s, size_t at)
     }
 }
 
+static uf_status score_leaders(uf_searcher *s, size_t at, uf_search_work *work, uf_error *err)
+{
+    begin_probe(s, at);
+    ufi_search_take_leaders(s);
+    uf_status st = score(s, work, err);
+    s->floors[at] = s->floor;
+    return st;
+}
+
+/* Reads plane 1 for those probes for which plane 0 leaves most of the blocks. (Where it leaves
+ * fewer, there are hardly more vectors left than blocks: their codes cost less than the plane.) */
+static uf_status refine(uf_searcher *s, uf_search_work *work, uf_error *err)
+{
+    size_t count = 0;
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < s->probe_count; i++) {
+        s->refined[i] = false;
+        st = score_leaders(s, i, work, err);
+        s->refined[i] = s->x->rows[1] && ufi_search_blocks_left(s) > s->block_count / 2;
+        count += s->refined[i];
+    }
+    if (!st && count)
+        ufi_search_refine(s);
+    return st;
+}
+
 /* `all`: the sketches are not asked. */
 static uf_status search_probe(uf_searcher *s, size_t at, bool all, uf_hit *hits, uint32_t *count,
                               uf_search_work *work, uf_error *err)
 {
     uf_status st = UF_OK;
-    begin_probe(s, at);
-    if (all) {
+    if (all)
+        begin_probe(s, at);
+    else
+        st = score_leaders(s, at, work, err);
+    if (!st && all)
         ufi_search_collect_all(s);
+    else if (!st)
+        ufi_search_collect(s);
+    if (!st)
         st = score(s, work, err);
-    } else {
-        st = narrow(s, work, err);
-    }
     if (!st && failed(s))
         st = ufi_fail(err, UF_E_NOMEM, "no memory for the candidates of a search");
     return st ? st : ufi_search_finish(s, hits, count, work, err);
@@ -289,9 +296,13 @@ static uf_status search_pieces(uf_searcher *s, uf_hit *hits, uint32_t *counts, u
         const size_t allowed = make_filter(s);
         all = all || allowed <= FEW || allowed <= s->block_count;
     }
+    for (size_t i = 0; i < s->probe_count; i++) {
+        s->floors[i] = s->options.min_score;
+        s->refined[i] = false;
+    }
     if (!all) {
         ufi_search_scan(s);
-        work->sketches += (uint64_t)s->block_count * UFK_SKETCH_BLOCK * s->probe_count;
+        st = refine(s, work, err);
     }
     for (size_t i = 0; !st && i < s->probe_count; i++)
         st = search_probe(s, i, all, hits + i * s->options.top_k, &counts[i], work, err);

@@ -1,10 +1,12 @@
 /*
  * A search inside. The read lock is held but while exact vectors are fetched. Floor 5.
  *
- *   scan     sums of plane 0 for all vectors; the best by estimate (leaders) are scored by their
- *            codes: the k-th of them is the floor, below which nothing is of interest
- *   refine   where many may still reach the floor: plane 1 of their blocks, better leaders
- *   collect  those whose estimate may reach the floor, scored by their codes: candidates
+ *   scan     sums of plane 0 for all vectors and all probes of a batch; the best by estimate
+ *            (leaders) are scored by their codes: the k-th of them is the floor, below which
+ *            nothing is of interest
+ *   refine   probes for which many may still reach the floor: both planes, better leaders
+ *   collect  those whose estimate may reach the floor, by their signs and then by a second bit a
+ *            coordinate, scored by their codes: candidates
  *   exact    candidates which the codes cannot tell apart, by their vectors
  */
 #ifndef UFI_INDEX_SEARCH_H
@@ -53,6 +55,9 @@ typedef struct ufi_top {
 typedef struct ufi_search_worker {
     uint16_t *sums; /* [UFK_SKETCH_PROBES][UFI_SEARCH_TILE * 32] */
     ufi_leaders leaders[UFI_SEARCH_PROBES];
+    uint32_t pending[UFI_SEARCH_CODES];  /* slots that pass by their signs */
+    float pending_sum[UFI_SEARCH_CODES]; /* sum of sign(o_i) q_i */
+    size_t pending_count;
     ufi_slots slots;
     ufi_candidates candidates;
     uf_search_work work;
@@ -89,9 +94,11 @@ struct uf_searcher {
     uf_search_options options;
     double z;      /* how many standard deviations count as impossible */
     size_t at;     /* the probe */
-    bool has_sums; /* sums are those of plane 0 of the probe */
-    bool full;     /* sums are of both planes */
+    bool has_sums; /* `sums` are the probe's: one plane, or both when `full` */
+    bool full;     /* `maxima` are of both planes */
     float floor;
+    float floors[UFI_SEARCH_PROBES]; /* of the batch, so far */
+    bool refined[UFI_SEARCH_PROBES]; /* plane 1 was read too */
     ufi_top top;
     ufi_candidates candidates; /* of all workers */
     float *exact;              /* [UFI_SEARCH_CODES][dimension] */
@@ -102,11 +109,12 @@ struct uf_searcher {
 
 /* Sums of plane 0 for all probes of the batch, and their leaders. */
 void ufi_search_scan(uf_searcher *s);
-/* Both planes in the blocks whose maximum of plane 0 may reach the floor. */
+/* Sums of both planes for the probes marked `refined`, and their leaders. Of a single probe only
+ * in the blocks that may reach the floor. */
 void ufi_search_refine(uf_searcher *s);
-/* The slots that may reach the floor, into the workers' lists. Only counts blocks when `count` is
- * not NULL. */
+/* The slots that may reach the floor, into the workers' lists. */
 void ufi_search_collect(uf_searcher *s);
+/* Blocks that hold such slots. */
 size_t ufi_search_blocks_left(const uf_searcher *s);
 /* All slots that the filter lets through, into the workers' lists. */
 void ufi_search_collect_all(uf_searcher *s);

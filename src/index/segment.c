@@ -21,6 +21,7 @@ size_t ufi_segment_layout(const uf_index *x, ufi_segment *s, uint8_t *memory)
     if (detail >= UF_INDEX_INT8) {
         s->step = ufi_carve(memory, &at, n * sizeof *s->step);
         s->code = ufi_carve(memory, &at, n * x->width);
+        s->level = ufi_carve(memory, &at, n * x->width / 8);
     }
     if (detail >= UF_INDEX_FLOAT)
         s->vector = ufi_carve(memory, &at, n * x->dimension * sizeof *s->vector);
@@ -72,6 +73,22 @@ static void put_sketch(const uf_index *x, ufi_segment *s, uint32_t place, const 
     }
 }
 
+/* Two bits a coordinate are its sign and whether it lies beyond 0.98 standard deviations (the best
+ * four levels for a Gaussian: Max 1960). Kept is the sign times the second bit, because that can be
+ * added up as the signs are (level_weight in scan.c). */
+static void put_level(const uf_index *x, uint8_t *level, const float *rotated)
+{
+    const float bound = 0.9816f / sqrtf((float)x->width);
+    for (uint32_t i = 0; i < x->width; i += 8) {
+        uint8_t byte = 0;
+        for (uint32_t k = 0; k < 8; k++) {
+            const bool positive = rotated[i + k] >= 0, large = fabsf(rotated[i + k]) > bound;
+            byte |= (uint8_t)((positive == large) << k);
+        }
+        level[i / 8] = byte;
+    }
+}
+
 void ufi_segment_put(const uf_index *x, ufi_segment *s, uint32_t place, const float *rotated,
                      const float *vector)
 {
@@ -87,6 +104,7 @@ void ufi_segment_put(const uf_index *x, ufi_segment *s, uint32_t place, const fl
     if (s->code) {
         const float inverse = 127 / largest;
         s->step[place] = largest / 127;
+        put_level(x, s->level + (size_t)place * (x->width / 8), rotated);
         for (uint32_t i = 0; i < x->width; i++)
             s->code[(size_t)place * x->width + i] = (int8_t)lrintf(rotated[i] * inverse);
     }
@@ -113,6 +131,8 @@ void ufi_segment_copy(const uf_index *x, ufi_segment *to, uint32_t to_place,
         to->step[to_place] = from->step[from_place];
         memcpy(to->code + (size_t)to_place * x->width, from->code + (size_t)from_place * x->width,
                x->width);
+        memcpy(to->level + (size_t)to_place * (x->width / 8),
+               from->level + (size_t)from_place * (x->width / 8), x->width / 8);
     }
     if (to->vector)
         memcpy(to->vector + (size_t)to_place * x->dimension,
@@ -132,6 +152,7 @@ void ufi_segment_erase(const uf_index *x, ufi_segment *s, uint32_t place)
     if (s->code) {
         s->step[place] = 0;
         ufi_wipe(s->code + (size_t)place * x->width, x->width);
+        ufi_wipe(s->level + (size_t)place * (x->width / 8), x->width / 8);
     }
     if (s->vector)
         ufi_wipe(s->vector + (size_t)place * x->dimension, x->dimension * sizeof *s->vector);

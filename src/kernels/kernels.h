@@ -141,7 +141,13 @@ typedef struct ufk_qdwconv_args {
  * four bits and those of 8r+4..8r+7 in its high four. A table of a probe says what each four bits
  * add: the sum of a vector is that over all its rows (Andre, Kermarrec, Le Scouarnec, VLDB 2015).
  * Sums stay below 2^16 (rows <= 1056). */
-enum { UFK_SKETCH_BLOCK = 32, UFK_SKETCH_ROWS = 4, UFK_SKETCH_LEVEL = 31, UFK_SKETCH_PROBES = 4 };
+enum {
+    UFK_SKETCH_BLOCK = 32,
+    UFK_SKETCH_ROWS = 4,
+    UFK_SKETCH_LEVEL = 31,
+    UFK_SKETCH_PROBES = 4,
+    UFK_SKETCH_PROBE_BITS = 4
+};
 typedef struct ufk_sketch_args {
     const uint8_t *codes; /* [blocks][rows][32] */
     size_t blocks, rows;  /* rows: a multiple of UFK_SKETCH_ROWS */
@@ -281,6 +287,10 @@ typedef struct ufk_table {
     void (*sketch_scan)(const ufk_sketch_args *args);
     /* Bit i: sums[i] >= least. */
     uint32_t (*sketch_mask)(const uint16_t sums[UFK_SKETCH_BLOCK], uint16_t least);
+    /* out[i] = sum over b < 4 of 2^b * (bits in which bits[i] and plane b differ); planes
+     * [4][words], as bits[i] words of 8 bytes in any place: the next are fetched ahead. */
+    void (*sketch_count)(uint32_t *out, const uint64_t *planes, const uint8_t *const *bits,
+                         size_t count, size_t words);
     const char *sketch_name;
 
     /* ---- pictures: 8-bit, interleaved ---- */

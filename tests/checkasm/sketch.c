@@ -81,6 +81,40 @@ TEST(sketch_mask_matches_reference)
     }
 }
 
+TEST(sketch_count_matches_reference)
+{
+    for (size_t t = 1; t < ca_table_count(); t++) {
+        for (size_t words = 1; words <= 64; words += words < 9 ? 1 : 11) {
+            const uint8_t *bits[20];
+            uint64_t *planes = ca_alloc(4 * words * 8, 8);
+            memcpy(planes, ca_random_bytes(4 * words * 8), 4 * words * 8);
+            for (size_t i = 0; i < 20; i++)
+                bits[i] = ca_random_bytes(words * 8);
+            for (size_t count = 0; count <= 20; count += 5) {
+                uint32_t *got = ca_alloc(count * 4, 4), *want = ca_alloc(count * 4, 4);
+                ca_table(0)->sketch_count(want, planes, bits, count, words);
+                ca_table(t)->sketch_count(got, planes, bits, count, words);
+                ca_check_bytes("sketch_count", got, want, count * 4);
+            }
+            ca_release();
+        }
+    }
+}
+
+BENCH(sketch_count)
+{
+    for (size_t t = 0; t < ca_table_count(); t++) {
+        const uint8_t *bits[16];
+        uint32_t out[16];
+        uint64_t *planes = ca_alloc(4 * 64, 8);
+        for (size_t i = 0; i < 16; i++)
+            bits[i] = ca_random_bytes(64);
+        CA_TIME(seconds, ca_table(t)->sketch_count(out, planes, bits, 16, 8));
+        ca_report(ca_table(t)->sketch_name, "count, 16 x 512 bits", seconds, 16, "G vectors/s");
+        ca_release();
+    }
+}
+
 BENCH(sketch_scan)
 {
     for (size_t t = 0; t < ca_table_count(); t++) {

@@ -53,9 +53,26 @@ static uint32_t ufk_sketch_mask_neon(const uint16_t sums[UFK_SKETCH_BLOCK], uint
     return mask;
 }
 
+static void ufk_sketch_count_neon(uint32_t *out, const uint64_t *planes, const uint8_t *const *bits,
+                                  size_t count, size_t words)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t sum = 0;
+        for (size_t k = 0; k < words; k++) {
+            const uint8x8_t word = vld1_u8(bits[i] + 8 * k);
+            for (size_t b = 0; b < UFK_SKETCH_PROBE_BITS; b++) {
+                const uint8x8_t plane = vcreate_u8(planes[b * words + k]);
+                sum += (uint32_t)vaddv_u8(vcnt_u8(veor_u8(word, plane))) << b;
+            }
+        }
+        out[i] = sum;
+    }
+}
+
 void ufk_sketch_select_neon(ufk_table *t)
 {
     t->sketch_scan = ufk_sketch_scan_neon;
     t->sketch_mask = ufk_sketch_mask_neon;
+    t->sketch_count = ufk_sketch_count_neon;
     t->sketch_name = "sketch_scan_neon";
 }

@@ -1,4 +1,6 @@
 /* Sums over sketches: the reference. */
+#include <string.h>
+
 #include "base/cpu.h"
 #include "kernels/topics.h"
 
@@ -31,16 +33,33 @@ static uint32_t ufk_sketch_mask_c(const uint16_t sums[UFK_SKETCH_BLOCK], uint16_
     return mask;
 }
 
+static void ufk_sketch_count_c(uint32_t *out, const uint64_t *planes, const uint8_t *const *bits,
+                               size_t count, size_t words)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = 0;
+        for (size_t k = 0; k < words; k++) {
+            uint64_t word;
+            memcpy(&word, bits[i] + 8 * k, sizeof word);
+            for (size_t b = 0; b < UFK_SKETCH_PROBE_BITS; b++)
+                out[i] += (uint32_t)__builtin_popcountll(word ^ planes[b * words + k]) << b;
+        }
+    }
+}
+
 void ufk_sketch_init(ufk_table *t, uint32_t flags)
 {
     t->sketch_scan = ufk_sketch_scan_c;
     t->sketch_mask = ufk_sketch_mask_c;
+    t->sketch_count = ufk_sketch_count_c;
     t->sketch_name = "sketch_scan_c";
 #if defined(__x86_64__)
     if (flags & UFI_CPU_AVX2)
         ufk_sketch_select_avx2(t);
     if (flags & UFI_CPU_AVX512)
         ufk_sketch_select_avx512(t);
+    if (flags & UFI_CPU_AVX512VNNI)
+        ufk_sketch_select_avx512vnni(t);
 #elif defined(__aarch64__)
     if (flags & UFI_CPU_NEON)
         ufk_sketch_select_neon(t);

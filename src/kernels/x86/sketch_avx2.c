@@ -4,6 +4,7 @@
  * Up to four probes share the load and the splitting of a row.
  */
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels/topics.h"
 
@@ -103,9 +104,31 @@ static uint32_t ufk_sketch_mask_avx2(const uint16_t sums[UFK_SKETCH_BLOCK], uint
     return (uint32_t)_mm256_movemask_epi8(both);
 }
 
+enum { AHEAD = 12 }; /* bits lie anywhere: their cache lines are asked for this early */
+
+/* Words of 64 bits and the scalar popcnt: as fast as vpshufb here, and simpler. */
+static void ufk_sketch_count_avx2(uint32_t *out, const uint64_t *planes, const uint8_t *const *bits,
+                                  size_t count, size_t words)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t sum[UFK_SKETCH_PROBE_BITS] = {0};
+        if (i + AHEAD < count)
+            for (size_t k = 0; k < words; k += 8)
+                _mm_prefetch((const char *)(bits[i + AHEAD] + 8 * k), _MM_HINT_T0);
+        for (size_t k = 0; k < words; k++) {
+            uint64_t word;
+            memcpy(&word, bits[i] + 8 * k, sizeof word);
+            for (size_t b = 0; b < UFK_SKETCH_PROBE_BITS; b++)
+                sum[b] += (uint64_t)_mm_popcnt_u64(word ^ planes[b * words + k]);
+        }
+        out[i] = (uint32_t)(sum[0] + 2 * sum[1] + 4 * sum[2] + 8 * sum[3]);
+    }
+}
+
 void ufk_sketch_select_avx2(ufk_table *t)
 {
     t->sketch_scan = ufk_sketch_scan_avx2;
     t->sketch_mask = ufk_sketch_mask_avx2;
+    t->sketch_count = ufk_sketch_count_avx2;
     t->sketch_name = "sketch_scan_avx2";
 }
