@@ -100,9 +100,9 @@ UF_API int32_t uf_index_contains(uf_index *x, uint64_t key);
  * file. Errors: UF_E_IO, UF_E_NOMEM, UF_E_UNSUPPORTED for a secret in a build without libsodium. */
 UF_API uf_status uf_index_save(uf_index *x, const char *path, const uint8_t *secret, uf_error *err);
 /* Opens a snapshot. `options` may be NULL; its dimension is 0 or must agree. The file is not needed
- * afterwards, when sealed; a plain one stays mapped and must not be cut short. Every byte is
- * covered by a digest: UF_E_FORMAT says what is damaged (rebuild the index then), UF_E_MISMATCH
- * that the secret is the wrong one or missing. */
+ * afterwards, when sealed; a plain one stays mapped and must not be cut short. Every byte that
+ * is read is covered by a digest: UF_E_FORMAT says what is damaged (rebuild the index then),
+ * UF_E_MISMATCH that the secret is the wrong one or missing. */
 UF_API uf_status uf_index_open(uf_index **out, const char *path, const uint8_t *secret,
                                const uf_index_options *options, uf_error *err);
 /* Overwrites vectors in a snapshot that is open nowhere, in place and durably, so that nothing of

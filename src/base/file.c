@@ -33,7 +33,8 @@ static uf_status open_regular(const char *path, int *fd, size_t *size, uf_error 
     return ufi_fail(err, UF_E_IO, "%s: not a regular file", path);
 }
 
-uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_bytes, uf_error *err)
+static uf_status map_file(ufi_file_map *out, const char *path, size_t max_bytes, int protection,
+                          uf_error *err)
 {
     int fd;
     size_t size;
@@ -44,7 +45,7 @@ uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_byte
     if (size > max_bytes) {
         st = ufi_fail(err, UF_E_LIMIT, "%s: %zu bytes, the limit is %zu", path, size, max_bytes);
     } else if (size > 0) {
-        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        void *data = mmap(NULL, size, protection, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
             st = ufi_fail(err, UF_E_IO, "%s: cannot map: %s", path, strerror(errno));
         else
@@ -52,6 +53,17 @@ uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_byte
     }
     close(fd);
     return st;
+}
+
+uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_bytes, uf_error *err)
+{
+    return map_file(out, path, max_bytes, PROT_READ, err);
+}
+
+uf_status ufi_file_map_open_copy(ufi_file_map *out, const char *path, size_t max_bytes,
+                                 uf_error *err)
+{
+    return map_file(out, path, max_bytes, PROT_READ | PROT_WRITE, err);
 }
 
 void ufi_file_map_close(ufi_file_map *map)
@@ -140,8 +152,6 @@ static uf_status write_all(int fd, const char *path, const uint8_t *data, size_t
         data += n;
         size -= (size_t)n;
     }
-    if (fsync(fd) != 0)
-        return ufi_fail(err, UF_E_IO, "%s: cannot sync: %s", path, strerror(errno));
     return UF_OK;
 }
 
@@ -162,25 +172,57 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
+uf_status ufi_file_writer_open(ufi_file_writer *w, const char *path, bool secret, uf_error *err)
+{
+    *w = (ufi_file_writer){.fd = -1, .path = path};
+    const int n = snprintf(w->temporary, sizeof w->temporary, "%s.XXXXXX", path);
+    if (n < 0 || (size_t)n >= sizeof w->temporary)
+        return ufi_fail(err, UF_E_ARG, "%.64s...: the path is too long", path);
+    w->fd = mkostemp(w->temporary, O_CLOEXEC);
+    if (w->fd < 0)
+        return ufi_fail(err, UF_E_IO, "%s: cannot create: %s", path, strerror(errno));
+    if (!secret) {
+        const mode_t mask = umask(0);
+        umask(mask);
+        fchmod(w->fd, 0666 & ~mask);
+    }
+    return UF_OK;
+}
+
+uf_status ufi_file_writer_put(ufi_file_writer *w, const void *data, size_t size, uf_error *err)
+{
+    return write_all(w->fd, w->path, data, size, err);
+}
+
+uf_status ufi_file_writer_seek(ufi_file_writer *w, uint64_t offset, uf_error *err)
+{
+    if (lseek(w->fd, (off_t)offset, SEEK_SET) < 0)
+        return ufi_fail(err, UF_E_IO, "%s: cannot seek: %s", w->path, strerror(errno));
+    return UF_OK;
+}
+
+uf_status ufi_file_writer_close(ufi_file_writer *w, uf_status st, uf_error *err)
+{
+    if (w->fd < 0)
+        return st;
+    if (!st && fsync(w->fd) != 0)
+        st = ufi_fail(err, UF_E_IO, "%s: cannot sync: %s", w->path, strerror(errno));
+    close(w->fd);
+    if (!st && rename(w->temporary, w->path) != 0)
+        st = ufi_fail(err, UF_E_IO, "%s: cannot rename: %s", w->path, strerror(errno));
+    if (st)
+        unlink(w->temporary);
+    else
+        sync_folder(w->path);
+    w->fd = -1;
+    return st;
+}
+
 uf_status ufi_file_write(const char *path, const void *data, size_t size, uf_error *err)
 {
-    char temporary[4096];
-    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof temporary)
-        return ufi_fail(err, UF_E_ARG, "%.64s...: the path is too long", path);
-    int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return ufi_fail(err, UF_E_IO, "%s: cannot create: %s", path, strerror(errno));
-    mode_t mask = umask(0);
-    umask(mask);
-    fchmod(fd, 0666 & ~mask);
-    uf_status st = write_all(fd, path, data, size, err);
-    close(fd);
-    if (!st && rename(temporary, path) != 0)
-        st = ufi_fail(err, UF_E_IO, "%s: cannot rename: %s", path, strerror(errno));
-    if (st)
-        unlink(temporary);
-    else
-        sync_folder(path);
-    return st;
+    ufi_file_writer w;
+    uf_status st = ufi_file_writer_open(&w, path, false, err);
+    if (!st)
+        st = ufi_file_writer_put(&w, data, size, err);
+    return ufi_file_writer_close(&w, st, err);
 }

@@ -2,6 +2,7 @@
 #ifndef UFI_BASE_FILE_H
 #define UFI_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,9 @@ typedef struct ufi_file_map {
 /* Maps a regular file read-only (directories, FIFOs and devices are refused: UF_E_IO). An empty
  * file gives size 0 and data NULL. Errors name the path. */
 uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_bytes, uf_error *err);
+/* The same, but the pages may be written (casting const away): the file stays as it is. */
+uf_status ufi_file_map_open_copy(ufi_file_map *out, const char *path, size_t max_bytes,
+                                 uf_error *err);
 void ufi_file_map_close(ufi_file_map *map);
 /* Drops the pages of a part of the map from memory; they come back when touched. */
 void ufi_file_map_release(const ufi_file_map *map, const void *start, size_t size);
@@ -23,7 +27,21 @@ void ufi_file_map_release(const ufi_file_map *map, const void *start, size_t siz
  * path "-" reads standard input. More than max_bytes is UF_E_LIMIT. */
 uf_status ufi_file_read(uint8_t **data, size_t *size, const char *path, size_t max_bytes,
                         uf_error *err);
-/* Writes through a temporary file in the same folder, fsync, rename: whole or not at all. */
+/* A file that is written piece by piece: through a temporary file in the same folder, fsync,
+ * rename, so whole or not at all. `secret`: only the owner may read it. `path` must outlive it. */
+typedef struct ufi_file_writer {
+    int fd; /* -1: closed */
+    const char *path;
+    char temporary[4096];
+} ufi_file_writer;
+uf_status ufi_file_writer_open(ufi_file_writer *w, const char *path, bool secret, uf_error *err);
+uf_status ufi_file_writer_put(ufi_file_writer *w, const void *data, size_t size, uf_error *err);
+uf_status ufi_file_writer_seek(ufi_file_writer *w, uint64_t offset, uf_error *err);
+/* Ends it: the file is there, or, when `st` is an error or the end fails, nothing is. Returns `st`
+ * or the new error. */
+uf_status ufi_file_writer_close(ufi_file_writer *w, uf_status st, uf_error *err);
+
+/* A whole file at once, the same way. */
 uf_status ufi_file_write(const char *path, const void *data, size_t size, uf_error *err);
 
 #endif

@@ -40,8 +40,8 @@ typedef struct secret_header {
 
 _Static_assert(sizeof(secret_header) <= UFI_ALIGN, "the header stands before aligned data");
 
-/* Large blocks start at a huge page, which the system is asked for: searches jump about in them, and
- * each page of 4 KiB would cost a walk through the page tables. */
+/* Large blocks start at a huge page, which the system is asked for: searches jump about in them,
+ * and each page of 4 KiB would cost a walk through the page tables. */
 enum { HUGE_PAGE = 2 << 20 };
 
 static bool secret_extent(size_t size, size_t *page, size_t *bytes)

@@ -87,10 +87,6 @@ static uf_status check_options(const uf_index_options *o, uf_error *err)
     if ((unsigned)o->detail > UF_INDEX_FLOAT)
         return ufi_fail(err, UF_E_ARG, "detail %d of the index is none of uf_index_detail",
                         (int)o->detail);
-    if (o->detail == UF_INDEX_SKETCH && !o->fetch)
-        return ufi_fail(err, UF_E_ARG,
-                        "an index of sketches only needs a function that fetches "
-                        "the vectors (uf_index_options.fetch)");
     if (o->lists && (o->lists < MIN_LISTS || o->lists > MAX_LISTS))
         return ufi_fail(err, UF_E_ARG, "%u lists: an index has none or %d to %d", o->lists,
                         MIN_LISTS, MAX_LISTS);
@@ -98,6 +94,15 @@ static uf_status check_options(const uf_index_options *o, uf_error *err)
 }
 
 uf_status ufi_index_new(uf_index **out, const uf_index_options *options, uf_error *err)
+{
+    if (options->detail == UF_INDEX_SKETCH && !options->fetch)
+        return ufi_fail(err, UF_E_ARG,
+                        "an index of sketches only needs a function that fetches the vectors "
+                        "(uf_index_options.fetch)");
+    return ufi_index_new_any(out, options, err);
+}
+
+uf_status ufi_index_new_any(uf_index **out, const uf_index_options *options, uf_error *err)
 {
     uf_status st = check_options(options, err);
     *out = NULL;

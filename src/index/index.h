@@ -24,8 +24,9 @@ enum {
 };
 
 typedef struct ufi_segment {
-    uint8_t *memory; /* all arrays below, or NULL: they are part of the mapped file */
+    uint8_t *memory; /* all arrays below lie in it */
     size_t memory_bytes;
+    bool borrowed;           /* it is part of a mapped snapshot */
     uint32_t capacity, used; /* slots; capacity a multiple of 32; from `used` on nothing was put */
     uint32_t live;
     uint32_t list;              /* of the IVF */
@@ -83,6 +84,9 @@ float ufi_inverse_length(const float *v, size_t n);
 
 /* Bytes of a segment's arrays; lays them out in `memory` when it is not NULL. */
 size_t ufi_segment_layout(const uf_index *x, ufi_segment *s, uint8_t *memory);
+/* A segment whose arrays lie in `memory`, which somebody else owns. */
+uf_status ufi_segment_adopt(uf_index *x, uint32_t capacity, uint32_t list, uint8_t *memory,
+                            uf_error *err);
 /* An empty segment of `capacity` slots at the end of the array; it becomes its list's tail. */
 uf_status ufi_segment_append(uf_index *x, uint32_t capacity, uint32_t list, uf_error *err);
 void ufi_segment_release(ufi_segment *s);
@@ -103,6 +107,8 @@ static inline bool ufi_segment_holds(const ufi_segment *s, uint32_t place)
 /* ---- index.c: under the writer's lock ---- */
 
 uf_status ufi_index_new(uf_index **out, const uf_index_options *options, uf_error *err);
+/* The same without asking for `fetch`: an index for its layout. */
+uf_status ufi_index_new_any(uf_index **out, const uf_index_options *options, uf_error *err);
 /* A slot for a new vector of a list: an old one that is free, or a new one. */
 uf_status ufi_index_slot(uf_index *x, uint32_t list, uint32_t *slot, uf_error *err);
 /* Enters all keys of all segments into the table anew. */
@@ -113,6 +119,12 @@ bool ufi_index_find(const uf_index *x, uint64_t key, uint32_t *slot);
 
 /* The list whose centre is nearest to a rotated vector; 0 without lists. */
 uint32_t ufi_index_nearest_list(const uf_index *x, const float *rotated);
+
+/* ---- snapshot_read.c ---- */
+
+/* As uf_index_open, from memory, which a plain snapshot stays in and may change. */
+uf_status ufi_snapshot_open(uf_index **out, const uint8_t *data, size_t size, const uint8_t *secret,
+                            const uf_index_options *options, uf_error *err);
 
 /* ---- probe.c: a probe made ready ---- */
 

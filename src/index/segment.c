@@ -28,31 +28,52 @@ size_t ufi_segment_layout(const uf_index *x, ufi_segment *s, uint8_t *memory)
     return at;
 }
 
-uf_status ufi_segment_append(uf_index *x, uint32_t capacity, uint32_t list, uf_error *err)
+/* Room for one more segment. */
+static uf_status make_room(uf_index *x, uf_error *err)
 {
-    if (x->segment_count == x->segment_room) {
-        const size_t room = x->segment_room ? 2 * x->segment_room : 16;
-        ufi_segment *more = ufi_realloc(x->segments, room, sizeof *more);
-        if (!more)
-            return ufi_fail(err, UF_E_NOMEM, "no memory for %zu segments of the index", room);
-        x->segments = more;
-        x->segment_room = room;
-    }
-    ufi_segment s = {.capacity = capacity, .list = list};
-    s.memory_bytes = ufi_segment_layout(x, &s, NULL);
-    s.memory = ufi_secret_alloc(s.memory_bytes, NULL);
-    if (!s.memory)
-        return ufi_fail(err, UF_E_NOMEM, "no memory for %u more vectors of the index (%zu bytes)",
-                        capacity, s.memory_bytes);
-    ufi_segment_layout(x, &s, s.memory);
+    if (x->segment_count < x->segment_room)
+        return UF_OK;
+    const size_t room = x->segment_room ? 2 * x->segment_room : 16;
+    ufi_segment *more = ufi_realloc(x->segments, room, sizeof *more);
+    if (!more)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for %zu segments of the index", room);
+    x->segments = more;
+    x->segment_room = room;
+    return UF_OK;
+}
+
+uf_status ufi_segment_adopt(uf_index *x, uint32_t capacity, uint32_t list, uint8_t *memory,
+                            uf_error *err)
+{
+    uf_status st = make_room(x, err);
+    if (st)
+        return st;
+    ufi_segment s = {.capacity = capacity, .list = list, .memory = memory, .borrowed = true};
+    s.memory_bytes = ufi_segment_layout(x, &s, memory);
     x->segments[x->segment_count++] = s;
     x->tail[list] = (uint32_t)x->segment_count;
     return UF_OK;
 }
 
+uf_status ufi_segment_append(uf_index *x, uint32_t capacity, uint32_t list, uf_error *err)
+{
+    ufi_segment shape = {.capacity = capacity};
+    const size_t bytes = ufi_segment_layout(x, &shape, NULL);
+    uint8_t *memory = ufi_secret_alloc(bytes, NULL);
+    if (!memory)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for %u more vectors of the index (%zu bytes)",
+                        capacity, bytes);
+    uf_status st = ufi_segment_adopt(x, capacity, list, memory, err);
+    if (st)
+        ufi_secret_free(memory, bytes);
+    else
+        x->segments[x->segment_count - 1].borrowed = false;
+    return st;
+}
+
 void ufi_segment_release(ufi_segment *s)
 {
-    if (s->memory)
+    if (!s->borrowed)
         ufi_secret_free(s->memory, s->memory_bytes);
     *s = (ufi_segment){0};
 }
