@@ -58,12 +58,16 @@ static uf_status make_table(uf_index *x, uint64_t count, uf_error *err)
     size_t size = 64;
     while (size * 2 / 3 < count + count / 8 + 1)
         size *= 2;
-    uint32_t *table = ufi_calloc(size, sizeof *table);
-    if (!table)
-        return ufi_fail(err, UF_E_NOMEM, "no memory for %zu keys of the index", size);
-    ufi_free(x->table);
-    x->table = table;
-    x->table_size = size;
+    if (size <= x->table_size) { /* never fails: slots that moved are found again */
+        memset(x->table, 0, x->table_size * sizeof *x->table);
+    } else {
+        uint32_t *table = ufi_calloc(size, sizeof *table);
+        if (!table)
+            return ufi_fail(err, UF_E_NOMEM, "no memory for %zu keys of the index", size);
+        ufi_free(x->table);
+        x->table = table;
+        x->table_size = size;
+    }
     x->table_used = 0;
     for (size_t s = 0; s < x->segment_count; s++)
         for (uint32_t i = 0; i < x->segments[s].used; i++)

@@ -309,6 +309,54 @@ static uf_status search_pieces(uf_searcher *s, uf_hit *hits, uint32_t *counts, u
     return st;
 }
 
+/* The lists whose centres are nearest to the probe: a bit each. */
+static void choose_lists(const uf_searcher *s, const ufi_probe *p, uint8_t *chosen, float *scores)
+{
+    const uf_index *x = s->x;
+    uint32_t wanted = s->options.lists ? s->options.lists : (x->lists + 3) / 4;
+    wanted = wanted < x->lists ? wanted : x->lists;
+    float low = -1, high = 1;
+    for (uint32_t i = 0; i < x->lists; i++)
+        scores[i] = x->kernels->dot_f32(x->centre + (size_t)i * x->width, p->rotated, x->width);
+    /* The bound that just so many pass: halving is quicker than sorting. */
+    for (int round = 0; round < 24; round++) {
+        const float bound = (low + high) / 2;
+        uint32_t pass = 0;
+        for (uint32_t i = 0; i < x->lists; i++)
+            pass += scores[i] >= bound;
+        *(pass >= wanted ? &low : &high) = bound;
+    }
+    memset(chosen, 0, (x->lists + 7) / 8);
+    for (uint32_t i = 0; i < x->lists; i++)
+        chosen[i / 8] |= (uint8_t)((scores[i] >= low) << (i % 8));
+}
+
+/* With lists each probe looks at other segments: one after the other, each as the only one. */
+static uf_status search_lists(uf_searcher *s, uf_hit *hits, uint32_t *counts, uf_search_work *work,
+                              uf_error *err)
+{
+    const size_t count = s->probe_count;
+    float *scores = ufi_malloc(s->x->lists, sizeof *scores);
+    uint8_t *chosen = ufi_malloc(s->x->lists / 8 + 1, 1);
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < count; i++) {
+        const ufi_probe first = s->probes[0];
+        s->probe_count = 1;
+        s->probes[0] = s->probes[i];
+        if (scores && chosen)
+            choose_lists(s, &s->probes[0], chosen, scores);
+        if (!scores || !chosen || !make_pieces(s, chosen))
+            st = ufi_fail(err, UF_E_NOMEM, "no memory to search %u lists", s->x->lists);
+        if (!st)
+            st = search_pieces(s, hits + i * s->options.top_k, &counts[i], work, err);
+        s->probes[0] = first;
+    }
+    s->probe_count = count;
+    ufi_free(scores);
+    ufi_free(chosen);
+    return st;
+}
+
 static uf_status search_batch(uf_searcher *s, uf_hit *hits, uint32_t *counts, uf_search_work *work,
                               uf_error *err)
 {
@@ -317,7 +365,9 @@ static uf_status search_batch(uf_searcher *s, uf_hit *hits, uint32_t *counts, uf
     if (!make_leaders(s) || !make_pieces(s, NULL))
         st = ufi_fail(err, UF_E_NOMEM, "no memory to search %llu vectors",
                       (unsigned long long)s->x->count);
-    if (!st)
+    else if (s->x->lists)
+        st = search_lists(s, hits, counts, work, err);
+    else
         st = search_pieces(s, hits, counts, work, err);
     ufi_rwlock_unlock(s->x->lock);
     for (unsigned w = 0; w < ufi_pool_size(s->pool); w++) {

@@ -1,9 +1,9 @@
 /*
  * A fuzz target is a file that defines LLVMFuzzerTestOneInput and `seeds`. Built with
  * -Dfuzzers=true (clang) it is a libFuzzer program; otherwise it replays: every seed, every
- * truncation of it, and some 20,000 mutations by a fixed random sequence, so that `make test`
- * always does the same.
- * With the name of a folder as its argument it writes the seeds there, for libFuzzer to start from.
+ * truncation of it, and some 20,000 (FUZZ_RUNS) mutations by a fixed random sequence, so that `make
+ * test` always does the same. With the name of a folder as its argument it writes the seeds there,
+ * for libFuzzer to start from.
  */
 #ifndef UF_TESTS_FUZZ_H
 #define UF_TESTS_FUZZ_H
@@ -19,7 +19,10 @@ size_t seeds(size_t i, uint8_t *out, size_t cap);
 
 #if !defined(UF_LIBFUZZER)
 
-enum { FUZZ_CAP = 1 << 20, FUZZ_MUTATIONS = 20000 };
+#ifndef FUZZ_RUNS /* targets whose runs take long have fewer */
+#define FUZZ_RUNS 20000
+#endif
+enum { FUZZ_CAP = 1 << 20, FUZZ_MUTATIONS = FUZZ_RUNS, FUZZ_CUTS = FUZZ_RUNS / 10 };
 
 static uint64_t fuzz_next(uint64_t *state)
 {
@@ -79,7 +82,7 @@ int main(int argc, char **argv)
     uint64_t state = 88172645463325252u;
     size_t size, count = 0;
     while ((size = seeds(count, seed, FUZZ_CAP)) > 0) {
-        for (size_t n = 0; n <= size; n += size > 4096 ? size / 2048 : 1)
+        for (size_t n = 0; n <= size; n += size > 2 * FUZZ_CUTS ? size / FUZZ_CUTS : 1)
             LLVMFuzzerTestOneInput(seed, n);
         count++;
     }

@@ -119,6 +119,78 @@ TEST(additions_and_removals)
     free_crowd(&c);
 }
 
+TEST(lists)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(6000, 64, 3);
+    uf_index_options o = UF_INDEX_OPTIONS_INIT;
+    uf_search_options so = UF_SEARCH_OPTIONS_INIT;
+    uf_index *x = NULL;
+    bool *gone = calloc(c.count, sizeof *gone);
+    o.dimension = 64;
+    o.fetch = fetch_crowd;
+    o.fetch_user = &c;
+    o.lists = 16;
+    CHECK_OK(uf_index_create(&x, &o, &err), err);
+    CHECK_OK(uf_index_add(x, c.keys, c.groups, c.v, 400, &err), err);
+    CHECK(uf_index_train(x, 1, &err) == UF_E_STATE && strstr(err.message, "too few"));
+    CHECK_OK(uf_index_add(x, c.keys + 400, c.groups + 400, c.v + 400 * 64, 5000, &err), err);
+    gone[7] = !uf_index_remove(x, &c.keys[7], 1, NULL, NULL);
+    CHECK_OK(uf_index_train(x, 2, &err), err);
+    CHECK(uf_index_describe(x).lists == 16 && uf_index_describe(x).count == 5399);
+    CHECK_OK(uf_index_add(x, c.keys + 5400, c.groups + 5400, c.v + 5400 * 64, 600, &err), err);
+    for (size_t i = 8; i < c.count; i += 9)
+        gone[i] = !uf_index_remove(x, &c.keys[i], 1, NULL, NULL);
+    /* All lists: the same answers as without. */
+    so.top_k = 3;
+    so.lists = 16;
+    compare(x, &c, gone, &so, 30, 2, 2e-6f);
+    /* Again, and a quarter of them: a vector itself is found. */
+    CHECK_OK(uf_index_train(x, 1, &err), err);
+    uf_searcher *s = NULL;
+    uf_search_work work;
+    uf_hit hit;
+    uint32_t n = 0, found = 0;
+    so.top_k = 1;
+    so.lists = 0;
+    CHECK_OK(uf_searcher_create(&s, x, 1, &err), err);
+    for (size_t i = 0; i < 200; i++) {
+        CHECK_OK(uf_searcher_run(s, c.v + i * 9 * 64, 1, &so, &hit, &n, &work, &err), err);
+        found += n && hit.key == c.keys[i * 9];
+        CHECK(work.sketches < 4000);
+    }
+    CHECK_MSG(found >= 195, "%u of 200", found);
+    uf_searcher_destroy(s);
+    uf_index_destroy(x);
+    free(gone);
+    free_crowd(&c);
+}
+
+TEST(training_may_run_out_of_memory)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(700, 32, 1);
+    for (uint64_t k = 1; k < 60; k++) {
+        uf_index_options o = UF_INDEX_OPTIONS_INIT;
+        uf_search_options so = UF_SEARCH_OPTIONS_INIT;
+        uf_index *x = NULL;
+        o.dimension = 32;
+        o.fetch = fetch_crowd;
+        o.fetch_user = &c;
+        o.lists = 16;
+        CHECK_OK(uf_index_create(&x, &o, &err), err);
+        CHECK_OK(uf_index_add(x, c.keys, c.groups, c.v, c.count, &err), err);
+        ufi_mem_fail_after(k, false);
+        uf_status st = uf_index_train(x, 1, &err);
+        ufi_mem_fail_after(0, false);
+        CHECK_MSG(st == UF_OK || st == UF_E_NOMEM, "%s", err.message);
+        so.lists = 16;
+        compare(x, &c, NULL, &so, 3, 1, 2e-6f);
+        uf_index_destroy(x);
+    }
+    free_crowd(&c);
+}
+
 TEST(wrong_calls_are_refused)
 {
     uf_error err = {0};

@@ -100,6 +100,32 @@ TEST(several_segments)
     free_crowd(&c);
 }
 
+TEST(lists_are_saved)
+{
+    uf_error err = {0};
+    crowd c = make_crowd(2000, 64, 2);
+    uf_index_options o = UF_INDEX_OPTIONS_INIT;
+    uf_search_options so = UF_SEARCH_OPTIONS_INIT;
+    uf_index *x = NULL, *y = NULL;
+    o.dimension = 64;
+    o.lists = 20;
+    o.detail = UF_INDEX_FLOAT;
+    so.lists = 20;
+    CHECK_OK(uf_index_create(&x, &o, &err), err);
+    CHECK_OK(uf_index_add(x, c.keys, c.groups, c.v, c.count, &err), err);
+    CHECK_OK(uf_index_train(x, 1, &err), err);
+    CHECK_OK(uf_index_save(x, file_name(), NULL, &err), err);
+    REQUIRE_OK(uf_index_open(&y, file_name(), NULL, NULL, &err), err);
+    CHECK(uf_index_describe(y).lists == 20);
+    compare(y, &c, NULL, &so, 20, 1, 2e-6f);
+    const uint64_t key = 5, group = 1 << 20;
+    CHECK_OK(uf_index_add(y, &key, &group, c.v, 1, &err), err);
+    uf_index_destroy(x);
+    uf_index_destroy(y);
+    unlink(file_name());
+    free_crowd(&c);
+}
+
 TEST(an_empty_index_is_saved_too)
 {
     uf_error err = {0};
