@@ -108,21 +108,13 @@ uf_status ufi_audit_in(uf_gallery *g, const char *action, const char *subject, c
     return st ? st : ufi_audit_add(g, &tail, action, subject, detail, err);
 }
 
-static uf_status end_transaction(uf_gallery *g, uf_status st, uf_error *err)
-{
-    if (!st)
-        return g->sql->ops->commit(g->sql, err);
-    g->sql->ops->rollback(g->sql);
-    return st;
-}
-
 uf_status ufi_audit_note(uf_gallery *g, const char *action, const char *subject, const char *detail,
                          uf_error *err)
 {
-    uf_status st = g->sql->ops->begin(g->sql, err);
+    uf_status st = ufi_gallery_begin(g, err);
     if (st)
         return st;
-    return end_transaction(g, ufi_audit_in(g, action, subject, detail, err), err);
+    return ufi_gallery_end(g, ufi_audit_in(g, action, subject, detail, err), err);
 }
 
 void ufi_audit_search(uf_gallery *g, const char *action, const char *subject, const char *detail)
@@ -141,7 +133,7 @@ void ufi_audit_search(uf_gallery *g, const char *action, const char *subject, co
             st = ufi_audit_add(g, &tail, "gap", "", lost, NULL);
         if (!st)
             st = ufi_audit_add(g, &tail, action, subject, detail, NULL);
-        st = end_transaction(g, st, NULL);
+        st = ufi_gallery_end(g, st, NULL);
     }
     g->unlogged = st ? g->unlogged + 1 : 0;
 }

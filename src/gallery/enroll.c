@@ -77,7 +77,7 @@ typedef struct enroller {
     int64_t now, person, template, change; /* the next numbers */
     int64_t collection;
     const char *collection_name; /* the caller's, of the last enrolment */
-    bool is_new;
+    bool is_new, keep_crops;
     ufi_person_row row;
     char *kept[3]; /* metadata, consent, purpose of one who is there */
     uint8_t key[UFI_SECRET_BYTES];
@@ -276,7 +276,7 @@ static uf_status write_template(enroller *e, const uf_template *t, int64_t creat
                          args, 7, NULL, err);
     if (!st)
         st = write_change(e, row.model, row.number, err);
-    if (!st && t->crop && g->keep_crops)
+    if (!st && t->crop && e->keep_crops)
         st = write_crop(e, t, row.number, err);
     return st;
 }
@@ -307,9 +307,9 @@ static uf_status enroll_one(enroller *e, const uf_enrolment *person, const int64
 }
 
 uf_status ufi_enroll(uf_gallery *g, const uf_enrolment *people, size_t count, const int64_t *times,
-                     uint64_t *ids, uf_error *err)
+                     bool keep_crops, uint64_t *ids, uf_error *err)
 {
-    enroller e = {.g = g, .now = ufi_now()};
+    enroller e = {.g = g, .keep_crops = keep_crops, .now = ufi_now()};
     size_t templates = 0, done = 0;
     for (size_t i = 0; i < count; i++)
         templates += people[i].count;
@@ -352,13 +352,10 @@ uf_status uf_gallery_enroll(uf_gallery *g, const uf_enrolment *people, size_t co
         st = ufi_gallery_enter_to_write(g, err);
     if (st)
         return st;
-    st = g->sql->ops->begin(g->sql, err);
+    st = ufi_gallery_begin(g, err);
     if (!st) {
-        st = ufi_enroll(g, people, count, NULL, ids, err);
-        if (st)
-            g->sql->ops->rollback(g->sql);
-        else
-            st = g->sql->ops->commit(g->sql, err);
+        st = ufi_enroll(g, people, count, NULL, g->keep_crops, ids, err);
+        st = ufi_gallery_end(g, st, err);
     }
     return ufi_gallery_leave(g, st, err);
 }

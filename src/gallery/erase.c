@@ -169,14 +169,6 @@ static void erased_free(ufi_erased *e)
     ufi_free(e->templates.list);
 }
 
-static uf_status end_transaction(uf_gallery *g, uf_status st, uf_error *err)
-{
-    if (!st)
-        return g->sql->ops->commit(g->sql, err);
-    g->sql->ops->rollback(g->sql);
-    return st;
-}
-
 uf_status uf_gallery_delete(uf_gallery *g, const char *collection, const char *id,
                             uf_receipt *receipt, uf_error *err)
 {
@@ -189,7 +181,7 @@ uf_status uf_gallery_delete(uf_gallery *g, const char *collection, const char *i
     uf_status st = ufi_gallery_enter_to_write(g, err);
     if (st)
         return st;
-    st = g->sql->ops->begin(g->sql, err);
+    st = ufi_gallery_begin(g, err);
     if (!st) {
         st = ufi_audit_last(g, &tail, err);
         if (!st)
@@ -197,7 +189,7 @@ uf_status uf_gallery_delete(uf_gallery *g, const char *collection, const char *i
                               receipt ? receipt : &unwanted, &tail, err);
         if (!st)
             st = ufi_erase_begin(g, &number, err);
-        st = end_transaction(g, st, err);
+        st = ufi_gallery_end(g, st, err);
     }
     if (!st)
         st = ufi_erase_traces(g, number, &erased, err);
@@ -253,12 +245,12 @@ uf_status ufi_expire(uf_gallery *g, uint64_t *people, uf_error *err)
     while (!st && more) {
         ufi_erased erased = {{0}, {0}, {0}};
         int64_t number = 0;
-        st = g->sql->ops->begin(g->sql, err);
+        st = ufi_gallery_begin(g, err);
         if (!st) {
             st = expire_some(g, l, &erased, err);
             if (!st && l->count)
                 st = ufi_erase_begin(g, &number, err);
-            st = end_transaction(g, st, err);
+            st = ufi_gallery_end(g, st, err);
         }
         if (!st && l->count)
             st = ufi_erase_traces(g, number, &erased, err);

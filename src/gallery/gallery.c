@@ -11,21 +11,50 @@
 
 /* ---- entering and leaving ---- */
 
-uf_status ufi_gallery_enter(uf_gallery *g, uf_error *err)
+/* Keys that another process made since the last look. */
+static uf_status refresh_keys(uf_gallery *g, uf_error *err)
 {
     int64_t version;
+    uf_status st = g->sql->ops->version(g->sql, &version, err);
+    if (st || version == g->version)
+        return st;
+    st = ufi_keys_reload(g, g->sql, err);
+    if (st == UF_E_MISMATCH)
+        return ufi_fail(err, UF_E_STATE,
+                        "its passphrase was changed by another process: open it again");
+    if (!st)
+        g->version = version;
+    return st;
+}
+
+uf_status ufi_gallery_enter(uf_gallery *g, uf_error *err)
+{
     if (!g)
         return ufi_fail(err, UF_E_ARG, "the gallery is NULL");
     ufi_mutex_lock(g->lock);
-    uf_status st = g->sql->ops->version(g->sql, &version, err);
-    if (!st && version != g->version) {
-        st = ufi_keys_reload(g, g->sql, err);
-        if (st == UF_E_MISMATCH)
-            st = ufi_fail(err, UF_E_STATE,
-                          "its passphrase was changed by another process: open it again");
-        g->version = version;
-    }
+    uf_status st = refresh_keys(g, err);
     return st ? ufi_gallery_leave(g, st, err) : UF_OK;
+}
+
+uf_status ufi_gallery_begin(uf_gallery *g, uf_error *err)
+{
+    uf_status st = g->sql->ops->begin(g->sql, err);
+    if (st)
+        return st;
+    /* Nobody else writes from here on: what is sealed now is not sealed by a key that another
+     * process has taken out meanwhile. */
+    st = refresh_keys(g, err);
+    if (st)
+        g->sql->ops->rollback(g->sql);
+    return st;
+}
+
+uf_status ufi_gallery_end(uf_gallery *g, uf_status st, uf_error *err)
+{
+    if (!st)
+        return g->sql->ops->commit(g->sql, err);
+    g->sql->ops->rollback(g->sql);
+    return st;
 }
 
 uf_status ufi_gallery_enter_to_write(uf_gallery *g, uf_error *err)
@@ -132,10 +161,7 @@ static uf_status settle(uf_gallery *g, const uf_gallery_options *o, uf_error *er
             st = ufi_keys_make(g, o, err);
         if (!st && version == 0)
             st = ufi_audit_in(g, "create", "", g->encrypted ? "encrypted" : "plain", err);
-        if (st)
-            g->sql->ops->rollback(g->sql);
-        else
-            st = g->sql->ops->commit(g->sql, err);
+        st = ufi_gallery_end(g, st, err);
         if (!st && version == 0)
             return UF_OK;
     }

@@ -18,7 +18,8 @@ uf_status ufi_unit_vector(const float *vector, uint32_t dimension, float *out, u
         sum += (double)vector[i] * vector[i];
     if (!vector || !isfinite(sum) || sum == 0)
         return ufi_fail(err, UF_E_ARG, "a template without direction (zero, or not finite)");
-    double scale = 1 / sqrt(sum);
+    /* One that has been brought to unit length stays as it is, to the last bit. */
+    double scale = fabs(sum - 1) < 1e-6 ? 1 : 1 / sqrt(sum);
     for (uint32_t i = 0; out && i < dimension; i++)
         out[i] = (float)(vector[i] * scale);
     return UF_OK;

@@ -167,6 +167,11 @@ uf_status ufi_template_open(uf_gallery *g, const ufi_person_row *p, const ufi_te
 void ufi_crop_bound(const uf_gallery *g, const ufi_person_row *p, int64_t template_number,
                     uint32_t crop_size, uint8_t bound[UFI_BOUND_BYTES]);
 
+/* The crop of columns `size` and `sealed` into locked memory *crop of *room bytes, which grows. */
+uf_status ufi_crop_open(uf_gallery *g, const ufi_person_row *p, int64_t template_number,
+                        const ufi_value *size, const ufi_value *sealed, uint8_t **crop,
+                        size_t *room, uf_error *err);
+
 /* ---- audit.c ---- */
 
 typedef struct ufi_audit_tail {
@@ -218,7 +223,7 @@ uf_status ufi_census_expect(uf_gallery *g, int64_t collection, const char *colle
 /* uf_gallery_enroll in a transaction that is open; `times` (may be NULL): created and updated of
  * each person, then created of each template. */
 uf_status ufi_enroll(uf_gallery *g, const uf_enrolment *people, size_t count, const int64_t *times,
-                     uint64_t *ids, uf_error *err);
+                     bool keep_crops, uint64_t *ids, uf_error *err);
 
 /* ---- people.c ---- */
 
@@ -304,12 +309,37 @@ uf_status ufi_threshold_measure(uf_gallery *g, const char *model_id,
  * uf_gallery_threshold_info. `scores` are sorted. At least 2. */
 float ufi_threshold_of(const float *scores, size_t count, double rate, bool *extrapolated);
 
+/* ---- upkeep.c ---- */
+
+/* Fills model_id: the model that searches take by default; "" when there are no templates. */
+uf_status ufi_default_model(uf_gallery *g, uf_gallery_stats *s, uf_error *err);
+
+/* ---- load.c: people as callers give them ---- */
+
+typedef struct ufi_loaded {
+    uf_enrolment e;   /* all of it owned; vectors and crops in locked memory */
+    int64_t *times;   /* created, updated, created of each template */
+    uint64_t *models; /* numbers of the templates' models */
+    size_t room;
+} ufi_loaded;
+/* UF_E_NOT_FOUND. */
+uf_status ufi_load(uf_gallery *g, int64_t person, ufi_loaded *out, uf_error *err);
+void ufi_loaded_free(ufi_loaded *l);
+/* Up to `count` numbers of people after `after`, ascending. With `model` > 0: of those only who
+ * have no template of it. */
+uf_status ufi_load_next(uf_gallery *g, int64_t after, int64_t model, size_t count, ufi_numbers *out,
+                        uf_error *err);
+
 /* ---- gallery.c ---- */
 
 /* Takes g->lock, and keys that another process made. Errors release it. */
 uf_status ufi_gallery_enter(uf_gallery *g, uf_error *err);
 /* The same for what changes the gallery: UF_E_STATE when it was opened to be read only. */
 uf_status ufi_gallery_enter_to_write(uf_gallery *g, uf_error *err);
+/* A writing transaction, with keys as they are in it; and its end: commit, or rollback after an
+ * error, which is given back. */
+uf_status ufi_gallery_begin(uf_gallery *g, uf_error *err);
+uf_status ufi_gallery_end(uf_gallery *g, uf_status st, uf_error *err);
 /* Releases it; puts the gallery's name before an error. */
 uf_status ufi_gallery_leave(uf_gallery *g, uf_status st, uf_error *err);
 

@@ -375,7 +375,7 @@ uf_status ufi_keys_set_outer(uf_gallery *g, const char *passphrase, const char *
     int64_t erasure;
     if (!outer)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a key");
-    uf_status st = g->sql->ops->begin(g->sql, err);
+    uf_status st = ufi_gallery_begin(g, err);
     if (st)
         goto cleanup;
     /* Under the lock of the transaction: another process may have made a master key. */
@@ -388,10 +388,7 @@ uf_status ufi_keys_set_outer(uf_gallery *g, const char *passphrase, const char *
         st = ufi_erase_begin(g, &erasure, err);
     if (!st)
         st = ufi_audit_in(g, "set_passphrase", "", passphrase ? "passphrase" : "key file", err);
-    if (st)
-        g->sql->ops->rollback(g->sql);
-    else
-        st = g->sql->ops->commit(g->sql, err);
+    st = ufi_gallery_end(g, st, err);
     if (!st) {
         ufi_mutex_lock(g->ring_lock);
         memcpy(g->ring->outer, outer, UFI_SECRET_BYTES);

@@ -76,29 +76,6 @@ typedef struct template_lister {
     uint64_t count;
 } template_lister;
 
-static uf_status open_crop(template_lister *l, const ufi_person_row *p, const ufi_template_row *t,
-                           const ufi_value *size, const ufi_value *sealed, uf_error *err)
-{
-    uint8_t key[UFI_SECRET_BYTES], bound[UFI_BOUND_BYTES];
-    if (size->integer < 1 || size->integer > UFI_CROP_SIZE_MAX || sealed->type != UFI_VALUE_BYTES)
-        return ufi_fail(err, UF_E_FORMAT, "damaged: the crop of template %lld",
-                        (long long)t->number);
-    size_t bytes = (size_t)size->integer * (size_t)size->integer * 3;
-    if (bytes > l->crop_room) {
-        ufi_secret_free(l->crop, l->crop_room);
-        l->crop = ufi_secret_alloc(bytes, NULL);
-        l->crop_room = l->crop ? bytes : 0;
-        if (!l->crop)
-            return ufi_fail(err, UF_E_NOMEM, "no memory for a crop");
-    }
-    uf_status st = ufi_person_open(l->g, p, key, err);
-    ufi_crop_bound(l->g, p, t->number, (uint32_t)size->integer, bound);
-    if (!st)
-        st = ufi_record_open(l->g, key, bound, sealed->data, sealed->size, l->crop, bytes, err);
-    ufi_wipe(key, sizeof key);
-    return ufi_wrap(err, st, "crop of template %lld", (long long)t->number);
-}
-
 static uf_status template_row(void *user, const ufi_value *columns, size_t count, uf_error *err)
 {
     template_lister *l = user;
@@ -110,7 +87,7 @@ static uf_status template_row(void *user, const ufi_value *columns, size_t count
         st = ufi_template_open(l->g, &p, &t, l->vector, err);
     bool has_crop = !st && crop[0].type == UFI_VALUE_INTEGER;
     if (has_crop)
-        st = open_crop(l, &p, &t, &crop[0], &crop[1], err);
+        st = ufi_crop_open(l->g, &p, t.number, &crop[0], &crop[1], &l->crop, &l->crop_room, err);
     if (st)
         return st;
     const uf_template_info info = {.id = p.id,

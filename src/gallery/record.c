@@ -228,3 +228,27 @@ uf_status ufi_template_open(uf_gallery *g, const ufi_person_row *p, const ufi_te
     ufi_wipe(key, sizeof key);
     return st;
 }
+
+uf_status ufi_crop_open(uf_gallery *g, const ufi_person_row *p, int64_t template_number,
+                        const ufi_value *size, const ufi_value *sealed, uint8_t **crop,
+                        size_t *room, uf_error *err)
+{
+    uint8_t key[UFI_SECRET_BYTES] = {0}, bound[UFI_BOUND_BYTES];
+    if (size->integer < 1 || size->integer > UFI_CROP_SIZE_MAX || sealed->type != UFI_VALUE_BYTES)
+        return ufi_fail(err, UF_E_FORMAT, "damaged: the crop of template %lld",
+                        (long long)template_number);
+    size_t bytes = (size_t)size->integer * (size_t)size->integer * 3;
+    if (bytes > *room) {
+        ufi_secret_free(*crop, *room);
+        *crop = ufi_secret_alloc(bytes, NULL);
+        *room = *crop ? bytes : 0;
+        if (!*crop)
+            return ufi_fail(err, UF_E_NOMEM, "no memory for a crop");
+    }
+    uf_status st = ufi_person_open(g, p, key, err);
+    ufi_crop_bound(g, p, template_number, (uint32_t)size->integer, bound);
+    if (!st)
+        st = ufi_record_open(g, key, bound, sealed->data, sealed->size, *crop, bytes, err);
+    ufi_wipe(key, sizeof key);
+    return ufi_wrap(err, st, "crop of template %lld", (long long)template_number);
+}

@@ -119,14 +119,11 @@ uf_status ufi_snapshot_write(ufi_live_index *l, uf_error *err)
     if (!st)
         st = uf_index_save(l->x, path, g->encrypted ? secret : NULL, err);
     if (!st)
-        st = g->sql->ops->begin(g->sql, err);
+        st = ufi_gallery_begin(g, err);
     if (!st) {
         int64_t mark = (int64_t)uf_index_describe(l->x).mark;
         st = put_row(g, l->collection, l->model, mark, secret, err);
-        if (st)
-            g->sql->ops->rollback(g->sql);
-        else
-            st = g->sql->ops->commit(g->sql, err);
+        st = ufi_gallery_end(g, st, err);
     }
     if (!st)
         l->unsaved = 0;
