@@ -64,15 +64,38 @@ static bool page_is_empty(const uint8_t *page)
     return page[0] == 0 && memcmp(page, page + 1, UFI_PAGE_BYTES - 1) == 0;
 }
 
+/* Pointer maps (of incremental vacuum) begin with the type of an entry, which looks like that of a
+ * B-tree's page: they are told by their place. https://www.sqlite.org/fileformat2.html section 1.8
+ */
+static bool is_pointer_map(sqlite3_int64 page)
+{
+    const sqlite3_int64 span = (UFI_PAGE_BYTES - UFI_PAGE_RESERVED) / 5 + 1;
+    const sqlite3_int64 lock_page = 0x40000000 / UFI_PAGE_BYTES + 1;
+    if (page < 2)
+        return false;
+    sqlite3_int64 map = (page - 2) / span * span + 2;
+    return page == map + (map == lock_page);
+}
+
+static size_t get16(const uint8_t *p)
+{
+    return (size_t)p[0] << 8 | p[1];
+}
+
 static void clear_gap(uint8_t *page, sqlite3_int64 offset)
 {
     const uint8_t *head = page + (offset == 0 ? 100 : 0); /* the file's header is on page 1 */
     bool leaf = head[0] == 10 || head[0] == 13, inner = head[0] == 2 || head[0] == 5;
-    if ((!leaf && !inner) || offset / UFI_PAGE_BYTES >= BTREE_PAGES_MAX)
+    sqlite3_int64 number = offset / UFI_PAGE_BYTES + 1;
+    if ((!leaf && !inner) || number >= BTREE_PAGES_MAX || is_pointer_map(number))
         return;
-    size_t cells = (size_t)head[3] << 8 | head[4], content = (size_t)head[5] << 8 | head[6];
-    size_t from = (size_t)(head - page) + (leaf ? 8 : 12) + 2 * cells;
-    if (content >= from && content <= UFI_PAGE_BYTES - UFI_PAGE_RESERVED)
+    size_t cells = get16(head + 3), content = get16(head + 5), end = UFI_PAGE_BYTES;
+    size_t pointers = (size_t)(head - page) + (leaf ? 8 : 12), from = pointers + 2 * cells;
+    bool sound = content >= from && content <= end - UFI_PAGE_RESERVED;
+    /* Whatever else a page may be: what has no pointers to cells is left alone. */
+    for (size_t at = pointers; sound && at < from; at += 2)
+        sound = get16(page + at) >= content && get16(page + at) < end - UFI_PAGE_RESERVED;
+    if (sound)
         memset(page + from, 0, content - from);
 }
 

@@ -70,4 +70,46 @@ TEST(moved_cells_leave_nothing)
     moved_cells_leave_nothing(3);
 }
 
+/* Past the first pointer map's range (13 MB), with pages of all kinds: overflow, free, maps. The
+ * second map begins among pages whose parent is the root, so that it looks most like a B-tree. */
+TEST(pages_of_all_kinds_survive)
+{
+    enum { ROWS = 2600, LARGE = 600 };
+    static uint8_t blob[30000];
+    uf_error err = {0};
+    uint64_t state = 9;
+    ufi_sql *s = NULL;
+    int64_t sum = 0, expected = 0;
+    NEED_GALLERY;
+    const char *path = maker_path("db");
+    REQUIRE_OK(ufi_sql_open(&s, path, true, false, &err), err);
+    REQUIRE_OK(
+        s->ops->script(s, "CREATE TABLE t (n INTEGER PRIMARY KEY, id TEXT UNIQUE, b BLOB)", &err),
+        err);
+    REQUIRE_OK(s->ops->begin(s, &err), err);
+    for (int64_t n = 0; n < ROWS; n++) {
+        char id[32];
+        size_t size = n < LARGE ? test_random(&state) % sizeof blob : 2500;
+        snprintf(id, sizeof id, "%016llx", (unsigned long long)test_random(&state));
+        memset(blob, (int)n, size);
+        const ufi_value args[] = {ufi_integer(n), ufi_text(id), ufi_bytes(blob, size)};
+        REQUIRE_OK(
+            ufi_sql_run(s, "INSERT INTO t (n, id, b) VALUES (?1, ?2, ?3)", args, 3, NULL, &err),
+            err);
+        expected += n % 5 ? (int64_t)size : 0;
+    }
+    REQUIRE_OK(s->ops->commit(s, &err), err);
+    REQUIRE_OK(s->ops->scrub(s, false, &err), err);
+    REQUIRE_OK(ufi_sql_run(s, "DELETE FROM t WHERE n % 5 = 0", NULL, 0, NULL, &err), err);
+    for (int round = 0; round < 2; round++) {
+        REQUIRE_OK(s->ops->scrub(s, round, &err), err);
+        s->ops->close(s);
+        REQUIRE_OK(ufi_sql_open(&s, path, false, false, &err), err);
+        CHECK_OK(s->ops->check(s, &err), err);
+        CHECK_OK(ufi_sql_integer(s, "SELECT sum(length(b)) FROM t", NULL, 0, 0, &sum, &err), err);
+        CHECK(sum == expected);
+    }
+    s->ops->close(s);
+}
+
 TEST_MAIN
