@@ -250,7 +250,7 @@ static uf_status drop_rows(uf_gallery *g, int64_t model, int64_t last, int64_t *
                            uf_error *err)
 {
     const ufi_value args[] = {ufi_integer(model), ufi_integer(last)};
-    int64_t count, first;
+    int64_t count, first = 0;
     uf_status st = ufi_sql_integer(g->sql,
                                    "SELECT count(*) FROM template WHERE model = ?1 AND number"
                                    " <= ?2",
