@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 MODELS ?= ../shared/models
 PHOTOS ?= ../shared/testdata
 
-.PHONY: all deps demo test fuzz bench layout format format-check clean
+.PHONY: all deps demo test faults fuzz bench layout format format-check clean
 
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
@@ -24,6 +24,10 @@ demo: all
 # Installs, builds, tests; ends with "N passed, N failed, N skipped".
 test: all
 	@tools/run-tests.sh $(BUILD)
+
+# Faults of galleries in their long form: 1,000 kills, every byte of a small gallery flipped.
+faults: all
+	@python3 tests/gallery/faults_test.py $(BUILD)/tests/gallery/gallery_worker 1000 all
 
 # Each fuzz target for FUZZ_SECONDS (clang, libFuzzer, ASan and UBSan); findings stay in build-fuzz.
 fuzz:

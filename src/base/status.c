@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 const char *uf_status_text(uf_status status)
 {
     switch (status) {
@@ -44,30 +46,12 @@ const char *uf_version(void)
     return VERSION_TEXT(UF_VERSION_MAJOR, UF_VERSION_MINOR, UF_VERSION_PATCH);
 }
 
-/* Length of the well-formed UTF-8 character at s, 0 when it is malformed (RFC 3629: no overlong
- * forms, no surrogates, nothing past U+10FFFF). The NUL at the end stops a cut-off character. */
-static size_t utf8_length(const unsigned char *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t n = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
-    if (s[0] < 0xC2 || s[0] > 0xF4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
-        (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return n;
-}
-
 static void make_one_line(char *message, bool cut)
 {
     unsigned char *s = (unsigned char *)message;
     size_t i = 0, length = strlen(message);
     while (i < length) {
-        size_t n = utf8_length(s + i);
+        size_t n = ufi_utf8_length(s + i);
         if (n == 0 && cut && length - i < 4) {
             s[i] = '\0'; /* the character that the end of the buffer cut in two */
             return;

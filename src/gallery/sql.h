@@ -67,6 +67,9 @@ typedef struct ufi_sql_ops {
                      ufi_row_fn *row, void *user, int64_t *changed, uf_error *err);
     /* A writing transaction; waits for another writer (busy_timeout), then UF_E_STATE. */
     uf_status (*begin)(ufi_sql *s, uf_error *err);
+    /* The same for a transaction whose loss when the power fails is no harm (that of the process
+     * loses nothing). */
+    uf_status (*begin_light)(ufi_sql *s, uf_error *err);
     uf_status (*commit)(ufi_sql *s, uf_error *err); /* durable when it returns UF_OK */
     void (*rollback)(ufi_sql *s);
     /* A number that differs when another connection has changed the database since. */
@@ -90,10 +93,17 @@ uf_status ufi_sqlite_open(ufi_sql **out, const char *path, bool create, bool rea
                           uf_error *err);
 uf_status ufi_postgres_open(ufi_sql **out, const char *address, bool read_only, uf_error *err);
 
-/* A query of one row; UF_E_NOT_FOUND when there is none. */
+/* A statement without rows; *changed as above. */
 uf_status ufi_sql_run(ufi_sql *s, const char *sql, const ufi_value *args, size_t count,
                       int64_t *changed, uf_error *err);
+/* A query; no rows are fine. */
 uf_status ufi_sql_rows(ufi_sql *s, const char *sql, const ufi_value *args, size_t count,
                        ufi_row_fn *row, void *user, uf_error *err);
+/* A query of one row; UF_E_NOT_FOUND when there is none. */
+uf_status ufi_sql_one(ufi_sql *s, const char *sql, const ufi_value *args, size_t count,
+                      ufi_row_fn *row, void *user, uf_error *err);
+/* The first column of the first row, a number; `otherwise` when there is none, or it is NULL. */
+uf_status ufi_sql_integer(ufi_sql *s, const char *sql, const ufi_value *args, size_t count,
+                          int64_t otherwise, int64_t *out, uf_error *err);
 
 #endif
