@@ -92,7 +92,8 @@ UF_API uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_
 
 /* Turns five points into a crop of size x size RGB8 (dense, into `out`): least-squares similarity
  * (Umeyama 1991) to `template_points` (fractions of the side, 10 numbers; NULL: ArcFace's),
- * bilinear, black outside. Errors: UF_E_ARG when the points coincide or are not finite. */
+ * bilinear, black outside. Errors: UF_E_ARG when the points coincide or are not finite, or when
+ * `out` overlaps the picture. */
 UF_API uf_status uf_face_align(const uf_image *image, const uf_point landmarks[UF_LANDMARKS],
                                const float *template_points, int32_t size, uint8_t *out,
                                uf_error *err);
