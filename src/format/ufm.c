@@ -192,17 +192,22 @@ static uf_status read_meta(loader *l)
         const uint8_t *key = ufi_read_bytes(&r, key_size);
         size_t value_size = ufi_read_u32(&r);
         const uint8_t *value = ufi_read_bytes(&r, value_size);
-        if (r.failed || key_size > 64 || value_size > UFI_META_MAX_VALUE_BYTES)
+        if (r.failed || key_size > 64 || value_size > UFI_META_MAX_VALUE_BYTES ||
+            (value_size && memchr(value, 0, value_size)))
             return ufi_fail(l->err, UF_E_FORMAT, "metadata entry %u is malformed", i);
         char *k = ufi_strndup((const char *)key, key_size);
         char *v = ufi_strndup((const char *)value, value_size);
-        uf_status st = k && v ? ufi_meta_set(&l->m->meta, k, v, l->err)
-                              : ufi_fail(l->err, UF_E_NOMEM, "no memory for metadata");
+        uf_status st = !k || !v ? ufi_fail(l->err, UF_E_NOMEM, "no memory for metadata")
+                       : ufi_meta_get(&l->m->meta, k)
+                           ? ufi_fail(l->err, UF_E_FORMAT, "metadata \"%s\" is there twice", k)
+                           : ufi_meta_set(&l->m->meta, k, v, l->err);
         ufi_free(k);
         ufi_free(v);
         if (st)
             return st == UF_E_ARG ? UF_E_FORMAT : st;
     }
+    if (r.failed || ufi_reader_left(&r))
+        return ufi_fail(l->err, UF_E_FORMAT, "the metadata section has the wrong size");
     return UF_OK;
 }
 
@@ -249,7 +254,8 @@ static uf_status read_value(loader *l, ufi_reader *r, uint32_t index)
     uint8_t dtype = ufi_read_u8(r), flags = ufi_read_u8(r);
     s.rank = ufi_read_u8(r);
     ufi_read_u8(r);
-    if (!read_name(r, name) || dtype > UF_BOOL || s.rank > UF_MAX_DIMS)
+    if (!read_name(r, name) || dtype > UF_BOOL || s.rank > UF_MAX_DIMS ||
+        flags & ~(UFM_VALUE_HAS_SHAPE | UFM_VALUE_IS_CONSTANT))
         return malformed(l, "value", index);
     for (uint32_t d = 0; d < s.rank; d++) {
         s.dims[d] = (int64_t)ufi_read_u64(r);
@@ -276,6 +282,8 @@ static uf_status read_attr(loader *l, ufi_reader *r, ufi_node *n, uint32_t index
         return malformed(l, "an attribute of node", index);
     if (type == UFI_ATTR_STRING) {
         const char *s = (const char *)ufi_read_bytes(r, count);
+        if (s && memchr(s, 0, count))
+            return malformed(l, "an attribute of node", index);
         return ufi_node_set_string(&l->m->graph, n, (ufi_attr_key)key, s ? s : "", count, l->err);
     }
     int64_t *ints = ufi_malloc(count ? count : 1, sizeof *ints);
