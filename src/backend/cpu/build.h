@@ -19,6 +19,7 @@ typedef struct cpu_builder {
     ufi_graph *g;
     const ufk_table *k;
     unsigned workers;
+    bool steady;       /* of the queue */
     cpu_place *places; /* per value */
     uint32_t *uses;    /* per value: consumers not yet built */
     uint32_t *pending; /* per buffer: uses not yet built of all values in it */

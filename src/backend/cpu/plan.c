@@ -365,6 +365,7 @@ uf_status cpu_plan_create(void **out, void *queue, const ufi_shape *inputs, ufi_
                      .g = &p->graph,
                      .k = p->k,
                      .workers = ufi_pool_size(q->pool),
+                     .steady = q->steady,
                      .err = err};
     uf_status st = infer_shapes(p, cpu_program_graph(q->program), inputs, err);
     if (!st)

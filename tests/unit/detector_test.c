@@ -1,0 +1,212 @@
+/* Several pictures in one run of a detector: the same faces as one by one. */
+#include "model/detector.h"
+
+#include "detector_maker.h"
+#include "test.h"
+
+enum { SIDE = 128, MOST = 256, PICTURES = 21 };
+
+static uint8_t pixels[PICTURES][SIDE * SIDE * 3];
+static uf_image images[PICTURES];
+static uf_face alone[PICTURES][MOST], together[PICTURES * MOST];
+static size_t alone_counts[PICTURES], counts[PICTURES];
+
+/* Cells of chance brightness. */
+static void draw(size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t seed = i + 1;
+        uint8_t cells[16];
+        for (int k = 0; k < 16; k++)
+            cells[k] = (uint8_t)(test_random(&seed) % 2 ? 200 + test_random(&seed) % 56 : 30);
+        for (size_t p = 0; p < SIDE * SIDE; p++)
+            memset(pixels[i] + p * 3, cells[p / SIDE / CELL * 4 + p % SIDE / CELL], 3);
+        images[i] = (uf_image){
+            .format = UF_PIXEL_RGB8, .width = SIDE, .height = SIDE, .planes = {pixels[i]}};
+    }
+}
+
+/* Single runs and a batch on detectors of their own; *last is the batch of the last run. */
+static void compare(uf_model *m, size_t n, int rounds, size_t *last)
+{
+    uf_error err = {UF_OK, ""};
+    uf_detector *one = NULL, *many = NULL;
+    uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
+    *last = 0;
+    REQUIRE(m != NULL);
+    o.engine.threads = 2;
+    CHECK_OK(uf_detector_create(&one, m, &o, &err), err);
+    CHECK_OK(uf_detector_create(&many, m, &o, &err), err);
+    for (size_t i = 0; i < n; i++)
+        CHECK_OK(uf_detector_run(one, &images[i], alone[i], MOST, &alone_counts[i], &err), err);
+    for (int round = 0; round < rounds; round++) {
+        memset(together, 0x55, sizeof together);
+        CHECK_OK(uf_detector_run_batch(many, images, n, together, MOST, counts, &err), err);
+        for (size_t i = 0; i < n; i++) {
+            CHECK_MSG(counts[i] == alone_counts[i], "picture %zu: %zu faces, alone %zu", i,
+                      counts[i], alone_counts[i]);
+            size_t kept = counts[i] < MOST ? counts[i] : MOST;
+            CHECK_MSG(!memcmp(together + i * MOST, alone[i], kept * sizeof **alone),
+                      "picture %zu: the first face is at %.9g, alone at %.9g", i,
+                      (double)together[i * MOST].x, (double)alone[i][0].x);
+        }
+    }
+    *last = ufi_detector_last_batch(many);
+    uf_detector_destroy(one);
+    uf_detector_destroy(many);
+    uf_model_close(m);
+}
+
+static void check_form(detector_form form, size_t n, size_t want)
+{
+    size_t last, faces = 0;
+    draw(n);
+    compare(make_detector_model(form, SIDE), n, 2, &last);
+    CHECK_MSG(last == want, "%zu in the last run", last);
+    for (size_t i = 0; i < n; i++)
+        faces += counts[i];
+    CHECK(faces > 2 * n);
+}
+
+TEST(open_batch_is_one_run)
+{
+    check_form(BATCH_OPEN, 7, 7);
+}
+
+TEST(large_batches_are_parted)
+{
+    check_form(BATCH_OPEN, 19, 3);
+    check_form(BATCH_OPEN, 17, 1);
+}
+
+/* The pass that opens batches (pass_batch.c) has made it one that takes any. */
+TEST(batch_of_one_in_reshapes_is_one_run)
+{
+    check_form(BATCH_FIXED, 5, 5);
+}
+
+TEST(flat_outputs_run_one_by_one)
+{
+    check_form(BATCH_FLAT, 5, 1);
+}
+
+TEST(outputs_that_mingle_the_batch_run_one_by_one)
+{
+    check_form(BATCH_MINGLED, 4, 1);
+}
+
+TEST(pictures_of_several_sizes_and_turns)
+{
+    size_t last;
+    draw(12);
+    images[2].height = images[3].height = 64; /* another size of input */
+    images[4].width = images[5].width = 64;
+    images[4].strides[0] = images[5].strides[0] = SIDE * 3;
+    images[5].rotation = UF_ROTATE_90;
+    images[6].height = 96;
+    images[8].format = UF_PIXEL_BGR8;
+    images[9].rotation = UF_ROTATE_180;
+    compare(make_detector_model(BATCH_OPEN, SIDE), 12, 2, &last);
+    CHECK_MSG(last == 5, "%zu in the last run", last); /* from 7 on all are of one size */
+}
+
+TEST(all_scales_run_one_by_one)
+{
+    uf_error err = {UF_OK, ""};
+    uf_detector *d = NULL;
+    uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
+    uf_model *m = make_detector_model(BATCH_OPEN, 64);
+    REQUIRE(m != NULL);
+    o.size = -1;
+    draw(3);
+    CHECK_OK(uf_detector_create(&d, m, &o, &err), err);
+    for (size_t i = 0; i < 3; i++)
+        CHECK_OK(uf_detector_run(d, &images[i], alone[i], MOST, &alone_counts[i], &err), err);
+    CHECK_OK(uf_detector_run_batch(d, images, 3, together, MOST, counts, &err), err);
+    for (size_t i = 0; i < 3; i++)
+        CHECK(counts[i] == alone_counts[i] &&
+              !memcmp(together + i * MOST, alone[i], counts[i] * sizeof **alone));
+    CHECK(ufi_detector_last_batch(d) == 1);
+    uf_detector_destroy(d);
+    uf_model_close(m);
+}
+
+TEST(a_bad_picture_among_good_ones_is_named)
+{
+    uf_error err = {UF_OK, ""};
+    uf_detector *d = NULL;
+    uf_model *m = make_detector_model(BATCH_OPEN, SIDE);
+    REQUIRE(m != NULL);
+    draw(6);
+    images[3].planes[0] = NULL;
+    CHECK_OK(uf_detector_create(&d, m, NULL, &err), err);
+    CHECK(uf_detector_run_batch(d, images, 6, together, MOST, counts, &err) == UF_E_ARG);
+    CHECK_MSG(!strncmp(err.message, "image 3: ", 9) && strstr(err.message, "planes[0]"), "%s",
+              err.message);
+    CHECK_OK(uf_detector_run_batch(d, images, 3, together, MOST, counts, &err), err);
+    CHECK_OK(uf_detector_run_batch(d, NULL, 0, NULL, 0, NULL, &err), err);
+    uf_detector_destroy(d);
+    uf_model_close(m);
+}
+
+/* Inputs so large that only few fit into the memory of a plan: smaller batches, no error. */
+TEST(batches_that_need_too_much_memory_are_made_smaller)
+{
+    size_t last;
+    draw(6);
+    compare(make_detector_model(BATCH_OPEN, 4096), 6, 1, &last);
+    CHECK_MSG(last < 6, "%zu in the last run", last);
+}
+
+/* ---- the shared networks, where they are ---- */
+
+static const char *shared(void)
+{
+    const char *path = getenv("UNIFACE_SHARED");
+    return path ? path : UF_SOURCE_ROOT "/../shared";
+}
+
+/* The same photo, moved a little from picture to picture. */
+static void check_network(const char *name, size_t batch)
+{
+    char path[512];
+    uf_error err = {UF_OK, ""};
+    uf_picture *photo = NULL;
+    uf_model *m = NULL;
+    size_t last;
+    snprintf(path, sizeof path, "%s/models/%s", shared(), name);
+    if (access(path, R_OK))
+        SKIP("the shared networks are not here");
+    REQUIRE_OK(uf_model_open(&m, path, &err), err);
+    snprintf(path, sizeof path, "%s/testdata/photos/1.jpg", shared());
+    if (uf_picture_load(&photo, path, NULL, &err)) {
+        uf_model_close(m);
+        SKIP("the shared photos, or a library to read them, are not here");
+    }
+    for (size_t i = 0; i < 5; i++) {
+        images[i] = uf_picture_view(photo);
+        images[i].planes[0] += i * 7 * (images[i].strides[0] + 3);
+        images[i].width -= 28;
+        images[i].height -= 28;
+    }
+    compare(m, 5, 2, &last);
+    CHECK_MSG(last == batch, "%zu in the last run", last);
+    CHECK(alone_counts[0] > 0);
+    uf_picture_destroy(photo);
+}
+
+#define NETWORK(id, file, batch)            \
+    TEST(network_##id)                      \
+    {                                       \
+        check_network(file ".onnx", batch); \
+    }
+
+NETWORK(yunet_n_320, "yunet_n_320", 5)
+NETWORK(yunet_n_dynamic, "yunet_n_dynamic", 5)
+NETWORK(yunet_2023mar_640, "yunet_2023mar_640", 5)
+NETWORK(ultraface_rfb_320, "ultraface_rfb_320", 5)
+NETWORK(retinaface_mnet025_320, "retinaface_mnet025_320", 5)
+NETWORK(scrfd_500m_kps_dynamic, "scrfd_500m_kps_dynamic", 1)
+NETWORK(scrfd_2_5g_kps_static, "scrfd_2.5g_kps_static", 1)
+
+TEST_MAIN
