@@ -1,6 +1,7 @@
 /* Models by paths that lead to no model, and files that change while they are opened. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -164,14 +165,14 @@ TEST(path_of_5_gib)
 typedef struct changer {
     const char *path;
     off_t least, most;
-    volatile bool stop;
+    atomic_bool stop;
 } changer;
 
 static void *change_size(void *arg)
 {
     changer *c = arg;
     int fd = open(c->path, O_RDWR);
-    while (!c->stop) {
+    while (!atomic_load(&c->stop)) {
         if (ftruncate(fd, c->least) || ftruncate(fd, c->most))
             break;
     }
@@ -196,7 +197,7 @@ static void open_while_it_changes(const char *path, off_t least, off_t most)
         refused += st != UF_OK;
         uf_model_close(m);
     }
-    c.stop = true;
+    atomic_store(&c.stop, true);
     pthread_join(thread, NULL);
     CHECK(opened + refused == 400);
     unlink(path);

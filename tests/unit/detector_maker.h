@@ -17,6 +17,7 @@ enum { CELL = 32 };
 typedef enum detector_form {
     BATCH_OPEN,   /* [N, cells, columns] */
     BATCH_FIXED,  /* input [1, ...], outputs [1, cells, columns] by a Reshape that says so */
+    BATCH_WIDE,   /* open, with 48 channels in between, to need memory */
     BATCH_FLAT,   /* [N * cells, columns] */
     BATCH_MINGLED /* [cells * N, columns]: the batch turns last, as in InsightFace's exports */
 } detector_form;
@@ -55,6 +56,21 @@ static inline void detector_head(pb *graph, pb *node, const char *head, int colu
     onnx_io(graph, 12, head, cells, 3);
 }
 
+/* x sixteen times over, and, behind the average, its first three channels again. */
+static inline void detector_widen(pb *graph, pb *node)
+{
+    const int64_t shape[4] = {3, 48, 1, 1};
+    float first[3 * 48] = {0};
+    for (int i = 0; i < 3; i++)
+        first[i * 48 + i] = 1;
+    onnx_begin_node(node, "Concat", "x x x x x x x x x x x x x x x x", "wide");
+    onnx_int(node, "axis", 1);
+    onnx_end_node(graph, node);
+    onnx_begin_node(node, "Conv", "wide_p wide_w", "p");
+    onnx_end_node(graph, node);
+    onnx_floats(graph, "wide_w", shape, 4, first, 3 * 48);
+}
+
 /* Boxes and points move a little with the brightness, so that pictures differ in them as well. */
 static inline void detector_network(pb *model, detector_form form)
 {
@@ -69,7 +85,10 @@ static inline void detector_network(pb *model, detector_form form)
     for (int i = 0; i < 30; i++)
         points[i] = 0.001f * (float)(i % 7);
     graph.size = 0;
-    onnx_begin_node(&node, "AveragePool", "x", "p");
+    if (form == BATCH_WIDE)
+        detector_widen(&graph, &node);
+    onnx_begin_node(&node, "AveragePool", form == BATCH_WIDE ? "wide" : "x",
+                    form == BATCH_WIDE ? "wide_p" : "p");
     onnx_ints(&node, "kernel_shape", kernel, 2);
     onnx_ints(&node, "strides", kernel, 2);
     onnx_end_node(&graph, &node);
