@@ -76,7 +76,11 @@ UF_API void uf_detector_destroy(uf_detector *d);
  * position); *count is the number found and may exceed cap. No face is no error: *count is 0. */
 UF_API uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces, size_t cap,
                                  size_t *count, uf_error *err);
-/* The same for a batch of `n` images: faces[i * cap ...], counts[i]. */
+/* The same for `n` images: faces[i * cap ...], counts[i]. Neighbours that come to the same size of
+ * the network's input go through it in one run, up to 16 at a time and as many as the caches hold,
+ * and the faces are those of single runs. One by one go: models whose outputs do not keep the batch as the first of three
+ * dimensions (its order would be a guess), models with dynamic quantisation, and size -1. After an
+ * error, which names the image, nothing is known of it and those behind it. */
 UF_API uf_status uf_detector_run_batch(uf_detector *d, const uf_image *images, size_t n,
                                        uf_face *faces, size_t cap, size_t *counts, uf_error *err);
 /* Shorter side, in pixels, below which a picture may be decoded without loss for this detector and
@@ -92,7 +96,8 @@ UF_API uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_
 
 /* Turns five points into a crop of size x size RGB8 (dense, into `out`): least-squares similarity
  * (Umeyama 1991) to `template_points` (fractions of the side, 10 numbers; NULL: ArcFace's),
- * bilinear, black outside. Errors: UF_E_ARG when the points coincide or are not finite. */
+ * bilinear, black outside. Errors: UF_E_ARG when the points coincide or are not finite, or when
+ * `out` overlaps the picture. */
 UF_API uf_status uf_face_align(const uf_image *image, const uf_point landmarks[UF_LANDMARKS],
                                const float *template_points, int32_t size, uint8_t *out,
                                uf_error *err);

@@ -16,9 +16,10 @@ extern "C" {
 typedef struct uf_model uf_model;
 typedef struct uf_engine uf_engine;
 
-/* Opens a `.ufm` (or an `.onnx`, imported on the fly, with the preset that fits). The file is
- * mapped and must not change while the model lives. Errors begin with the path: UF_E_IO,
- * UF_E_FORMAT, UF_E_UNSUPPORTED, UF_E_LIMIT, UF_E_NOMEM. */
+/* Opens a `.ufm` (or an `.onnx`, imported on the fly, with the preset that fits). A file that is
+ * cut short meanwhile is UF_E_IO. Once open it is mapped and must not change in place while the
+ * model lives (replacing it by another file, as uf_model_save does, is fine). Errors begin with the
+ * path: UF_E_IO, UF_E_FORMAT, UF_E_UNSUPPORTED, UF_E_LIMIT, UF_E_NOMEM. */
 UF_API uf_status uf_model_open(uf_model **out, const char *path, uf_error *err);
 /* The same from memory, which is copied. */
 UF_API uf_status uf_model_open_memory(uf_model **out, const void *data, size_t size, uf_error *err);

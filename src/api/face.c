@@ -53,8 +53,11 @@ uf_status uf_face_align(const uf_image *image, const uf_point landmarks[UF_LANDM
     uf_status st = ufi_image_to_rgb(&rgb, &owned, image, err);
     if (st)
         return st;
-    st = ufi_align_matrix(landmarks, template_points ? template_points : ufi_align_arcface, size, m,
-                          err);
+    if (ufi_image_overlaps(image, out, (size_t)size * (size_t)size * 3))
+        st = ufi_fail(err, UF_E_ARG, "uf_face_align: out overlaps the picture");
+    if (!st)
+        st = ufi_align_matrix(landmarks, template_points ? template_points : ufi_align_arcface,
+                              size, m, err);
     if (!st)
         st = ufi_image_warp(out, size, size, &rgb, m, err);
     uf_picture_destroy(owned);

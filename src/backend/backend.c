@@ -165,6 +165,12 @@ uf_status ufi_context_create(ufi_context **out, ufi_program *p, unsigned threads
     return UF_OK;
 }
 
+void ufi_context_set_steady(ufi_context *c)
+{
+    if (c->program->ops->queue_set_steady)
+        c->program->ops->queue_set_steady(c->queue);
+}
+
 static void drop_plan(ufi_context *c, cached_plan *plan)
 {
     if (plan->impl)

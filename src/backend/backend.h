@@ -22,6 +22,10 @@ const char *ufi_program_device(const ufi_program *p); /* what `auto` chose */
 /* `threads` 0: as many as there are cores. */
 uf_status ufi_context_create(ufi_context **out, ufi_program *p, unsigned threads, uf_error *err);
 void ufi_context_destroy(ufi_context *c);
+/* Plans made from now on give each element of a batch, to the bit, what it gives alone. Otherwise
+ * the way of computing (and its rounding) may be chosen for the batch as a whole, which is faster
+ * on small maps. The CPU keeps to it. */
+void ufi_context_set_steady(ufi_context *c);
 
 /* Chooses the shapes of all graph inputs (logical NCHW) and the physical layout in which rank-4
  * inputs will be written; makes or finds the plan. Pointers of an earlier shape stay valid until

@@ -20,6 +20,8 @@ typedef struct ufi_device_ops {
     uf_status (*queue_create)(void **queue, void *program, unsigned threads, uf_error *err);
     void (*queue_destroy)(void *queue);
     unsigned (*queue_threads)(const void *queue);
+    /* See ufi_context_set_steady. Optional: NULL where plans are steady anyway or cannot be. */
+    void (*queue_set_steady)(void *queue);
 
     uf_status (*plan_create)(void **plan, void *queue, const ufi_shape *inputs, ufi_layout layout,
                              uf_error *err);

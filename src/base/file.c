@@ -33,37 +33,83 @@ static uf_status open_regular(const char *path, int *fd, size_t *size, uf_error 
     return ufi_fail(err, UF_E_IO, "%s: not a regular file", path);
 }
 
-static uf_status map_file(ufi_file_map *out, const char *path, size_t max_bytes, int protection,
-                          uf_error *err)
+uf_status ufi_file_open(ufi_file *out, const char *path, size_t max_bytes, uf_error *err)
 {
-    int fd;
-    size_t size;
-    *out = (ufi_file_map){0};
-    uf_status st = open_regular(path, &fd, &size, err);
-    if (st)
-        return st;
-    if (size > max_bytes) {
-        st = ufi_fail(err, UF_E_LIMIT, "%s: %zu bytes, the limit is %zu", path, size, max_bytes);
-    } else if (size > 0) {
-        void *data = mmap(NULL, size, protection, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED)
-            st = ufi_fail(err, UF_E_IO, "%s: cannot map: %s", path, strerror(errno));
-        else
-            *out = (ufi_file_map){data, size};
+    *out = (ufi_file){.fd = -1, .path = path};
+    uf_status st = open_regular(path, &out->fd, &out->size, err);
+    if (!st && out->size > max_bytes) {
+        st = ufi_fail(err, UF_E_LIMIT, "%s: %zu bytes, the limit is %zu", path, out->size,
+                      max_bytes);
+        ufi_file_close(out);
     }
-    close(fd);
+    return st;
+}
+
+void ufi_file_close(ufi_file *f)
+{
+    if (f->fd >= 0)
+        close(f->fd);
+    f->fd = -1;
+}
+
+uf_status ufi_file_read_at(const ufi_file *f, size_t offset, void *to, size_t size, uf_error *err)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t n = pread(f->fd, (uint8_t *)to + done, size - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return ufi_fail(err, UF_E_IO, "%s: cannot read: %s", f->path, strerror(errno));
+        if (n == 0)
+            return ufi_fail(err, UF_E_IO,
+                            "%s: the file became shorter while it was read: it ended at byte %zu",
+                            f->path, offset + done);
+        done += (size_t)n;
+    }
+    return UF_OK;
+}
+
+static uf_status map_file(ufi_file_map *out, const ufi_file *f, int protection, uf_error *err)
+{
+    struct stat s;
+    *out = (ufi_file_map){0};
+    if (f->size == 0)
+        return UF_OK;
+    if (fstat(f->fd, &s) != 0 || (size_t)s.st_size < f->size)
+        return ufi_fail(err, UF_E_IO, "%s: the file became shorter while it was read", f->path);
+    void *data = mmap(NULL, f->size, protection, MAP_PRIVATE, f->fd, 0);
+    if (data == MAP_FAILED)
+        return ufi_fail(err, UF_E_IO, "%s: cannot map: %s", f->path, strerror(errno));
+    *out = (ufi_file_map){data, f->size};
+    return UF_OK;
+}
+
+uf_status ufi_file_map_whole(ufi_file_map *out, const ufi_file *f, uf_error *err)
+{
+    return map_file(out, f, PROT_READ, err);
+}
+
+static uf_status open_and_map(ufi_file_map *out, const char *path, size_t max_bytes, int protection,
+                              uf_error *err)
+{
+    ufi_file f;
+    *out = (ufi_file_map){0};
+    uf_status st = ufi_file_open(&f, path, max_bytes, err);
+    if (!st)
+        st = map_file(out, &f, protection, err);
+    ufi_file_close(&f);
     return st;
 }
 
 uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_bytes, uf_error *err)
 {
-    return map_file(out, path, max_bytes, PROT_READ, err);
+    return open_and_map(out, path, max_bytes, PROT_READ, err);
 }
 
 uf_status ufi_file_map_open_copy(ufi_file_map *out, const char *path, size_t max_bytes,
                                  uf_error *err)
 {
-    return map_file(out, path, max_bytes, PROT_READ | PROT_WRITE, err);
+    return open_and_map(out, path, max_bytes, PROT_READ | PROT_WRITE, err);
 }
 
 void ufi_file_map_close(ufi_file_map *map)

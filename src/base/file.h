@@ -8,11 +8,27 @@
 
 #include "uniface/base.h"
 
+/* An open regular file. Reading it is safe whatever others do to it meanwhile; touching a map of a
+ * file that was cut short kills the process (SIGBUS). */
+typedef struct ufi_file {
+    int fd;
+    size_t size;      /* when it was opened */
+    const char *path; /* borrowed, for messages */
+} ufi_file;
+
+/* Directories, FIFOs and devices are refused: UF_E_IO. More than max_bytes is UF_E_LIMIT. */
+uf_status ufi_file_open(ufi_file *out, const char *path, size_t max_bytes, uf_error *err);
+void ufi_file_close(ufi_file *f);
+/* `size` bytes from `offset` on; UF_E_IO when the file has become shorter. */
+uf_status ufi_file_read_at(const ufi_file *f, size_t offset, void *to, size_t size, uf_error *err);
+
 typedef struct ufi_file_map {
     const uint8_t *data;
     size_t size;
 } ufi_file_map;
 
+/* The whole file, read-only; it stays when the file is closed. */
+uf_status ufi_file_map_whole(ufi_file_map *out, const ufi_file *f, uf_error *err);
 /* Maps a regular file read-only (directories, FIFOs and devices are refused: UF_E_IO). An empty
  * file gives size 0 and data NULL. Errors name the path. */
 uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_bytes, uf_error *err);

@@ -18,14 +18,18 @@ void ufi_model_file_free(ufi_model_file *m)
 uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *err)
 {
     memset(out, 0, sizeof *out);
-    ufi_file_map map;
-    uf_status st = ufi_file_map_open(&map, path, UFI_MODEL_MAX_BYTES, err);
+    uint8_t head[512];
+    ufi_file f;
+    uf_status st = ufi_file_open(&f, path, UFI_MODEL_MAX_BYTES, err);
     if (st)
         return st;
-    bool is_ufm = ufm_is(map.data, map.size);
-    bool is_empty = map.size == 0;
-    bool is_openvino = !is_empty && ufi_openvino_is(map.data, map.size);
-    ufi_file_map_close(&map);
+    size_t size = f.size < sizeof head ? f.size : sizeof head;
+    st = ufi_file_read_at(&f, 0, head, size, err);
+    ufi_file_close(&f);
+    if (st)
+        return st;
+    bool is_ufm = ufm_is(head, size), is_empty = size == 0;
+    bool is_openvino = !is_empty && ufi_openvino_is(head, size);
     if (is_empty)
         return ufi_fail(err, UF_E_FORMAT, "%s: the file is empty", path);
     if (is_openvino)

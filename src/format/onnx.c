@@ -351,19 +351,45 @@ static uf_status import_bytes(ufi_model_file *out, const void *data, size_t size
     return st ? st : ufi_model_file_seal(out, err);
 }
 
+/* Constants that lie in the copy `m->bytes` of the file move to the map of it, and the copy goes:
+ * the pages of a map need not stay in memory. */
+static void move_to_map(ufi_model_file *m)
+{
+    uintptr_t from = (uintptr_t)m->bytes;
+    for (uint32_t i = 0; i < m->graph.value_count; i++) {
+        ufi_value *v = &m->graph.values[i];
+        uintptr_t at = (uintptr_t)v->data;
+        if (v->data && at >= from && at < from + m->map.size)
+            v->data = m->map.data + (at - from);
+    }
+    ufi_free(m->bytes);
+    m->bytes = NULL;
+}
+
+/* The file is read, not mapped, for the import: one that is cut short meanwhile is an error. */
 uf_status ufi_onnx_import(ufi_model_file *out, const char *path, bool optimize, uf_error *err)
 {
+    ufi_file f;
     memset(out, 0, sizeof *out);
     ufi_graph_init(&out->graph);
-    uf_status st = ufi_file_map_open(&out->map, path, UFI_MODEL_MAX_BYTES, err);
+    uf_status st = ufi_file_open(&f, path, UFI_MODEL_MAX_BYTES, err);
     if (st)
         return st;
-    st = import_bytes(out, out->map.data, out->map.size, optimize, err);
-    if (st) {
-        ufi_model_file_free(out);
-        return ufi_wrap(err, st, "%s", path);
+    out->bytes = ufi_aligned_malloc(f.size);
+    st = out->bytes ? ufi_file_read_at(&f, 0, out->bytes, f.size, err)
+                    : ufi_fail(err, UF_E_NOMEM, "%s: no memory for %zu bytes", path, f.size);
+    if (!st) {
+        st = import_bytes(out, out->bytes, f.size, optimize, err);
+        ufi_wrap(err, st, "%s", path);
     }
-    return UF_OK;
+    if (!st)
+        st = ufi_file_map_whole(&out->map, &f, err);
+    if (!st && out->map.data)
+        move_to_map(out);
+    ufi_file_close(&f);
+    if (st)
+        ufi_model_file_free(out);
+    return st;
 }
 
 uf_status ufi_onnx_import_memory(ufi_model_file *out, const void *data, size_t size, bool optimize,

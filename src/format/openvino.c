@@ -277,22 +277,23 @@ uf_status ufi_openvino_import_memory(ufi_model_file *out, const void *xml, size_
 uf_status ufi_openvino_import(ufi_model_file *out, const char *path, bool optimize, uf_error *err)
 {
     char bin_path[4096];
-    ufi_file_map xml = {0}, bin = {0};
+    uint8_t *xml = NULL, *bin = NULL;
+    size_t xml_size, bin_size;
     const size_t n = strlen(path);
     memset(out, 0, sizeof *out);
     if (n < 5 || n >= sizeof bin_path || strcmp(path + n - 4, ".xml") != 0)
         return ufi_fail(err, UF_E_ARG, "%s: an OpenVINO model is a .xml with a .bin beside it",
                         path);
     snprintf(bin_path, sizeof bin_path, "%.*s.bin", (int)(n - 4), path);
-    uf_status st = ufi_file_map_open(&xml, path, (size_t)64 << 20, err);
+    uf_status st = ufi_file_read(&xml, &xml_size, path, (size_t)64 << 20, err);
     if (!st)
-        st = ufi_file_map_open(&bin, bin_path, UFI_MODEL_MAX_BYTES, err);
+        st = ufi_file_read(&bin, &bin_size, bin_path, UFI_MODEL_MAX_BYTES, err);
     if (!st) {
-        st = ufi_openvino_import_memory(out, xml.data, xml.size, bin.data, bin.size, optimize, err);
+        st = ufi_openvino_import_memory(out, xml, xml_size, bin, bin_size, optimize, err);
         if (st)
             ufi_wrap(err, st, "%s", path);
     }
-    ufi_file_map_close(&xml);
-    ufi_file_map_close(&bin);
+    ufi_free(xml);
+    ufi_free(bin);
     return st;
 }

@@ -1,7 +1,8 @@
 /*
  * Reading `.ufm` (docs/formats/ufm.md). Nothing in the file is believed: each number is checked
  * before it is used, and the graph goes through ufi_graph_check before anybody else sees it.
- * Tensors stay where they are, in the mapped file.
+ * Tensors stay where they are, in the mapped file; all that is looked at while loading is read, so
+ * that a file that is cut short meanwhile is an error.
  */
 #include "format/ufm.h"
 
@@ -10,17 +11,34 @@
 #include "base/mem.h"
 #include "base/reader.h"
 
+enum {
+    HEAD_BYTES = UFM_HEADER_BYTES + UFM_MAX_SECTIONS * UFM_SECTION_BYTES,
+    HASH_CHUNK_BYTES = 256 << 10
+};
+
 typedef struct loader {
     ufi_model_file *m;
-    const uint8_t *data;
+    const uint8_t *data;  /* the whole: mapped, and then not to be touched, or in memory */
+    const ufi_file *file; /* NULL when it is in memory */
     size_t size;
+    uint8_t head[HEAD_BYTES]; /* header and section table */
     struct {
         size_t offset, size;
         uint8_t digest[UFI_SHA256_BYTES];
         bool found;
+        uint8_t *data; /* a copy of metadata and graph */
     } sections[UFM_TENSORS + 1];
     uf_error *err;
 } loader;
+
+static uf_status copy_bytes(const loader *l, size_t offset, void *to, size_t size)
+{
+    if (l->file)
+        return ufi_file_read_at(l->file, offset, to, size, l->err);
+    if (size)
+        memcpy(to, l->data + offset, size);
+    return UF_OK;
+}
 
 bool ufm_is(const void *data, size_t size)
 {
@@ -57,7 +75,7 @@ static uf_status take_section(loader *l, ufi_reader *r, uint32_t index)
 static uf_status check_table(loader *l, const uint8_t *table_digest, uint32_t count)
 {
     uint8_t digest[UFI_SHA256_BYTES];
-    ufi_sha256_of(l->data + UFM_HEADER_BYTES, (size_t)count * UFM_SECTION_BYTES, digest);
+    ufi_sha256_of(l->head + UFM_HEADER_BYTES, (size_t)count * UFM_SECTION_BYTES, digest);
     if (memcmp(digest, table_digest, sizeof digest) != 0)
         return ufi_fail(l->err, UF_E_FORMAT,
                         "the section table does not match its digest: the file "
@@ -68,7 +86,11 @@ static uf_status check_table(loader *l, const uint8_t *table_digest, uint32_t co
 static uf_status read_header(loader *l)
 {
     ufi_reader r;
-    ufi_reader_init(&r, l->data, l->size);
+    size_t head_size = l->size < HEAD_BYTES ? l->size : HEAD_BYTES;
+    uf_status st = copy_bytes(l, 0, l->head, head_size);
+    if (st)
+        return st;
+    ufi_reader_init(&r, l->head, head_size);
     ufi_reader_skip(&r, 8);
     uint16_t major = ufi_read_u16(&r);
     ufi_reader_skip(&r, 2);
@@ -76,7 +98,7 @@ static uf_status read_header(loader *l)
     uint64_t file_size = ufi_read_u64(&r);
     ufi_reader_skip(&r, 8);
     const uint8_t *table_digest = ufi_read_bytes(&r, UFI_SHA256_BYTES);
-    if (!ufm_is(l->data, l->size))
+    if (!ufm_is(l->head, head_size))
         return ufi_fail(l->err, UF_E_FORMAT, "this is no .ufm model");
     if (r.failed)
         return ufi_fail(l->err, UF_E_FORMAT, "the header is truncated");
@@ -88,7 +110,7 @@ static uf_status read_header(loader *l)
                         l->size, (unsigned long long)file_size);
     if (count > UFM_MAX_SECTIONS || (l->size - UFM_HEADER_BYTES) / UFM_SECTION_BYTES < count)
         return ufi_fail(l->err, UF_E_FORMAT, "%u sections", count);
-    uf_status st = check_table(l, table_digest, count);
+    st = check_table(l, table_digest, count);
     for (uint32_t i = 0; !st && i < count; i++)
         st = take_section(l, &r, i);
     for (int k = UFM_META; !st && k <= UFM_TENSORS; k++)
@@ -97,20 +119,63 @@ static uf_status read_header(loader *l)
     return st;
 }
 
-static uf_status check_digest(const loader *l, ufm_section_kind kind, const char *name)
+static uf_status compare_digest(const loader *l, ufm_section_kind kind, ufi_sha256 *h,
+                                const char *name)
 {
     uint8_t digest[UFI_SHA256_BYTES];
-    ufi_sha256_of(l->data + l->sections[kind].offset, l->sections[kind].size, digest);
+    ufi_sha256_final(h, digest);
     if (memcmp(digest, l->sections[kind].digest, sizeof digest) != 0)
         return ufi_fail(l->err, UF_E_FORMAT,
                         "the %s do not match their digest: the file is damaged", name);
     return UF_OK;
 }
 
+/* Metadata and graph records are small next to the tensors, and copied. */
+static uf_status fetch_section(loader *l, ufm_section_kind kind, size_t max_bytes, const char *name)
+{
+    ufi_sha256 h;
+    size_t size = l->sections[kind].size;
+    if (size > max_bytes)
+        return ufi_fail(l->err, UF_E_LIMIT, "the %s take %zu bytes, the limit is %zu", name, size,
+                        max_bytes);
+    uint8_t *copy = l->sections[kind].data = ufi_malloc(size, 1);
+    if (!copy)
+        return ufi_fail(l->err, UF_E_NOMEM, "no memory for the %s", name);
+    uf_status st = copy_bytes(l, l->sections[kind].offset, copy, size);
+    if (st)
+        return st;
+    ufi_sha256_init(&h);
+    ufi_sha256_update(&h, copy, size);
+    return compare_digest(l, kind, &h, name);
+}
+
+static uf_status check_tensors(const loader *l)
+{
+    ufi_sha256 h;
+    size_t at = l->sections[UFM_TENSORS].offset, left = l->sections[UFM_TENSORS].size;
+    ufi_sha256_init(&h);
+    if (!l->file) {
+        ufi_sha256_update(&h, l->data + at, left);
+        return compare_digest(l, UFM_TENSORS, &h, "tensors");
+    }
+    uint8_t *chunk = ufi_malloc(HASH_CHUNK_BYTES, 1);
+    uf_status st = chunk ? UF_OK : ufi_fail(l->err, UF_E_NOMEM, "no memory for a model");
+    while (!st && left) {
+        size_t now = left < HASH_CHUNK_BYTES ? left : HASH_CHUNK_BYTES;
+        st = ufi_file_read_at(l->file, at, chunk, now, l->err);
+        if (!st)
+            ufi_sha256_update(&h, chunk, now);
+        at += now;
+        left -= now;
+    }
+    ufi_free(chunk);
+    return st ? st : compare_digest(l, UFM_TENSORS, &h, "tensors");
+}
+
 static ufi_reader section_reader(const loader *l, ufm_section_kind kind)
 {
     ufi_reader r;
-    ufi_reader_init(&r, l->data + l->sections[kind].offset, l->sections[kind].size);
+    ufi_reader_init(&r, l->sections[kind].data, l->sections[kind].size);
     return r;
 }
 
@@ -120,24 +185,29 @@ static uf_status read_meta(loader *l)
 {
     ufi_reader r = section_reader(l, UFM_META);
     uint32_t count = ufi_read_u32(&r);
-    if (count > UFI_META_MAX_ENTRIES || l->sections[UFM_META].size > UFM_MAX_META_BYTES)
+    if (count > UFI_META_MAX_ENTRIES)
         return ufi_fail(l->err, UF_E_LIMIT, "%u metadata entries", count);
     for (uint32_t i = 0; i < count; i++) {
         size_t key_size = ufi_read_u16(&r);
         const uint8_t *key = ufi_read_bytes(&r, key_size);
         size_t value_size = ufi_read_u32(&r);
         const uint8_t *value = ufi_read_bytes(&r, value_size);
-        if (r.failed || key_size > 64 || value_size > UFI_META_MAX_VALUE_BYTES)
+        if (r.failed || key_size > 64 || value_size > UFI_META_MAX_VALUE_BYTES ||
+            (value_size && memchr(value, 0, value_size)))
             return ufi_fail(l->err, UF_E_FORMAT, "metadata entry %u is malformed", i);
         char *k = ufi_strndup((const char *)key, key_size);
         char *v = ufi_strndup((const char *)value, value_size);
-        uf_status st = k && v ? ufi_meta_set(&l->m->meta, k, v, l->err)
-                              : ufi_fail(l->err, UF_E_NOMEM, "no memory for metadata");
+        uf_status st = !k || !v ? ufi_fail(l->err, UF_E_NOMEM, "no memory for metadata")
+                       : ufi_meta_get(&l->m->meta, k)
+                           ? ufi_fail(l->err, UF_E_FORMAT, "metadata \"%s\" is there twice", k)
+                           : ufi_meta_set(&l->m->meta, k, v, l->err);
         ufi_free(k);
         ufi_free(v);
         if (st)
             return st == UF_E_ARG ? UF_E_FORMAT : st;
     }
+    if (r.failed || ufi_reader_left(&r))
+        return ufi_fail(l->err, UF_E_FORMAT, "the metadata section has the wrong size");
     return UF_OK;
 }
 
@@ -184,7 +254,8 @@ static uf_status read_value(loader *l, ufi_reader *r, uint32_t index)
     uint8_t dtype = ufi_read_u8(r), flags = ufi_read_u8(r);
     s.rank = ufi_read_u8(r);
     ufi_read_u8(r);
-    if (!read_name(r, name) || dtype > UF_BOOL || s.rank > UF_MAX_DIMS)
+    if (!read_name(r, name) || dtype > UF_BOOL || s.rank > UF_MAX_DIMS ||
+        flags & ~(UFM_VALUE_HAS_SHAPE | UFM_VALUE_IS_CONSTANT))
         return malformed(l, "value", index);
     for (uint32_t d = 0; d < s.rank; d++) {
         s.dims[d] = (int64_t)ufi_read_u64(r);
@@ -211,6 +282,8 @@ static uf_status read_attr(loader *l, ufi_reader *r, ufi_node *n, uint32_t index
         return malformed(l, "an attribute of node", index);
     if (type == UFI_ATTR_STRING) {
         const char *s = (const char *)ufi_read_bytes(r, count);
+        if (s && memchr(s, 0, count))
+            return malformed(l, "an attribute of node", index);
         return ufi_node_set_string(&l->m->graph, n, (ufi_attr_key)key, s ? s : "", count, l->err);
     }
     int64_t *ints = ufi_malloc(count ? count : 1, sizeof *ints);
@@ -263,8 +336,7 @@ static uf_status read_graph(loader *l)
     uint32_t in[UFI_MAX_NODE_IO], out[UFI_MAX_NODE_IO];
     uint32_t in_count = ufi_read_u32(&r), out_count = ufi_read_u32(&r);
     if (r.failed || values > UFI_MAX_VALUES || nodes > UFI_MAX_NODES ||
-        in_count > UFI_MAX_NODE_IO || out_count > UFI_MAX_NODE_IO ||
-        l->sections[UFM_GRAPH].size > UFM_MAX_GRAPH_BYTES)
+        in_count > UFI_MAX_NODE_IO || out_count > UFI_MAX_NODE_IO)
         return ufi_fail(l->err, UF_E_LIMIT, "%u values, %u nodes, %u inputs, %u outputs", values,
                         nodes, in_count, out_count);
     uf_status st = UF_OK;
@@ -284,39 +356,55 @@ static uf_status read_graph(loader *l)
 
 /* ---- the file ---- */
 
-static uf_status load(ufi_model_file *m, const uint8_t *data, size_t size, bool verify,
-                      uf_error *err)
+/* The sections of `data`, or, where `file` is given, of the file that is mapped there. */
+static uf_status load(ufi_model_file *m, const uint8_t *data, const ufi_file *file, size_t size,
+                      bool verify, uf_error *err)
 {
-    loader l = {.m = m, .data = data, .size = size, .err = err};
-    uf_status st = read_header(&l);
+    loader *l = ufi_calloc(1, sizeof *l);
+    if (!l)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a model");
+    l->m = m;
+    l->data = data;
+    l->file = file;
+    l->size = size;
+    l->err = err;
+    uf_status st = read_header(l);
     if (!st)
-        st = check_digest(&l, UFM_META, "metadata");
+        st = fetch_section(l, UFM_META, UFM_MAX_META_BYTES, "metadata");
     if (!st)
-        st = check_digest(&l, UFM_GRAPH, "graph records");
+        st = fetch_section(l, UFM_GRAPH, UFM_MAX_GRAPH_BYTES, "graph records");
     if (!st && verify)
-        st = check_digest(&l, UFM_TENSORS, "tensors");
+        st = check_tensors(l);
     if (!st)
-        st = read_meta(&l);
+        st = read_meta(l);
     if (!st)
-        st = read_graph(&l);
+        st = read_graph(l);
     if (!st)
-        ufm_model_digest(l.sections[UFM_GRAPH].digest, l.sections[UFM_TENSORS].digest, m->digest);
+        ufm_model_digest(l->sections[UFM_GRAPH].digest, l->sections[UFM_TENSORS].digest, m->digest);
+    ufi_free(l->sections[UFM_META].data);
+    ufi_free(l->sections[UFM_GRAPH].data);
+    ufi_free(l);
     return st;
 }
 
 uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digests, uf_error *err)
 {
+    ufi_file f;
     memset(out, 0, sizeof *out);
     ufi_graph_init(&out->graph);
-    uf_status st = ufi_file_map_open(&out->map, path, UFI_MODEL_MAX_BYTES, err);
+    uf_status st = ufi_file_open(&f, path, UFI_MODEL_MAX_BYTES, err);
     if (st)
         return st;
-    st = load(out, out->map.data, out->map.size, verify_digests, err);
-    if (st) {
-        ufi_model_file_free(out);
-        return ufi_wrap(err, st, "%s", path);
+    st = ufi_file_map_whole(&out->map, &f, err);
+    if (!st) {
+        st = load(out, out->map.data, &f, f.size, verify_digests, err);
+        if (st && st != UF_E_IO) /* those name the path */
+            ufi_wrap(err, st, "%s", path);
     }
-    return UF_OK;
+    ufi_file_close(&f);
+    if (st)
+        ufi_model_file_free(out);
+    return st;
 }
 
 uf_status ufi_ufm_load_memory(ufi_model_file *out, const void *data, size_t size,
@@ -331,7 +419,7 @@ uf_status ufi_ufm_load_memory(ufi_model_file *out, const void *data, size_t size
         return ufi_fail(err, UF_E_NOMEM, "no memory for a model");
     if (size)
         memcpy(out->bytes, data, size);
-    uf_status st = load(out, out->bytes, size, verify_digests, err);
+    uf_status st = load(out, out->bytes, NULL, size, verify_digests, err);
     if (st)
         ufi_model_file_free(out);
     return st;

@@ -218,7 +218,9 @@ uf_status ufi_node_set_floats(ufi_graph *g, ufi_node *n, ufi_attr_key key, const
 uf_status ufi_node_set_string(ufi_graph *g, ufi_node *n, ufi_attr_key key, const char *v,
                               uint32_t count, uf_error *err)
 {
-    ufi_attr a = {.key = (uint16_t)key, .type = UFI_ATTR_STRING, .count = count};
+    /* It ends at a NUL, and so does its count: `count` bytes of it are read elsewhere. */
+    ufi_attr a = {.key = (uint16_t)key, .type = UFI_ATTR_STRING};
+    a.count = count ? (uint32_t)strnlen(v, count) : 0;
     a.u.string = ufi_arena_strndup(&g->arena, v, count);
     return a.u.string ? set_attr(g, n, a, err) : no_memory(err);
 }

@@ -5,11 +5,16 @@
 #ifndef UFI_IMAGE_IMAGE_H
 #define UFI_IMAGE_IMAGE_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 #include "uniface/image.h"
 
 /* Checks sizes, format, planes and strides of a view from a caller (UF_E_ARG names the field). */
 uf_status ufi_image_check(const uf_image *image, uf_error *err);
+
+/* Whether `size` bytes at `start` have one in common with a plane of a checked view. */
+bool ufi_image_overlaps(const uf_image *image, const void *start, size_t size);
 
 /* An RGB8 upright view of `image`: `image` itself if it is one already (*owned = NULL), else a
  * converted copy that the caller destroys. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 
 #include <jpeglib.h>
+
+#include <jerror.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +14,16 @@
 #include "base/mem.h"
 #include "image/picture.h"
 
-/* A progressive file of a few kilobytes can ask for thousands of passes over a large picture. */
+/* A progressive file of a few kilobytes can ask for thousands of passes over a large picture. What
+ * is bounded is the number of passes, and passes times pixels: 20 over the largest picture. */
 #define MAX_SCANS 200
+#define MAX_SCANNED_PIXELS ((uint64_t)2000 << 20)
 
 typedef struct jpeg_error {
     struct jpeg_error_mgr base;
     jmp_buf jump;
     char message[JMSG_LENGTH_MAX];
-    bool warned;
+    bool warned, too_many_scans;
 } jpeg_error;
 
 static void on_error(j_common_ptr info)
@@ -117,10 +121,27 @@ static void on_progress(j_common_ptr info)
 {
     const struct jpeg_decompress_struct *d = (const struct jpeg_decompress_struct *)info;
     jpeg_error *e = (jpeg_error *)info->err;
-    if (d->input_scan_number <= MAX_SCANS)
+    uint64_t scans = (uint64_t)d->input_scan_number;
+    if (scans <= MAX_SCANS && scans * d->image_width * d->image_height <= MAX_SCANNED_PIXELS)
         return;
-    snprintf(e->message, sizeof e->message, "more than %d scans", MAX_SCANS);
+    snprintf(e->message, sizeof e->message, "%d scans of %u x %u pixels are too many",
+             d->input_scan_number, d->image_width, d->image_height);
+    e->too_many_scans = true;
     longjmp(e->jump, 1);
+}
+
+/* What the decoder stopped at, in our terms: not all of it is damage. */
+static uf_status fail(const jpeg_error *e, size_t at, uf_error *err)
+{
+    static const int unsupported[] = {JERR_SOF_UNSUPPORTED, JERR_BAD_PRECISION, JERR_ARITH_NOTIMPL,
+                                      JERR_CONVERSION_NOTIMPL, JERR_FRACT_SAMPLE_NOTIMPL};
+    if (e->too_many_scans || (!e->warned && e->base.msg_code == JERR_IMAGE_TOO_BIG))
+        return ufi_fail(err, UF_E_LIMIT, "JPEG near byte %zu: %s", at, e->message);
+    for (size_t i = 0; !e->warned && i < sizeof unsupported / sizeof *unsupported; i++)
+        if (e->base.msg_code == unsupported[i])
+            return ufi_fail(err, UF_E_UNSUPPORTED,
+                            "the JPEG is of a kind that is not read (%s): convert it", e->message);
+    return ufi_fail(err, UF_E_FORMAT, "damaged JPEG near byte %zu: %s", at, e->message);
 }
 
 static void decode_body(jpeg_job *j, const uint8_t *data, size_t size, uf_error *err)
@@ -171,8 +192,7 @@ uf_status ufi_jpeg_decode(uf_picture **out, int *orientation, const uint8_t *dat
     if (j->d.src)
         left = j->d.src->bytes_in_buffer;
     if (!j->st && (jumped || j->e.warned))
-        j->st = ufi_fail(err, UF_E_FORMAT, "damaged JPEG near byte %zu: %s",
-                         left <= size ? size - left : size, j->e.message);
+        j->st = fail(&j->e, left <= size ? size - left : size, err);
     uf_status st = j->st;
     *orientation = j->orientation;
     *out = st ? NULL : j->picture;

@@ -76,7 +76,8 @@ static uf_status allocate(png_job *j, uint32_t width, uint32_t height, bool inte
 static void read_body(png_job *j, png_structp png, png_infop info)
 {
     png_set_read_fn(png, j, on_read);
-    png_set_user_limits(png, UF_IMAGE_MAX_SIDE, UF_IMAGE_MAX_SIDE);
+    /* Sizes are checked by `allocate`, which tells what is too large from what is damaged. */
+    png_set_user_limits(png, INT32_MAX, INT32_MAX);
     png_set_chunk_malloc_max(png, 8 << 20);
     png_read_info(png, info);
     uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);

@@ -75,6 +75,18 @@ uf_status ufi_image_check(const uf_image *image, uf_error *err)
     return UF_OK;
 }
 
+bool ufi_image_overlaps(const uf_image *image, const void *start, size_t size)
+{
+    for (int i = 0; i < plane_count(image->format); i++) {
+        size_t height = (size_t)image->height, rows = i ? (height + 1) / 2 : height;
+        uintptr_t plane = (uintptr_t)image->planes[i], from = (uintptr_t)start;
+        size_t bytes = (rows - 1) * stride_of(image, i) + row_bytes(image, i);
+        if (plane < from + size && from < plane + bytes)
+            return true;
+    }
+    return false;
+}
+
 static uint8_t clamp8(int v)
 {
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);

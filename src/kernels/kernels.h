@@ -194,7 +194,9 @@ typedef enum ufk_unop {
     UFK_SQRT,
     UFK_NEG,
     UFK_ABS,
-    UFK_SCALE_SHIFT /* x * p0 + p1 */
+    UFK_SCALE_SHIFT, /* x * p0 + p1 */
+    UFK_ERF,
+    UFK_SQUARE
 } ufk_unop;
 
 typedef struct ufk_table {
@@ -224,6 +226,14 @@ typedef struct ufk_table {
     /* softmax over each row of [rows][cols], stable; out may equal in */
     void (*softmax_f32)(float *out, const float *in, size_t rows, size_t cols);
     const char *elementwise_f32_name;
+
+    /* out[r] = sum of row r of [rows][cols], or of its squares */
+    void (*row_sum_f32)(float *out, const float *in, size_t rows, size_t cols, bool squares);
+    /* Each row less its mean, by its deviation: (x - mean) / sqrt(variance + epsilon) * scale[c] +
+     * shift[c]; shift may be NULL, out may equal in */
+    void (*layer_norm_f32)(float *out, const float *in, size_t rows, size_t cols,
+                           const float *scale, const float *shift, float epsilon);
+    const char *rows_f32_name;
 
     /* out[c][r] = in[r][c]: NHWC <-> NCHW of one image is a transpose of [pixels][channels].
      * Row strides in floats. */

@@ -17,6 +17,7 @@ void ufk_qconv_init(ufk_table *t, uint32_t flags);
 void ufk_qdwconv_init(ufk_table *t, uint32_t flags);
 void ufk_quant_init(ufk_table *t, uint32_t flags);
 void ufk_sketch_init(ufk_table *t, uint32_t flags);
+void ufk_rows_init(ufk_table *t, uint32_t flags);
 
 /* Overwrite the topic's fields with the variants of one instruction set; each is defined where
  * kernels.def has a row for it, in src/kernels/{x86,arm}/<topic>_<isa>.c. */
@@ -40,6 +41,7 @@ UFK_SELECT(qconv);
 UFK_SELECT(qdwconv);
 UFK_SELECT(quant);
 UFK_SELECT(sketch);
+UFK_SELECT(rows);
 
 /* The reference of a topic, for cases that a variant leaves to it. */
 void ufk_conv_u8_c(const ufk_qconv_args *args);

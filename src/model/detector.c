@@ -12,6 +12,10 @@
 
 /* Sizes of dynamic inputs are multiples of this: the coarsest stride of every family. */
 #define SIZE_STEP 32
+/* Most pictures in one run of the network, and most activations of a run: beyond that the caches
+ * of a processor overflow, and 16 pictures at 320 x 320 take up to a fifth longer than alone. */
+#define MAX_BATCH 16
+#define MAX_BATCH_BYTES ((size_t)16 << 20)
 /* In `auto`, the longest side at which a picture is looked at; larger ones are reduced to it. */
 #define AUTO_MAX_SIDE 2048
 
@@ -32,6 +36,9 @@ struct uf_detector {
     ufi_fit fit;
     int32_t size; /* of dynamic inputs; -1: auto */
     int32_t native;
+    size_t batch;       /* most pictures in one run; 0: not found out yet */
+    double pixel_bytes; /* activations per pixel of the input */
+    size_t together;    /* most pictures that one run has taken so far */
     uint8_t *canvas;
     size_t canvas_bytes;
     ufi_candidates found, all;
@@ -365,6 +372,21 @@ static uf_status look_at_all_scales(uf_detector *d, const uf_image *image, uf_er
     return look(d, image, &g, err);
 }
 
+/* What was collected for one picture, best first. */
+static uf_status give_faces(uf_detector *d, uf_face *faces, size_t cap, size_t *count,
+                            uf_error *err)
+{
+    if (d->all.no_memory) {
+        d->all.no_memory = d->found.no_memory = false;
+        return ufi_fail(err, UF_E_NOMEM, "no memory for faces");
+    }
+    ufi_candidates_suppress(&d->all, d->config.nms, d->config.top);
+    *count = d->all.count;
+    if (faces && d->all.count)
+        memcpy(faces, d->all.faces, (d->all.count < cap ? d->all.count : cap) * sizeof *faces);
+    return UF_OK;
+}
+
 uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces, size_t cap,
                           size_t *count, uf_error *err)
 {
@@ -390,31 +412,164 @@ uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces,
         st = look(d, &rgb, &g, err);
     }
     uf_picture_destroy(owned);
-    if (!st && d->all.no_memory) {
-        d->all.no_memory = d->found.no_memory = false;
-        st = ufi_fail(err, UF_E_NOMEM, "no memory for faces");
+    return st ? st : give_faces(d, faces, cap, count, err);
+}
+
+/* ---- several pictures in one run ---- */
+
+/* Pictures of a batch must come out as they would alone. That is so when each output has one more
+ * than before along its first dimension and nothing else changed, and when no operator looks at the
+ * whole batch to choose how it computes. */
+static bool has_batch(const ufi_graph *g, const ufi_context *c, const ufi_shape *alone, size_t n)
+{
+    for (uint32_t i = 0; i < g->node_count; i++)
+        if (g->nodes[i].op == UFI_OP_DYNAMIC_QUANTIZE_LINEAR)
+            return false;
+    for (uint32_t i = 0; i < g->output_count; i++) {
+        ufi_shape s = ufi_context_output(c, i)->shape;
+        if (s.rank < 3 || alone[i].rank < 3 || alone[i].dims[0] != 1 || s.dims[0] != (int64_t)n)
+            return false;
+        s.dims[0] = 1;
+        if (!ufi_shape_equal(&s, &alone[i]))
+            return false;
     }
+    return true;
+}
+
+/* Finds out how many pictures one run may take: by planning for one and for two. */
+static uf_status learn_batch(uf_detector *d, size_t width, size_t height, uf_error *err)
+{
+    const ufi_graph *g = &d->net.file->graph;
+    ufi_shape alone[UFI_DETECTOR_MAX_OUTPUTS];
+    if (d->batch)
+        return UF_OK;
+    if (g->output_count > UFI_DETECTOR_MAX_OUTPUTS) {
+        d->batch = 1;
+        return UF_OK;
+    }
+    uf_status st = ufi_network_prepare(&d->net, 1, width, height, err);
     if (st)
         return st;
-    ufi_candidates_suppress(&d->all, d->config.nms, d->config.top);
-    *count = d->all.count;
-    if (faces && d->all.count)
-        memcpy(faces, d->all.faces, (d->all.count < cap ? d->all.count : cap) * sizeof *faces);
+    d->pixel_bytes =
+        (double)ufi_context_arena_bytes(d->net.context) / ((double)width * (double)height);
+    for (uint32_t i = 0; i < g->output_count; i++)
+        alone[i] = ufi_context_output(d->net.context, i)->shape;
+    st = ufi_network_prepare(&d->net, 2, width, height, NULL);
+    if (st == UF_E_NOMEM)
+        return ufi_fail(err, st, "no memory for a batch");
+    d->batch = !st && has_batch(g, d->net.context, alone, 2) ? MAX_BATCH : 1;
     return UF_OK;
+}
+
+/* The network's input for this picture, which is not converted yet; false for a view that is wrong:
+ * running it alone tells why. */
+static bool size_alone(const uf_detector *d, const uf_image *image, size_t *width, size_t *height)
+{
+    if (ufi_image_check(image, NULL))
+        return false;
+    uf_image upright = *image;
+    if (image->rotation == UF_ROTATE_90 || image->rotation == UF_ROTATE_270) {
+        upright.width = image->height;
+        upright.height = image->width;
+    }
+    input_size(d, &upright, d->size, width, height);
+    return true;
+}
+
+/* How many pictures from the first on come to the same size of input, as far as one run takes them.
+ */
+static size_t equal_sizes(const uf_detector *d, const uf_image *images, size_t n, size_t width,
+                          size_t height)
+{
+    size_t count = 1, w, h;
+    double fits = (double)MAX_BATCH_BYTES / (d->pixel_bytes * (double)width * (double)height);
+    size_t most = fits < (double)d->batch ? (size_t)fits : d->batch;
+    while (count < n && count < most && size_alone(d, &images[count], &w, &h) && w == width &&
+           h == height)
+        count++;
+    return count;
+}
+
+static uf_status feed_batch(uf_detector *d, const uf_image *images, size_t n, ufi_letterbox *boxes,
+                            glance *glances, uf_error *err)
+{
+    const size_t width = d->net.width, height = d->net.height;
+    uf_status st = need_canvas(d, width * height * 3, err);
+    for (size_t i = 0; !st && i < n; i++) {
+        uf_image rgb;
+        uf_picture *owned;
+        st = ufi_image_to_rgb(&rgb, &owned, &images[i], err);
+        if (st)
+            return st;
+        glances[i] = (glance){.r = {0, 0, rgb.width, rgb.height}, .most = INFINITY};
+        st = ufi_image_letterbox(d->canvas, (int32_t)width, (int32_t)height, &rgb, d->fit,
+                                 &boxes[i], err);
+        if (!st)
+            ufi_network_feed(&d->net, i, d->canvas);
+        uf_picture_destroy(owned);
+    }
+    return st;
+}
+
+/* `n` pictures of one size of input, for which the network is prepared. */
+static uf_status look_at_batch(uf_detector *d, const uf_image *images, size_t n, uf_face *faces,
+                               size_t cap, size_t *counts, uf_error *err)
+{
+    ufi_letterbox boxes[MAX_BATCH];
+    glance glances[MAX_BATCH];
+    d->together = n > d->together ? n : d->together;
+    uf_status st = feed_batch(d, images, n, boxes, glances, err);
+    if (!st)
+        st = ufi_context_run(d->net.context, err);
+    for (size_t i = 0; !st && i < n; i++) {
+        d->all.count = 0;
+        st = decode_image(d, i, err);
+        if (st)
+            return st;
+        collect(d, &boxes[i], &glances[i]);
+        st = give_faces(d, faces ? faces + i * cap : NULL, cap, &counts[i], err);
+    }
+    return st;
+}
+
+/* The next pictures, in one run where that is possible; *done is how many. */
+static uf_status run_next(uf_detector *d, const uf_image *images, size_t n, uf_face *faces,
+                          size_t cap, size_t *counts, size_t *done, uf_error *err)
+{
+    size_t width, height, now = 1;
+    uf_status st = UF_OK;
+    if (n > 1 && d->size > 0 && d->batch != 1 && size_alone(d, images, &width, &height)) {
+        st = learn_batch(d, width, height, err);
+        if (st)
+            return st;
+        now = equal_sizes(d, images, n, width, height);
+    }
+    if (now > 1)
+        st = ufi_network_prepare(&d->net, now, width, height, err);
+    *done = now;
+    if (now == 1)
+        return uf_detector_run(d, images, faces, cap, counts, err);
+    return st ? st : look_at_batch(d, images, now, faces, cap, counts, err);
 }
 
 uf_status uf_detector_run_batch(uf_detector *d, const uf_image *images, size_t n, uf_face *faces,
                                 size_t cap, size_t *counts, uf_error *err)
 {
-    if (!d || (!images && n) || !counts || (!faces && cap))
+    if (!d || (!images && n) || (!counts && n) || (!faces && cap))
         return ufi_fail(err, UF_E_ARG, "uf_detector_run_batch: an argument is NULL");
-    for (size_t i = 0; i < n; i++) {
-        uf_status st =
-            uf_detector_run(d, &images[i], faces ? faces + i * cap : NULL, cap, &counts[i], err);
+    for (size_t i = 0, done = 0; i < n; i += done) {
+        uf_status st = run_next(d, images + i, n - i, faces ? faces + i * cap : NULL, cap,
+                                counts + i, &done, err);
         if (st)
-            return ufi_wrap(err, st, "image %zu", i);
+            return done > 1 ? ufi_wrap(err, st, "images %zu to %zu", i, i + done - 1)
+                            : ufi_wrap(err, st, "image %zu", i);
     }
     return UF_OK;
+}
+
+size_t ufi_detector_together(const uf_detector *d)
+{
+    return d->together;
 }
 
 int32_t uf_detector_min_side(const uf_detector *d)
@@ -521,8 +676,10 @@ uf_status ufi_detector_create(uf_detector **out, const ufi_model_file *file, ufi
     }
     uf_status st =
         ufi_network_open(&d->net, file, program, "detector", options->engine.threads, err);
-    if (!st)
+    if (!st) {
+        ufi_context_set_steady(d->net.context);
         st = read_family(d, err);
+    }
     if (!st)
         st = read_config(d, options, err);
     if (st)

@@ -67,6 +67,9 @@ ufi_decode_faces ufi_decode_yunet, ufi_decode_scrfd, ufi_decode_ultraface, ufi_d
  * uf_detector_run would; *faces is the detector's and lasts until its next use. */
 uf_status ufi_detector_decode(uf_detector *d, const ufi_context *c, size_t width, size_t height,
                               const uf_face **faces, size_t *count, uf_error *err);
+/* Most pictures that uf_detector_run_batch has sent through the network in one run so far; 0: each
+ * went alone. */
+size_t ufi_detector_together(const uf_detector *d);
 /* How a picture is laid into the input, from "detector.fit". */
 ufi_fit ufi_detector_fit(const ufi_meta *meta);
 uf_status ufi_detector_create(uf_detector **out, const ufi_model_file *file, ufi_program *program,

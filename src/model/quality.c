@@ -142,7 +142,7 @@ uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_quality
         out->sharpness = ramp(laplacian_variance(luma), 8, 120);
         out->exposure = judge_exposure(luma);
         out->border = judge_border(&rgb, face);
-        out->score = face->score < 0 ? 0 : face->score > 1 ? 1 : face->score;
+        out->score = face->score > 0 ? fminf(face->score, 1) : 0; /* 0 also for NaN */
         out->pose = 1;
         if (face->has_landmarks)
             judge_pose(face, out);

@@ -66,6 +66,12 @@ static double exact(ufk_unop op, double x, double p0, double p1, double *size)
         v = x * p0 + p1;
         *size = fabs(x * p0) + fabs(p1);
         break;
+    case UFK_ERF:
+        v = erf(x);
+        break;
+    case UFK_SQUARE:
+        v = x * x;
+        break;
     }
     *size = fmax(*size, fabs(v));
     return v;
@@ -80,6 +86,7 @@ static double ulps(ufk_unop op)
     case UFK_GELU_ERF:
     case UFK_TANH:
     case UFK_EXP:
+    case UFK_ERF:
         return 8;
     case UFK_HARD_SWISH:
         return 5;
@@ -125,7 +132,7 @@ static void check_unary(ufk_unop op, size_t count, bool in_place)
 
 TEST(unary_is_within_its_bound)
 {
-    for (int op = UFK_RELU; op <= UFK_SCALE_SHIFT; op++) {
+    for (int op = UFK_RELU; op <= UFK_SQUARE; op++) {
         for (size_t count = 1; count <= 70; count++)
             check_unary((ufk_unop)op, count, count % 2);
         check_unary((ufk_unop)op, 100000, false);
@@ -271,9 +278,9 @@ TEST(softmax_is_within_its_bound)
 
 BENCH(elementwise)
 {
-    static const char *names[] = {"relu",         "clamp",      "leaky", "elu",  "sigmoid",
-                                  "hard_sigmoid", "hard_swish", "silu",  "gelu", "tanh",
-                                  "exp",          "sqrt",       "neg",   "abs",  "scale_shift"};
+    static const char *names[] = {
+        "relu", "clamp", "leaky", "elu", "sigmoid", "hard_sigmoid", "hard_swish", "silu",  "gelu",
+        "tanh", "exp",   "sqrt",  "neg", "abs",     "scale_shift",  "erf",        "square"};
     const size_t count = 6400 * 16;
     for (size_t t = 0; t < ca_table_count(); t++) {
         const ufk_table *k = ca_table(t);

@@ -96,6 +96,33 @@ TEST(variants_match_the_references)
     }
 }
 
+/* Small pictures that end with their last byte, shifted in all directions: groups of pixels that
+ * lie inside, that touch each border, that end at the last pixel. */
+TEST(warps_at_the_borders_match_the_reference)
+{
+    ufk_table reference;
+    ufk_table_init(&reference, 0);
+    fill();
+    for (size_t side = 1; side < 28; side++) {
+        uint8_t *exact = malloc(side * side * 3);
+        memcpy(exact, in, side * side * 3);
+        for (int round = 0; round < 49 * (int)ca_table_count(); round++) {
+            const ufk_table *t = ca_table((size_t)round % ca_table_count());
+            const int shift = round / (int)ca_table_count();
+            const float scale = shift % 2 ? 1 : 0.53f;
+            const float m[6] = {scale, 0.01f * (float)(shift % 3), (float)(shift % 7) - 3.25f, 0,
+                                scale, (float)(shift / 7) - 3.5f};
+            memset(out, 1, sizeof out);
+            for (int k = 0; k < 2; k++)
+                (k ? t : &reference)
+                    ->warp_affine_u8(out[k], 35 * 3, 35, 30, exact, side * 3, side, side, m, 9);
+            CHECK_MSG(memcmp(out[0], out[1], sizeof out[0]) == 0, "%s, side %zu, shift %d",
+                      t->image_u8_name, side, shift);
+        }
+        free(exact);
+    }
+}
+
 BENCH(image)
 {
     enum { BW = 1280, BH = 720 };

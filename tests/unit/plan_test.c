@@ -158,9 +158,9 @@ TEST(pooling)
 TEST(unary_operators)
 {
     static const ufi_op ops[] = {
-        UFI_OP_RELU,       UFI_OP_LEAKY_RELU, UFI_OP_ELU,  UFI_OP_SIGMOID, UFI_OP_HARD_SIGMOID,
-        UFI_OP_HARD_SWISH, UFI_OP_SILU,       UFI_OP_GELU, UFI_OP_TANH,    UFI_OP_EXP,
-        UFI_OP_NEG,        UFI_OP_ABS,        UFI_OP_MISH, UFI_OP_SOFTPLUS};
+        UFI_OP_RELU,       UFI_OP_LEAKY_RELU, UFI_OP_ELU,  UFI_OP_SIGMOID,  UFI_OP_HARD_SIGMOID,
+        UFI_OP_HARD_SWISH, UFI_OP_SILU,       UFI_OP_GELU, UFI_OP_TANH,     UFI_OP_EXP,
+        UFI_OP_NEG,        UFI_OP_ABS,        UFI_OP_MISH, UFI_OP_SOFTPLUS, UFI_OP_ERF};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         maker m;
         maker_init(&m, 13 + i);
@@ -209,6 +209,102 @@ TEST(softmax_prelu_affine)
     set_ints(&m, n, UFI_ATTR_AXIS, &axis, 1);
     out[3] = add_node(&m, UFI_OP_SOFTMAX, &out[1], 1, NULL);
     compare(&m, out, 4, false, "softmax, prelu, affine");
+}
+
+/* ---- rows ---- */
+
+static uint32_t add_reduce(maker *m, ufi_op op, uint32_t x, const int64_t *axes, int64_t count,
+                           int64_t keep)
+{
+    ufi_node *n;
+    const uint32_t in[2] = {x, add_ints(m, axes, count)};
+    uint32_t y = add_node(m, op, in, 2, &n);
+    set_ints(m, n, UFI_ATTR_KEEPDIMS, &keep, 1);
+    return y;
+}
+
+TEST(reductions)
+{
+    static const ufi_op ops[] = {UFI_OP_REDUCE_MEAN, UFI_OP_REDUCE_SUM, UFI_OP_REDUCE_L2,
+                                 UFI_OP_REDUCE_SUM_SQUARE, UFI_OP_REDUCE_MAX};
+    const int64_t last[1] = {-1}, two[2] = {3, 2}, inner[1] = {2}, channels[1] = {1};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        maker m;
+        uint32_t y[7];
+        maker_init(&m, 71 + i);
+        const conv_case c = {2, 5, 9, 7, 20, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, true, false};
+        uint32_t x = add_conv(&m, add_input(&m, shape_of(4, 2, 5, 9, 7)), &c, UFI_NONE);
+        y[0] = add_reduce(&m, ops[i], x, last, 1, 1);
+        y[1] = add_reduce(&m, ops[i], x, last, 1, 0);
+        y[2] = add_reduce(&m, ops[i], x, two, 2, 0);
+        y[3] = add_reduce(&m, ops[i], x, inner, 1, 1); /* no trailing axis: the reference */
+        y[4] = add_reduce(&m, ops[i], x, channels, 1, 1);
+        y[5] = add_reduce(&m, ops[i], x, channels, 1, 0);
+        y[6] = add_node(&m, ops[i], &x, 1, NULL); /* all of them */
+        m.bound = 1e-4;                           /* sums may cancel */
+        compare(&m, y, 7, false, ufi_op_name(ops[i]));
+    }
+}
+
+TEST(layer_normalisation)
+{
+    for (int64_t axis = -1; axis >= -2; axis--)
+        for (int shift = 0; shift < 2; shift++) {
+            maker m;
+            ufi_node *n;
+            maker_init(&m, 81);
+            m.bound = 1e-4;
+            ufi_shape s = axis == -1 ? shape_of(1, 40, 0, 0, 0) : shape_of(2, 13, 40, 0, 0);
+            const uint32_t in[3] = {add_input(&m, shape_of(3, 50, 13, 40, 0)),
+                                    add_weights(&m, s, 1), add_weights(&m, s, 1)};
+            uint32_t y = add_node(&m, UFI_OP_LAYER_NORM, in, shift ? 3 : 2, &n);
+            set_ints(&m, n, UFI_ATTR_AXIS, &axis, 1);
+            compare(&m, &y, 1, false, "layer normalisation");
+        }
+}
+
+/* What exporters make of a layer normalisation and of a GELU: nothing of it is left to the
+ * references. */
+TEST(what_transformers_do_has_fast_forms)
+{
+    maker m;
+    ufi_program *p = NULL;
+    ufi_context *context = NULL;
+    const int64_t last[1] = {-1};
+    ufi_shape s = shape_of(3, 1, 49, 40, 0);
+    const float numbers[3] = {2, 1, 0.5f};
+    uint32_t constants[3];
+    maker_init(&m, 91);
+    uint32_t x = add_input(&m, s), in[2];
+    for (int i = 0; i < 3; i++) {
+        ufi_tensor t = {UF_F32, UFI_PLAIN, {0, {0}}, (void *)(uintptr_t)&numbers[i]};
+        CHECK_OK(ufi_graph_add_constant(&m.g, "c", &t, true, &constants[i], &m.err), m.err);
+    }
+    in[0] = x, in[1] = add_reduce(&m, UFI_OP_REDUCE_MEAN, x, last, 1, 1);
+    uint32_t d = add_node(&m, UFI_OP_SUB, in, 2, NULL);
+    in[0] = d, in[1] = constants[0];
+    uint32_t v = add_node(&m, UFI_OP_POW, in, 2, NULL);
+    in[0] = add_reduce(&m, UFI_OP_REDUCE_MEAN, v, last, 1, 1), in[1] = constants[2];
+    in[1] = add_node(&m, UFI_OP_ADD, in, 2, NULL);
+    in[1] = add_node(&m, UFI_OP_SQRT, &in[1], 1, NULL);
+    in[0] = d;
+    x = add_node(&m, UFI_OP_DIV, in, 2, NULL);
+    in[0] = add_node(&m, UFI_OP_ERF, &x, 1, NULL), in[1] = constants[1];
+    in[0] = add_node(&m, UFI_OP_ADD, in, 2, NULL), in[1] = x;
+    uint32_t y = add_node(&m, UFI_OP_MUL, in, 2, NULL);
+    CHECK_OK(ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &m.err), m.err);
+    CHECK_OK(ufi_program_create(&p, &m.g, "CPU", &m.err), m.err);
+    CHECK_OK(ufi_context_create(&context, p, 1, &m.err), m.err);
+    CHECK_OK(ufi_context_prepare(context, &s, 1, UFI_PLAIN, &m.err), m.err);
+    CHECK(ufi_context_step_count(context) == 10);
+    for (uint32_t i = 0; i < ufi_context_step_count(context); i++) {
+        ufi_step_info step;
+        ufi_context_step(context, i, &step);
+        CHECK_MSG(strcmp(step.kernel, "reference") != 0, "%s runs by reference", step.op);
+    }
+    ufi_context_destroy(context);
+    ufi_program_destroy(p);
+    compare(&m, &y, 1, false, "layer normalisation and GELU in pieces");
 }
 
 /* ---- moves ---- */

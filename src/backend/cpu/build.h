@@ -19,6 +19,7 @@ typedef struct cpu_builder {
     ufi_graph *g;
     const ufk_table *k;
     unsigned workers;
+    bool steady;       /* of the queue */
     cpu_place *places; /* per value */
     uint32_t *uses;    /* per value: consumers not yet built */
     uint32_t *pending; /* per buffer: uses not yet built of all values in it */
@@ -75,7 +76,8 @@ cpu_build_fn cpu_build_conv, cpu_build_gemm, cpu_build_matmul, cpu_build_pool,
     cpu_build_global_pool, cpu_build_binary, cpu_build_unary, cpu_build_clip, cpu_build_affine,
     cpu_build_prelu, cpu_build_softmax, cpu_build_view, cpu_build_transpose, cpu_build_concat,
     cpu_build_split, cpu_build_resize, cpu_build_slice, cpu_build_qconv, cpu_build_quantize,
-    cpu_build_dequantize, cpu_build_qlinear_add, cpu_build_dynamic_quantize, cpu_build_reference;
+    cpu_build_dequantize, cpu_build_qlinear_add, cpu_build_dynamic_quantize, cpu_build_pow,
+    cpu_build_reduce, cpu_build_layer_norm, cpu_build_reference;
 
 /* step_fused.c: `first` and the next node, a 1x1 convolution and a depthwise one, in one step. */
 bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *second);

@@ -46,6 +46,11 @@ static void queue_destroy(void *queue)
     ufi_free(q);
 }
 
+static void queue_set_steady(void *queue)
+{
+    ((cpu_queue *)queue)->steady = true;
+}
+
 static unsigned queue_threads(const void *queue)
 {
     return ufi_pool_size(((const cpu_queue *)queue)->pool);
@@ -61,6 +66,7 @@ const ufi_device_ops ufi_cpu_device = {
     .queue_create = queue_create,
     .queue_destroy = queue_destroy,
     .queue_threads = queue_threads,
+    .queue_set_steady = queue_set_steady,
     .plan_create = cpu_plan_create,
     .plan_destroy = cpu_plan_destroy,
     .plan_run = cpu_plan_run,

@@ -46,6 +46,7 @@ size_t cpu_program_packed_bytes(const void *program);
 typedef struct cpu_queue {
     cpu_program *program;
     ufi_pool *pool;
+    bool steady; /* no way of computing depends on the batch */
 } cpu_queue;
 
 /* A tensor of a step. `buffer` is an index into the plan's buffers, or -1 for a constant. */

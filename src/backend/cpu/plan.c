@@ -43,6 +43,13 @@ static cpu_build_fn *const build_table[UFI_OP_COUNT] = {
     [UFI_OP_SQRT] = cpu_build_unary,
     [UFI_OP_NEG] = cpu_build_unary,
     [UFI_OP_ABS] = cpu_build_unary,
+    [UFI_OP_ERF] = cpu_build_unary,
+    [UFI_OP_POW] = cpu_build_pow,
+    [UFI_OP_REDUCE_SUM] = cpu_build_reduce,
+    [UFI_OP_REDUCE_MEAN] = cpu_build_reduce,
+    [UFI_OP_REDUCE_L2] = cpu_build_reduce,
+    [UFI_OP_REDUCE_SUM_SQUARE] = cpu_build_reduce,
+    [UFI_OP_LAYER_NORM] = cpu_build_layer_norm,
     [UFI_OP_SOFTMAX] = cpu_build_softmax,
     [UFI_OP_IDENTITY] = cpu_build_view,
     [UFI_OP_RESHAPE] = cpu_build_view,
@@ -365,6 +372,7 @@ uf_status cpu_plan_create(void **out, void *queue, const ufi_shape *inputs, ufi_
                      .g = &p->graph,
                      .k = p->k,
                      .workers = ufi_pool_size(q->pool),
+                     .steady = q->steady,
                      .err = err};
     uf_status st = infer_shapes(p, cpu_program_graph(q->program), inputs, err);
     if (!st)

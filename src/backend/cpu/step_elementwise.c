@@ -93,6 +93,8 @@ uf_status cpu_build_unary(cpu_builder *b, const ufi_node *n)
         return add_unary(b, n, UFK_NEG, 0, 0);
     case UFI_OP_ABS:
         return add_unary(b, n, UFK_ABS, 0, 0);
+    case UFI_OP_ERF:
+        return add_unary(b, n, UFK_ERF, 0, 0);
     default:
         return UF_E_UNSUPPORTED;
     }
@@ -107,6 +109,16 @@ static bool constant_scalar(const cpu_builder *b, const ufi_node *n, uint32_t i,
         return false;
     *out = *(const float *)cpu_constant(b, n->in[i]).data;
     return true;
+}
+
+/* Squares, which is what networks raise to a power for. */
+uf_status cpu_build_pow(cpu_builder *b, const ufi_node *n)
+{
+    float exponent = NAN;
+    if (!constant_scalar(b, n, 1, &exponent) || exponent != 2 ||
+        !ufi_shape_equal(cpu_shape(b, n->in[0]), cpu_shape(b, n->out[0])))
+        return UF_E_UNSUPPORTED;
+    return add_unary(b, n, UFK_SQUARE, 0, 0);
 }
 
 uf_status cpu_build_clip(cpu_builder *b, const ufi_node *n)

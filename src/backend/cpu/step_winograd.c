@@ -43,7 +43,7 @@ int cpu_winograd_tile(const cpu_builder *b, const ufi_node *n)
                 s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1;
     if (!fits || s.in_c < 16 || s.out_c < 16)
         return 0;
-    size_t pixels = s.batch * s.out_h * s.out_w;
+    size_t pixels = (b->steady ? 1 : s.batch) * s.out_h * s.out_w;
     if (pixels >= 28 * 28)
         return 4;
     return pixels >= 100 ? 2 : 0;

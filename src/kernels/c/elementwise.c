@@ -75,6 +75,10 @@ static float unary(ufk_unop op, float x, float p0, float p1)
         return fabsf(x);
     case UFK_SCALE_SHIFT:
         return x * p0 + p1;
+    case UFK_ERF:
+        return erff(x);
+    case UFK_SQUARE:
+        return x * x;
     }
     return x;
 }

@@ -95,17 +95,39 @@ V_INLINE vec tanh_of(vec x)
     return v_select(v_less(size, v_set(0.625f)), p, far);
 }
 
-/* 1 + erf(x / sqrt 2) by Abramowitz & Stegun 7.1.26, error below 1.5e-7. */
-V_INLINE vec gelu_of(vec x)
+/* 1 - erf(z), z >= 0, by Abramowitz & Stegun 7.1.26, error below 1.5e-7. */
+V_INLINE vec erfc_of(vec z)
 {
-    vec z = v_mul(v_abs(x), v_set(0.70710678f)), one = v_set(1.0f);
+    vec one = v_set(1.0f);
     vec t = v_div(one, v_fma(z, v_set(0.3275911f), one));
     vec p = v_set(1.061405429f);
     p = v_fma(p, t, v_set(-1.453152027f));
     p = v_fma(p, t, v_set(1.421413741f));
     p = v_fma(p, t, v_set(-0.284496736f));
     p = v_fma(p, t, v_set(0.254829592f));
-    vec tail = v_mul(v_mul(p, t), v_exp(v_sub(v_set(0.0f), v_mul(z, z))));
+    return v_mul(v_mul(p, t), v_exp(v_sub(v_set(0.0f), v_mul(z, z))));
+}
+
+/* The series near 0, where 1 - erfc would cancel; its next term is 1e-8 of it at 0.6. */
+V_INLINE vec erf_of(vec x)
+{
+    vec size = v_abs(x), z = v_mul(x, x);
+    vec p = v_set(1.2055332981789664e-4f);
+    p = v_fma(p, z, v_set(-8.5483270234508530e-4f));
+    p = v_fma(p, z, v_set(5.2239776254421878e-3f));
+    p = v_fma(p, z, v_set(-2.6866170645131252e-2f));
+    p = v_fma(p, z, v_set(1.1283791670955126e-1f));
+    p = v_fma(p, z, v_set(-3.7612638903183752e-1f));
+    p = v_fma(p, z, v_set(1.1283791670955126f));
+    vec far = v_sub(v_set(1.0f), erfc_of(size));
+    far = v_select(v_less(x, v_set(0.0f)), v_sub(v_set(0.0f), far), far);
+    return v_select(v_less(size, v_set(0.6f)), v_mul(p, x), far);
+}
+
+/* x / 2 * (1 + erf(x / sqrt 2)) */
+V_INLINE vec gelu_of(vec x)
+{
+    vec tail = erfc_of(v_mul(v_abs(x), v_set(0.70710678f)));
     vec gate = v_select(v_less(x, v_set(0.0f)), tail, v_sub(v_set(2.0f), tail));
     return v_mul(v_mul(x, v_set(0.5f)), gate);
 }
@@ -144,6 +166,10 @@ V_INLINE vec unary(ufk_unop op, vec x, vec p0, vec p1)
         return v_abs(x);
     case UFK_SCALE_SHIFT:
         return v_add(v_mul(x, p0), p1);
+    case UFK_ERF:
+        return erf_of(x);
+    case UFK_SQUARE:
+        return v_mul(x, x);
     }
     return x;
 }
@@ -179,6 +205,8 @@ static void V_ISA(ufk_unary_f32)(ufk_unop op, float *out, const float *in, size_
         UNARY_CASE(UFK_NEG)
         UNARY_CASE(UFK_ABS)
         UNARY_CASE(UFK_SCALE_SHIFT)
+        UNARY_CASE(UFK_ERF)
+        UNARY_CASE(UFK_SQUARE)
 #undef UNARY_CASE
     }
 }

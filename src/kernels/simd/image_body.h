@@ -5,7 +5,8 @@
  *
  * Resizing blends two input rows first, which runs along memory, and then picks columns. Warping
  * computes the coordinates of a strip of pixels at once; pixels whose four neighbours lie inside
- * the picture take a path without checks.
+ * the picture take a path without checks. An instruction set may bring `warp_coordinates`, which
+ * may write up to the next multiple of 4, and `warp_group`, which does WARP_GROUP pixels at once.
  */
 #include <math.h>
 #include <string.h>
@@ -81,8 +82,9 @@ static void V_ISA(ufk_resize_bilinear_u8)(uint8_t *out, size_t out_stride, size_
 
 enum { FRACTION_BITS = 5, FRACTION_ONE = 1 << FRACTION_BITS, STRIP = 128 };
 
+#ifndef WARP_GROUP
 /* Fixed-point coordinates of pixels (x0 + i, y) in one row of the matrix. */
-static void coordinates(int32_t *to, size_t x0, size_t y, size_t count, const float m[3])
+static void warp_coordinates(int32_t *to, size_t x0, size_t y, size_t count, const float m[3])
 {
     double a = (double)m[0], by = (double)m[1] * (double)y, c = (double)m[2];
     for (size_t i = 0; i < count; i++) {
@@ -91,6 +93,7 @@ static void coordinates(int32_t *to, size_t x0, size_t y, size_t count, const fl
         to[i] = (int32_t)(f < -1e9 ? -1e9 : f > 1e9 ? 1e9 : f);
     }
 }
+#endif
 
 static int32_t pixel(const uint8_t *in, size_t stride, size_t w, size_t h, int32_t x, int32_t y,
                      size_t c, uint8_t border)
@@ -107,35 +110,49 @@ V_INLINE uint8_t blend(int32_t a, int32_t b, int32_t c, int32_t d, int32_t wx, i
     return (uint8_t)((v + (1 << (2 * FRACTION_BITS - 1))) >> (2 * FRACTION_BITS));
 }
 
+/* The pixel at the fixed-point coordinates (fx, fy), wherever it lies. */
+V_INLINE void warp_pixel(uint8_t *to, const uint8_t *in, size_t in_stride, size_t in_w, size_t in_h,
+                         int32_t fx, int32_t fy, uint8_t border)
+{
+    int32_t ix = fx >> FRACTION_BITS, iy = fy >> FRACTION_BITS;
+    int32_t wx = fx & (FRACTION_ONE - 1), wy = fy & (FRACTION_ONE - 1);
+    /* below zero wraps to something large */
+    if ((size_t)ix + 1 < in_w && (size_t)iy + 1 < in_h && ix >= 0 && iy >= 0) {
+        const uint8_t *p = in + (size_t)iy * in_stride + (size_t)ix * 3;
+        const uint8_t *q = p + in_stride;
+        for (size_t c = 0; c < 3; c++)
+            to[c] = blend(p[c], p[c + 3], q[c], q[c + 3], wx, wy);
+        return;
+    }
+    for (size_t c = 0; c < 3; c++)
+        to[c] = blend(pixel(in, in_stride, in_w, in_h, ix, iy, c, border),
+                      pixel(in, in_stride, in_w, in_h, ix + 1, iy, c, border),
+                      pixel(in, in_stride, in_w, in_h, ix, iy + 1, c, border),
+                      pixel(in, in_stride, in_w, in_h, ix + 1, iy + 1, c, border), wx, wy);
+}
+
 static void V_ISA(ufk_warp_affine_u8)(uint8_t *out, size_t out_stride, size_t out_w, size_t out_h,
                                       const uint8_t *in, size_t in_stride, size_t in_w, size_t in_h,
                                       const float m[6], uint8_t border)
 {
     int32_t fx[STRIP], fy[STRIP];
+#ifdef WARP_GROUP
+    const warp_source source = warp_source_of(in, in_stride, in_w, in_h);
+#endif
     for (size_t y = 0; y < out_h; y++)
         for (size_t x0 = 0; x0 < out_w; x0 += STRIP) {
-            size_t count = out_w - x0 < STRIP ? out_w - x0 : STRIP;
+            size_t count = out_w - x0 < STRIP ? out_w - x0 : STRIP, i = 0;
             uint8_t *to = out + y * out_stride + x0 * 3;
-            coordinates(fx, x0, y, count, m);
-            coordinates(fy, x0, y, count, m + 3);
-            for (size_t i = 0; i < count; i++, to += 3) {
-                int32_t ix = fx[i] >> FRACTION_BITS, iy = fy[i] >> FRACTION_BITS;
-                int32_t wx = fx[i] & (FRACTION_ONE - 1), wy = fy[i] & (FRACTION_ONE - 1);
-                /* below zero wraps to something large */
-                if ((size_t)ix + 1 < in_w && (size_t)iy + 1 < in_h && ix >= 0 && iy >= 0) {
-                    const uint8_t *p = in + (size_t)iy * in_stride + (size_t)ix * 3;
-                    const uint8_t *q = p + in_stride;
-                    for (size_t c = 0; c < 3; c++)
-                        to[c] = blend(p[c], p[c + 3], q[c], q[c + 3], wx, wy);
-                    continue;
-                }
-                for (size_t c = 0; c < 3; c++)
-                    to[c] =
-                        blend(pixel(in, in_stride, in_w, in_h, ix, iy, c, border),
-                              pixel(in, in_stride, in_w, in_h, ix + 1, iy, c, border),
-                              pixel(in, in_stride, in_w, in_h, ix, iy + 1, c, border),
-                              pixel(in, in_stride, in_w, in_h, ix + 1, iy + 1, c, border), wx, wy);
-            }
+            warp_coordinates(fx, x0, y, count, m);
+            warp_coordinates(fy, x0, y, count, m + 3);
+#ifdef WARP_GROUP
+            for (; source.fits && i + WARP_GROUP <= count; i += WARP_GROUP)
+                if (!warp_group(&source, to + i * 3, fx + i, fy + i, in_stride))
+                    for (size_t k = i; k < i + WARP_GROUP; k++)
+                        warp_pixel(to + k * 3, in, in_stride, in_w, in_h, fx[k], fy[k], border);
+#endif
+            for (; i < count; i++)
+                warp_pixel(to + i * 3, in, in_stride, in_w, in_h, fx[i], fy[i], border);
         }
 }
 
