@@ -217,6 +217,30 @@ static uf_status copy_attributes(quantizer *q, const ufi_node *from, uint32_t in
 
 /* ---- weights ---- */
 
+/* The least BF16 number that is not below x > 0: a scale may be larger than needed, and is stored
+ * in half the space. */
+static float round_up_to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0xFFFF) & 0xFFFF0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Biases and slopes become FP16 numbers, which are stored in half the space: 11 bits are more than
+ * the eight that follow. Those that leave its range stay as they are. */
+static void round_to_f16(float *x, size_t count)
+{
+    float most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    if (most < 6.2e-5f || most > 65000.0f)
+        return;
+    for (size_t i = 0; i < count; i++)
+        x[i] = ufi_f16_to_f32(ufi_f32_to_f16(x[i]));
+}
+
 /* Rows of `per_row` weights to signed bytes, a scale each: the greatest becomes 127. */
 static void quantise_rows(int8_t *out, float *scales, const float *w, size_t rows, size_t per_row)
 {
@@ -224,7 +248,7 @@ static void quantise_rows(int8_t *out, float *scales, const float *w, size_t row
         float most = 0;
         for (size_t i = 0; i < per_row; i++)
             most = fmaxf(most, fabsf(w[i]));
-        scales[r] = most > 1e-30f ? most / 127 : 1;
+        scales[r] = most > 1e-30f ? round_up_to_bf16(most / 127) : 1;
         for (size_t i = 0; i < per_row; i++)
             out[i] = (int8_t)rintf(fmaxf(fminf(w[i] / scales[r], 127), -127));
     }
@@ -289,12 +313,28 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     if (corrected)
         correct_bias(bias, w->data, bytes, scales, shape, ufi_observer_channels(q->observer, x),
                      depthwise);
-    if (!st && (ufi_node_has(n, 2) || corrected))
+    if (!st && (ufi_node_has(n, 2) || corrected)) {
+        round_to_f16(bias, rows);
         st = add_floats(q, n->name, bias, (int64_t)rows, &in[5]);
+    }
     ufi_free(bytes);
     ufi_free(scales);
     ufi_free(bias);
     return st;
+}
+
+/* The slopes of a PReLU, constant `v`. */
+static uf_status add_slopes(quantizer *q, uint32_t v, uint32_t *id)
+{
+    const ufi_value *from = &q->g->values[v];
+    float *slopes;
+    uf_status st = ufi_graph_add_floats(q->to, from->name, &from->shape, &slopes, id, q->err);
+    if (st)
+        return st;
+    const size_t count = (size_t)ufi_shape_count(&from->shape);
+    memcpy(slopes, from->data, count * sizeof *slopes);
+    round_to_f16(slopes, count);
+    return UF_OK;
 }
 
 /* ---- nodes ---- */
@@ -310,8 +350,8 @@ static uf_status add_qconv(quantizer *q, const ufi_node *n, uint32_t x, const uf
     uf_status st = need_bytes(q, x);
     if (!st)
         st = add_weights(q, n, x, w_shape, in);
-    if (!st && n->op == UFI_OP_CONV && ufi_node_has(n, 3) && !(st = need_float(q, n->in[3])))
-        in[6] = q->places[n->in[3]].as_float;
+    if (!st && n->op == UFI_OP_CONV && ufi_node_has(n, 3))
+        st = add_slopes(q, n->in[3], &in[6]);
     if (!st && residual != UFI_NONE)
         st = need_bytes(q, residual);
     if (!st && !floats)
