@@ -28,6 +28,8 @@ uf_status ufi_meta_set(ufi_meta *m, const char *key, const char *value, uf_error
 /* Parses up to `cap` numbers separated by spaces; returns how many, or -1 when one is no finite
  * number or there are more than `cap`. Independent of the locale. */
 int ufi_meta_floats(const ufi_meta *m, const char *key, float *out, int cap);
+/* The same of a text whose numbers are separated by spaces, `between` or both. */
+int ufi_parse_floats(const char *text, char between, float *out, int cap);
 uf_status ufi_meta_set_floats(ufi_meta *m, const char *key, const float *v, int count,
                               uf_error *err);
 void ufi_meta_free(ufi_meta *m);
