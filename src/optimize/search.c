@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "optimize/equalize.h"
+#include "optimize/half.h"
 
 typedef struct search {
     const ufi_graph *g;
@@ -44,7 +45,9 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
     *agreement = 0;
     if (st)
         return st;
-    st = ufi_judge_graph(&s->judge, &made, &trial.agreement, s->err);
+    st = ufi_store_weights_half(&made, s->err); /* of the layers that stay in FP32 */
+    if (!st)
+        st = ufi_judge_graph(&s->judge, &made, &trial.agreement, s->err);
     *agreement = trial.agreement;
     s->done++;
     if (!st && s->options->progress &&

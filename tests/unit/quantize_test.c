@@ -478,4 +478,32 @@ TEST(half_precision_storage)
     }
 }
 
+/* Of a quantised graph only weights are stored so, and only those that FP16 can hold. */
+TEST(weights_that_stay_in_fp32_are_stored_in_half)
+{
+    for (int large = 0; large < 2; large++) {
+        maker m;
+        ufi_graph g;
+        float want[32], got[32], *weights;
+        uint32_t before = 0, halves = 0;
+        make_network(&m);
+        REQUIRE_OK(ufi_graph_clone(&g, &m.g, &m.err), m.err);
+        for (uint32_t i = 0; i < g.node_count; i++)
+            if (g.nodes[i].op == UFI_OP_CONV || g.nodes[i].op == UFI_OP_GEMM) {
+                REQUIRE_OK(ufi_graph_own_input(&g, &g.nodes[i], 1, &weights, &m.err), m.err);
+                weights[0] = large ? 1e6f : weights[0];
+                before += ufi_shape_count(&g.values[g.nodes[i].in[1]].shape) >= 64;
+            }
+        run_graph(&g, 99, want);
+        REQUIRE_OK(ufi_store_weights_half(&g, &m.err), m.err);
+        for (uint32_t v = 0; v < g.value_count; v++)
+            halves += g.values[v].dtype == UF_F16;
+        CHECK(before > 0 && halves == (large ? 0 : before));
+        run_graph(&g, 99, got);
+        CHECK(large || cosine_of(want, got) > 0.999999);
+        ufi_graph_free(&g);
+        ufi_graph_free(&m.g);
+    }
+}
+
 TEST_MAIN
