@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "optimize/rounding.h"
 
 /* A value of the source in the new graph: as FP32, as bytes, or both. */
 typedef struct place {
@@ -254,6 +255,24 @@ static void quantise_rows(int8_t *out, float *scales, const float *w, size_t row
     }
 }
 
+/* The same weights rounded by the moments of value `x`, where these are known and meet the weights
+ * one by one. */
+static uf_status round_by_moments(const quantizer *q, uint32_t x, const ufi_shape *shape,
+                                  int8_t *bytes, const float *w, const float *scales)
+{
+    const ufi_moments *m = q->options->moments ? &q->options->moments[x] : NULL;
+    const size_t count = (size_t)shape->dims[1];
+    if (!m || !m->channels || m->channels != count || shape->dims[2] != 1 || shape->dims[3] != 1)
+        return UF_OK;
+    double *room = ufi_malloc(2 * count, sizeof *room);
+    if (!room)
+        return ufi_fail(q->err, UF_E_NOMEM, "no memory for quantising");
+    for (int64_t f = 0; f < shape->dims[0]; f++, bytes += count, w += count)
+        ufi_round_channel(bytes, w, scales[f], count, m->covariance, room);
+    ufi_free(room);
+    return UF_OK;
+}
+
 /* What rounding the weights takes from the mean of each output, added to `bias`: for inputs of mean
  * m the loss is (w - scale * bytes) * m (Nagel et al. 2019, 4.2; borders are neglected). */
 static void correct_bias(float *bias, const float *w, const int8_t *bytes, const float *scales,
@@ -302,6 +321,9 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     uf_status st = bytes && scales && bias ? UF_OK : no_memory(q);
     if (!st) {
         quantise_rows(bytes, scales, w->data, rows, count / rows);
+        st = round_by_moments(q, x, shape, bytes, w->data, scales);
+    }
+    if (!st) {
         const ufi_tensor t = {UF_I8, UFI_PLAIN, *shape, bytes};
         st = ufi_graph_add_constant(q->to, w->name, &t, true, &in[1], q->err);
     }
