@@ -176,9 +176,10 @@ static ufi_range_method method_of(uf_range_method r)
 /* The trial in words. */
 static void describe_trial(char *text, size_t size, const ufi_trial *t)
 {
-    int at = snprintf(text, size, "ranges by %s%s%s", range_name(t->method),
+    int at = snprintf(text, size, "ranges by %s%s%s%s", range_name(t->method),
                       t->equalized ? ", channels equalised" : "",
-                      t->bias_corrected ? ", bias corrected" : "");
+                      t->bias_corrected ? ", bias corrected" : "",
+                      t->rounded ? ", weights rounded by data" : "");
     if (t->kept)
         snprintf(text + at, size - (size_t)at, ", %u of %u layers in FP32", t->kept, t->layers);
 }
@@ -225,6 +226,7 @@ static uf_status to_int8(uf_model *made, const uf_model *m, const uf_calibration
     ufi_search_options o = {.min_agreement = given > 0   ? given
                                              : given < 0 ? 0
                                                          : usual,
+                            .float_heads = is_detector,
                             .all_methods = options->range == UF_RANGE_AUTO,
                             .method = method_of(options->range),
                             .threads = c->threads,

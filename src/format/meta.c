@@ -135,24 +135,27 @@ static double parse_number(const char *s, const char **end)
     return sign * v * pow(10, exponent / 2) * pow(10, exponent - exponent / 2);
 }
 
-int ufi_meta_floats(const ufi_meta *m, const char *key, float *out, int cap)
+int ufi_parse_floats(const char *s, char between, float *out, int cap)
 {
-    const char *s = ufi_meta_get(m, key);
     int n = 0;
-    if (!s)
-        return 0;
     for (;;) {
-        while (*s == ' ')
+        while (*s == ' ' || (n && *s == between))
             s++;
         if (!*s)
             return n;
         if (n == cap)
             return -1;
         float v = (float)parse_number(s, &s);
-        if (!isfinite(v) || (*s && *s != ' '))
+        if (!isfinite(v) || (*s && *s != ' ' && *s != between))
             return -1;
         out[n++] = v;
     }
+}
+
+int ufi_meta_floats(const ufi_meta *m, const char *key, float *out, int cap)
+{
+    const char *s = ufi_meta_get(m, key);
+    return s ? ufi_parse_floats(s, ' ', out, cap) : 0;
 }
 
 uf_status ufi_meta_set_floats(ufi_meta *m, const char *key, const float *v, int count,

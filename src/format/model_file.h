@@ -28,6 +28,8 @@ uf_status ufi_meta_set(ufi_meta *m, const char *key, const char *value, uf_error
 /* Parses up to `cap` numbers separated by spaces; returns how many, or -1 when one is no finite
  * number or there are more than `cap`. Independent of the locale. */
 int ufi_meta_floats(const ufi_meta *m, const char *key, float *out, int cap);
+/* The same of a text whose numbers are separated by spaces, `between` or both. */
+int ufi_parse_floats(const char *text, char between, float *out, int cap);
 uf_status ufi_meta_set_floats(ufi_meta *m, const char *key, const float *v, int count,
                               uf_error *err);
 void ufi_meta_free(ufi_meta *m);
@@ -38,6 +40,8 @@ typedef struct ufi_model_file {
     ufi_file_map map; /* the .ufm that constants point into, or zeros */
     uint8_t *bytes;   /* or owned memory they point into (models loaded from memory) */
     uint8_t digest[UFI_SHA256_BYTES]; /* of the tensors and graph: part of the model id */
+    uint16_t version; /* of the .ufm it was read from, in which it is saved again (the digest
+                         depends on it); 0: none, the newest */
 } ufi_model_file;
 
 #define UFI_MODEL_MAX_BYTES ((size_t)4 << 30)

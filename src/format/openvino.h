@@ -52,4 +52,37 @@ int ov_attr_ints(const ov_layer *l, const char *key, int64_t *out, int cap);
 /* Makes `g` of the layers. Errors name the layer. */
 uf_status ov_make_graph(ufi_graph *g, ov_model *m, uf_error *err);
 
+/* ---- one layer at a time ---- */
+
+typedef struct ov_maker {
+    const ov_model *m;
+    ufi_graph *g;
+    uint32_t inputs[UFI_MAX_NODE_IO], outputs[UFI_MAX_NODE_IO], input_count, output_count;
+    uf_error *err;
+} ov_maker;
+
+/* One layer with its inputs found. */
+typedef struct ov_job {
+    ov_maker *k;
+    const ov_layer *layer;
+    uint32_t in[OV_MAX_PORTS], in_count;
+    uint32_t out; /* value of the first output */
+} ov_job;
+
+uf_status ov_fail(const ov_job *j, uf_status st, const char *what);
+/* `node` may be NULL. */
+uf_status ov_new_node(ov_job *j, ufi_op op, const uint32_t *in, uint32_t count, uint32_t out,
+                      ufi_node **node);
+uf_status ov_new_value(ov_job *j, uint32_t *id);
+uf_status ov_new_ints(ov_job *j, const int64_t *v, int64_t count, uint32_t *id);
+const ufi_value *ov_constant(const ov_job *j, uint32_t i); /* input i, NULL unless constant */
+bool ov_is_true(const ov_job *j, const char *key);
+/* The layer that input port `input` (counting from 0) is connected to, or NULL. */
+const ov_layer *ov_source(const ov_model *m, const ov_layer *l, uint32_t input);
+
+/* Layers of single-shot detectors (openvino_ssd.c). */
+uf_status ov_make_strided_slice(ov_job *j);
+uf_status ov_make_prior_box_clustered(ov_job *j);
+uf_status ov_make_detection_output(ov_job *j);
+
 #endif

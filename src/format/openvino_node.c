@@ -6,21 +6,6 @@
 #include "base/mem.h"
 #include "format/openvino.h"
 
-typedef struct maker {
-    const ov_model *m;
-    ufi_graph *g;
-    uint32_t inputs[UFI_MAX_NODE_IO], outputs[UFI_MAX_NODE_IO], input_count, output_count;
-    uf_error *err;
-} maker;
-
-/* One layer with its inputs found. */
-typedef struct job {
-    maker *k;
-    const ov_layer *layer;
-    uint32_t in[OV_MAX_PORTS], in_count;
-    uint32_t out; /* value of the first output */
-} job;
-
 const char *ov_attr_text(const ov_layer *l, const char *key, const char *fallback)
 {
     for (uint32_t i = 0; i < l->attr_count; i++)
@@ -51,7 +36,7 @@ int ov_attr_ints(const ov_layer *l, const char *key, int64_t *out, int cap)
     return n;
 }
 
-static uf_status fail(const job *j, uf_status st, const char *what)
+uf_status ov_fail(const ov_job *j, uf_status st, const char *what)
 {
     return ufi_fail(j->k->err, st, "layer \"%.80s\" (%.40s): %s", j->layer->name, j->layer->type,
                     what);
@@ -59,8 +44,8 @@ static uf_status fail(const job *j, uf_status st, const char *what)
 
 /* ---- nodes and constants ---- */
 
-static uf_status new_node(job *j, ufi_op op, const uint32_t *in, uint32_t count, uint32_t out,
-                          ufi_node **node)
+uf_status ov_new_node(ov_job *j, ufi_op op, const uint32_t *in, uint32_t count, uint32_t out,
+                      ufi_node **node)
 {
     uint32_t index;
     uf_status st =
@@ -70,30 +55,30 @@ static uf_status new_node(job *j, ufi_op op, const uint32_t *in, uint32_t count,
     return st;
 }
 
-static uf_status new_value(job *j, uint32_t *id)
+uf_status ov_new_value(ov_job *j, uint32_t *id)
 {
     return ufi_graph_add_value(j->k->g, j->layer->name, UF_DTYPE_NONE, NULL, id, j->k->err);
 }
 
-static uf_status new_ints(job *j, const int64_t *v, int64_t count, uint32_t *id)
+uf_status ov_new_ints(ov_job *j, const int64_t *v, int64_t count, uint32_t *id)
 {
     const ufi_tensor t = {UF_I64, UFI_PLAIN, {1, {count}}, (void *)(uintptr_t)v};
     return ufi_graph_add_constant(j->k->g, j->layer->name, &t, true, id, j->k->err);
 }
 
-static uf_status new_float(job *j, float v, uint32_t *id)
+static uf_status new_float(ov_job *j, float v, uint32_t *id)
 {
     const ufi_tensor t = {UF_F32, UFI_PLAIN, {0, {0}}, &v};
     return ufi_graph_add_constant(j->k->g, j->layer->name, &t, true, id, j->k->err);
 }
 
-static const ufi_value *constant(const job *j, uint32_t i)
+const ufi_value *ov_constant(const ov_job *j, uint32_t i)
 {
     const ufi_value *v = i < j->in_count ? &j->k->g->values[j->in[i]] : NULL;
     return v && v->data ? v : NULL;
 }
 
-static const ufi_shape *port_shape(const job *j, uint32_t input)
+static const ufi_shape *port_shape(const ov_job *j, uint32_t input)
 {
     return &j->layer->ports[input].shape;
 }
@@ -114,16 +99,16 @@ static bool element_type(const char *text, uf_dtype *stored, uf_dtype *used)
     return false;
 }
 
-static uf_status make_parameter(job *j)
+static uf_status make_parameter(ov_job *j)
 {
     ufi_value *v = &j->k->g->values[j->out];
     uf_dtype stored, used;
     int64_t dims[UF_MAX_DIMS];
     const int n = ov_attr_ints(j->layer, "shape", dims, UF_MAX_DIMS);
     if (n < 0 || !element_type(ov_attr_text(j->layer, "element_type", ""), &stored, &used))
-        return fail(j, UF_E_UNSUPPORTED, "its shape or element type is not supported");
+        return ov_fail(j, UF_E_UNSUPPORTED, "its shape or element type is not supported");
     if (j->k->input_count == UFI_MAX_NODE_IO)
-        return fail(j, UF_E_LIMIT, "too many inputs");
+        return ov_fail(j, UF_E_LIMIT, "too many inputs");
     v->dtype = used;
     v->shape = ufi_shape_make((uint32_t)n, dims);
     v->has_shape = true;
@@ -131,7 +116,7 @@ static uf_status make_parameter(job *j)
     return UF_OK;
 }
 
-static uf_status make_const(job *j)
+static uf_status make_const(ov_job *j)
 {
     int64_t dims[UF_MAX_DIMS], offset, size;
     uf_dtype stored, used;
@@ -139,21 +124,21 @@ static uf_status make_const(job *j)
     if (n < 0 || ov_attr_ints(j->layer, "offset", &offset, 1) != 1 ||
         ov_attr_ints(j->layer, "size", &size, 1) != 1 ||
         !element_type(ov_attr_text(j->layer, "element_type", ""), &stored, &used))
-        return fail(j, UF_E_UNSUPPORTED, "its shape, place or element type is not supported");
+        return ov_fail(j, UF_E_UNSUPPORTED, "its shape, place or element type is not supported");
     for (int i = 0; i < n; i++)
         if (dims[i] < 0 || dims[i] > INT32_MAX)
-            return fail(j, UF_E_FORMAT, "a dimension is out of range");
+            return ov_fail(j, UF_E_FORMAT, "a dimension is out of range");
     ufi_tensor t = {stored, UFI_PLAIN, ufi_shape_make((uint32_t)n, dims), NULL};
     const int64_t count = ufi_shape_count(&t.shape);
     const size_t bytes = ufi_tensor_bytes(&t);
     if (count < 0 || offset < 0 || size < 0 || (uint64_t)size != bytes ||
         (uint64_t)offset > j->k->m->bin_size || bytes > j->k->m->bin_size - (uint64_t)offset)
-        return fail(j, UF_E_FORMAT, "its data does not lie within the .bin file");
+        return ov_fail(j, UF_E_FORMAT, "its data does not lie within the .bin file");
     ufi_value *v = &j->k->g->values[j->out];
     t.dtype = used;
     uint8_t *to = ufi_arena_alloc(&j->k->g->arena, ufi_tensor_bytes(&t) + 8, 1);
     if (!to)
-        return fail(j, UF_E_NOMEM, "no memory for its data");
+        return ov_fail(j, UF_E_NOMEM, "no memory for its data");
     to = (uint8_t *)(((uintptr_t)to + 7) & ~(uintptr_t)7);
     const uint8_t *from = j->k->m->bin + offset;
     for (int64_t i = 0; stored == UF_F16 && i < count; i++) {
@@ -169,33 +154,33 @@ static uf_status make_const(job *j)
     return UF_OK;
 }
 
-static uf_status make_result(job *j)
+static uf_status make_result(ov_job *j)
 {
     if (j->in_count != 1 || j->k->output_count == UFI_MAX_NODE_IO)
-        return fail(j, UF_E_FORMAT, "it must have one input");
+        return ov_fail(j, UF_E_FORMAT, "it must have one input");
     j->k->outputs[j->k->output_count++] = j->in[0];
     return UF_OK;
 }
 
 /* ---- convolution and pooling ---- */
 
-static uf_status set_list(job *j, ufi_node *n, const char *from, ufi_attr_key key)
+static uf_status set_list(ov_job *j, ufi_node *n, const char *from, ufi_attr_key key)
 {
     int64_t v[4];
     const int count = ov_attr_ints(j->layer, from, v, 4);
     if (count < 0)
-        return fail(j, UF_E_FORMAT, "a list of numbers is malformed");
+        return ov_fail(j, UF_E_FORMAT, "a list of numbers is malformed");
     return count ? ufi_node_set_ints(j->k->g, n, key, v, (uint32_t)count, j->k->err) : UF_OK;
 }
 
-static uf_status set_window(job *j, ufi_node *n)
+static uf_status set_window(ov_job *j, ufi_node *n)
 {
     int64_t pads[8];
     const int begin = ov_attr_ints(j->layer, "pads_begin", pads, 4);
     const int end = begin >= 0 ? ov_attr_ints(j->layer, "pads_end", pads + begin, 4) : -1;
     const char *how = ov_attr_text(j->layer, "auto_pad", "explicit");
     if (begin < 0 || end != begin)
-        return fail(j, UF_E_FORMAT, "pads_begin and pads_end do not agree");
+        return ov_fail(j, UF_E_FORMAT, "pads_begin and pads_end do not agree");
     uf_status st = set_list(j, n, "strides", UFI_ATTR_STRIDES);
     if (!st)
         st = set_list(j, n, "dilations", UFI_ATTR_DILATIONS);
@@ -210,47 +195,47 @@ static uf_status set_window(job *j, ufi_node *n)
     return ufi_node_set_ints(j->k->g, n, UFI_ATTR_PADS, pads, (uint32_t)(2 * begin), j->k->err);
 }
 
-static uf_status make_convolution(job *j)
+static uf_status make_convolution(ov_job *j)
 {
     ufi_node *n;
     if (j->in_count != 2)
-        return fail(j, UF_E_FORMAT, "it must have two inputs");
-    uf_status st = new_node(j, UFI_OP_CONV, j->in, 2, j->out, &n);
+        return ov_fail(j, UF_E_FORMAT, "it must have two inputs");
+    uf_status st = ov_new_node(j, UFI_OP_CONV, j->in, 2, j->out, &n);
     return st ? st : set_window(j, n);
 }
 
 /* Weights [G, O, I, h, w] become [G * O, I, h, w]. */
-static uf_status make_group_convolution(job *j)
+static uf_status make_group_convolution(ov_job *j)
 {
     ufi_node *n;
     uint32_t in[2], target, weights = UFI_NONE;
     if (j->in_count != 2 || port_shape(j, 1)->rank != 5 || port_shape(j, 1)->dims[0] < 1)
-        return fail(j, UF_E_UNSUPPORTED, "weights of a rank other than 5");
+        return ov_fail(j, UF_E_UNSUPPORTED, "weights of a rank other than 5");
     const int64_t *d = port_shape(j, 1)->dims, group = d[0];
     const int64_t dims[4] = {d[0] * d[1], d[2], d[3], d[4]};
-    uf_status st = new_ints(j, dims, 4, &target);
+    uf_status st = ov_new_ints(j, dims, 4, &target);
     if (!st)
-        st = new_value(j, &weights);
+        st = ov_new_value(j, &weights);
     in[0] = j->in[1], in[1] = target;
     if (!st)
-        st = new_node(j, UFI_OP_RESHAPE, in, 2, weights, NULL);
+        st = ov_new_node(j, UFI_OP_RESHAPE, in, 2, weights, NULL);
     in[0] = j->in[0], in[1] = weights;
     if (!st)
-        st = new_node(j, UFI_OP_CONV, in, 2, j->out, &n);
+        st = ov_new_node(j, UFI_OP_CONV, in, 2, j->out, &n);
     if (!st)
         st = set_window(j, n);
     return st ? st : ufi_node_set_ints(j->k->g, n, UFI_ATTR_GROUP, &group, 1, j->k->err);
 }
 
-static uf_status make_pool(job *j)
+static uf_status make_pool(ov_job *j)
 {
     ufi_node *n;
     const bool maximum = !strcmp(j->layer->type, "MaxPool");
     const int64_t one = 1;
     if (j->in_count != 1)
-        return fail(j, UF_E_FORMAT, "it must have one input");
+        return ov_fail(j, UF_E_FORMAT, "it must have one input");
     uf_status st =
-        new_node(j, maximum ? UFI_OP_MAX_POOL : UFI_OP_AVERAGE_POOL, j->in, 1, j->out, &n);
+        ov_new_node(j, maximum ? UFI_OP_MAX_POOL : UFI_OP_AVERAGE_POOL, j->in, 1, j->out, &n);
     if (!st)
         st = set_window(j, n);
     if (!st)
@@ -264,49 +249,49 @@ static uf_status make_pool(job *j)
 
 /* ---- products, activations ---- */
 
-static bool is_true(const job *j, const char *key)
+bool ov_is_true(const ov_job *j, const char *key)
 {
     const char *v = ov_attr_text(j->layer, key, "false");
     return !strcmp(v, "true") || !strcmp(v, "True") || !strcmp(v, "1");
 }
 
-static uf_status make_matmul(job *j)
+static uf_status make_matmul(ov_job *j)
 {
     ufi_node *n;
-    const int64_t a = is_true(j, "transpose_a"), b = is_true(j, "transpose_b");
+    const int64_t a = ov_is_true(j, "transpose_a"), b = ov_is_true(j, "transpose_b");
     if (j->in_count != 2)
-        return fail(j, UF_E_FORMAT, "it must have two inputs");
+        return ov_fail(j, UF_E_FORMAT, "it must have two inputs");
     if (!a && !b)
-        return new_node(j, UFI_OP_MATMUL, j->in, 2, j->out, NULL);
+        return ov_new_node(j, UFI_OP_MATMUL, j->in, 2, j->out, NULL);
     if (port_shape(j, 0)->rank != 2 || port_shape(j, 1)->rank != 2)
-        return fail(j, UF_E_UNSUPPORTED, "a transposed product of more than two dimensions");
-    uf_status st = new_node(j, UFI_OP_GEMM, j->in, 2, j->out, &n);
+        return ov_fail(j, UF_E_UNSUPPORTED, "a transposed product of more than two dimensions");
+    uf_status st = ov_new_node(j, UFI_OP_GEMM, j->in, 2, j->out, &n);
     if (!st)
         st = ufi_node_set_ints(j->k->g, n, UFI_ATTR_TRANS_A, &a, 1, j->k->err);
     return st ? st : ufi_node_set_ints(j->k->g, n, UFI_ATTR_TRANS_B, &b, 1, j->k->err);
 }
 
 /* A slope for each channel, which is axis 1: [C] becomes [C,1,1]. */
-static uf_status make_prelu(job *j)
+static uf_status make_prelu(ov_job *j)
 {
     uint32_t in[2], target, slope = UFI_NONE;
     if (j->in_count != 2)
-        return fail(j, UF_E_FORMAT, "it must have two inputs");
+        return ov_fail(j, UF_E_FORMAT, "it must have two inputs");
     const ufi_shape *x = port_shape(j, 0), *s = port_shape(j, 1);
     if (s->rank != 1 || s->dims[0] <= 1 || x->rank < 3)
-        return new_node(j, UFI_OP_PRELU, j->in, 2, j->out, NULL);
+        return ov_new_node(j, UFI_OP_PRELU, j->in, 2, j->out, NULL);
     int64_t dims[UF_MAX_DIMS] = {s->dims[0], 1, 1, 1, 1};
-    uf_status st = new_ints(j, dims, x->rank - 1, &target);
+    uf_status st = ov_new_ints(j, dims, x->rank - 1, &target);
     if (!st)
-        st = new_value(j, &slope);
+        st = ov_new_value(j, &slope);
     in[0] = j->in[1], in[1] = target;
     if (!st)
-        st = new_node(j, UFI_OP_RESHAPE, in, 2, slope, NULL);
+        st = ov_new_node(j, UFI_OP_RESHAPE, in, 2, slope, NULL);
     in[0] = j->in[0], in[1] = slope;
-    return st ? st : new_node(j, UFI_OP_PRELU, in, 2, j->out, NULL);
+    return st ? st : ov_new_node(j, UFI_OP_PRELU, in, 2, j->out, NULL);
 }
 
-static uf_status make_simple(job *j)
+static uf_status make_simple(ov_job *j)
 {
     static const struct {
         const char *type;
@@ -321,87 +306,87 @@ static uf_status make_simple(job *j)
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         if (!strcmp(j->layer->type, ops[i].type))
             return j->in_count == ops[i].inputs
-                       ? new_node(j, ops[i].op, j->in, ops[i].inputs, j->out, NULL)
-                       : fail(j, UF_E_FORMAT, "it has the wrong number of inputs");
-    return fail(j, UF_E_UNSUPPORTED, "this operator is not supported");
+                       ? ov_new_node(j, ops[i].op, j->in, ops[i].inputs, j->out, NULL)
+                       : ov_fail(j, UF_E_FORMAT, "it has the wrong number of inputs");
+    return ov_fail(j, UF_E_UNSUPPORTED, "this operator is not supported");
 }
 
 /* Between floating point types nothing happens: all is FP32 here. */
-static uf_status make_convert(job *j)
+static uf_status make_convert(ov_job *j)
 {
     uf_dtype stored, used;
     ufi_node *n;
     if (j->in_count != 1 ||
         !element_type(ov_attr_text(j->layer, "destination_type", ""), &stored, &used))
-        return fail(j, UF_E_UNSUPPORTED, "the type to convert to is not supported");
+        return ov_fail(j, UF_E_UNSUPPORTED, "the type to convert to is not supported");
     const int64_t to = used;
-    uf_status st = new_node(j, UFI_OP_CAST, j->in, 1, j->out, &n);
+    uf_status st = ov_new_node(j, UFI_OP_CAST, j->in, 1, j->out, &n);
     return st ? st : ufi_node_set_ints(j->k->g, n, UFI_ATTR_TO, &to, 1, j->k->err);
 }
 
 /* ---- moves with a constant list ---- */
 
-static uf_status make_transpose(job *j)
+static uf_status make_transpose(ov_job *j)
 {
     ufi_node *n;
-    const ufi_value *order = constant(j, 1);
+    const ufi_value *order = ov_constant(j, 1);
     if (j->in_count != 2 || !order || order->dtype != UF_I64)
-        return fail(j, UF_E_UNSUPPORTED, "an order that is not constant");
-    uf_status st = new_node(j, UFI_OP_TRANSPOSE, j->in, 1, j->out, &n);
+        return ov_fail(j, UF_E_UNSUPPORTED, "an order that is not constant");
+    uf_status st = ov_new_node(j, UFI_OP_TRANSPOSE, j->in, 1, j->out, &n);
     return st ? st
               : ufi_node_set_ints(j->k->g, n, UFI_ATTR_PERM, order->data,
                                   (uint32_t)ufi_shape_count(&order->shape), j->k->err);
 }
 
-static uf_status set_axis(job *j, ufi_node *n, int64_t axis)
+static uf_status set_axis(ov_job *j, ufi_node *n, int64_t axis)
 {
     return ufi_node_set_ints(j->k->g, n, UFI_ATTR_AXIS, &axis, 1, j->k->err);
 }
 
-static uf_status make_gather(job *j)
+static uf_status make_gather(ov_job *j)
 {
     ufi_node *n;
-    const ufi_value *axis = constant(j, 2);
+    const ufi_value *axis = ov_constant(j, 2);
     if (j->in_count != 3 || !axis || ufi_shape_count(&axis->shape) != 1 ||
         (axis->dtype != UF_I64 && axis->dtype != UF_I32))
-        return fail(j, UF_E_UNSUPPORTED, "an axis that is not constant");
+        return ov_fail(j, UF_E_UNSUPPORTED, "an axis that is not constant");
     const int64_t at =
         axis->dtype == UF_I64 ? *(const int64_t *)axis->data : *(const int32_t *)axis->data;
-    uf_status st = new_node(j, UFI_OP_GATHER, j->in, 2, j->out, &n);
+    uf_status st = ov_new_node(j, UFI_OP_GATHER, j->in, 2, j->out, &n);
     return st ? st : set_axis(j, n, at);
 }
 
-static uf_status make_with_axis(job *j)
+static uf_status make_with_axis(ov_job *j)
 {
     ufi_node *n;
     int64_t axis = 1;
     const bool concat = !strcmp(j->layer->type, "Concat");
     if (ov_attr_ints(j->layer, "axis", &axis, 1) < 0 || !j->in_count)
-        return fail(j, UF_E_FORMAT, "its axis is malformed");
-    uf_status st = new_node(j, concat ? UFI_OP_CONCAT : UFI_OP_SOFTMAX, j->in,
-                            concat ? j->in_count : 1, j->out, &n);
+        return ov_fail(j, UF_E_FORMAT, "its axis is malformed");
+    uf_status st = ov_new_node(j, concat ? UFI_OP_CONCAT : UFI_OP_SOFTMAX, j->in,
+                               concat ? j->in_count : 1, j->out, &n);
     return st ? st : set_axis(j, n, axis);
 }
 
 /* ---- FakeQuantize ---- */
 
 /* Input and output ranges are one number each and the same, and hold 0: bytes can do it. */
-static bool is_plain_u8(const job *j, int64_t levels, float *lo, float *hi)
+static bool is_plain_u8(const ov_job *j, int64_t levels, float *lo, float *hi)
 {
     const ufi_value *v[4];
     for (uint32_t i = 0; i < 4; i++) {
-        v[i] = constant(j, i + 1);
+        v[i] = ov_constant(j, i + 1);
         if (!v[i] || v[i]->dtype != UF_F32 || ufi_shape_count(&v[i]->shape) != 1)
             return false;
     }
     *lo = *(const float *)v[0]->data;
     *hi = *(const float *)v[1]->data;
-    return levels == 256 && !constant(j, 0) && *lo <= 0 && *hi > 0 && *hi - *lo > 1e-20f &&
+    return levels == 256 && !ov_constant(j, 0) && *lo <= 0 && *hi > 0 && *hi - *lo > 1e-20f &&
            isfinite(*hi - *lo) && memcmp(v[0]->data, v[2]->data, 4) == 0 &&
            memcmp(v[1]->data, v[3]->data, 4) == 0;
 }
 
-static uf_status quantize_and_back(job *j, float lo, float hi)
+static uf_status quantize_and_back(ov_job *j, float lo, float hi)
 {
     float scale;
     uint8_t zero;
@@ -412,35 +397,35 @@ static uf_status quantize_and_back(job *j, float lo, float hi)
     if (!st)
         st = ufi_graph_add_constant(j->k->g, j->layer->name, &z, true, &in[2], j->k->err);
     if (!st)
-        st = new_value(j, &bytes);
+        st = ov_new_value(j, &bytes);
     if (!st)
-        st = new_node(j, UFI_OP_QUANTIZE_LINEAR, in, 3, bytes, NULL);
+        st = ov_new_node(j, UFI_OP_QUANTIZE_LINEAR, in, 3, bytes, NULL);
     in[0] = bytes;
-    return st ? st : new_node(j, UFI_OP_DEQUANTIZE_LINEAR, in, 3, j->out, NULL);
+    return st ? st : ov_new_node(j, UFI_OP_DEQUANTIZE_LINEAR, in, 3, j->out, NULL);
 }
 
 /* out = op(a, b), a new value, or the layer's output. */
-static uf_status binary(job *j, ufi_op op, uint32_t a, uint32_t b, uint32_t *out, bool last)
+static uf_status binary(ov_job *j, ufi_op op, uint32_t a, uint32_t b, uint32_t *out, bool last)
 {
     const uint32_t in[2] = {a, b};
     uf_status st = UF_OK;
     if (last)
         *out = j->out;
     else
-        st = new_value(j, out);
-    return st ? st : new_node(j, op, in, b == UFI_NONE ? 1 : 2, *out, NULL);
+        st = ov_new_value(j, out);
+    return st ? st : ov_new_node(j, op, in, b == UFI_NONE ? 1 : 2, *out, NULL);
 }
 
 /* round((clamp(x, il, ih) - il) / (ih - il) * (levels - 1)) / (levels - 1) * (oh - ol) + ol, in
  * FP32; of a constant it is computed at import. */
-static uf_status make_fake_quantize(job *j)
+static uf_status make_fake_quantize(ov_job *j)
 {
     int64_t levels;
     float lo, hi;
     uint32_t steps = UFI_NONE, v = UFI_NONE, span = UFI_NONE, range = UFI_NONE;
     if (j->in_count != 5 || ov_attr_ints(j->layer, "levels", &levels, 1) != 1 || levels < 2 ||
         levels > 65536)
-        return fail(j, UF_E_FORMAT, "its inputs or levels are wrong");
+        return ov_fail(j, UF_E_FORMAT, "its inputs or levels are wrong");
     if (is_plain_u8(j, levels, &lo, &hi))
         return quantize_and_back(j, lo, hi);
     const uint32_t *in = j->in;
@@ -472,7 +457,7 @@ static uf_status make_fake_quantize(job *j)
 
 static const struct {
     const char *type;
-    uf_status (*make)(job *j);
+    uf_status (*make)(ov_job *j);
 } makers[] = {{"Parameter", make_parameter},
               {"Const", make_const},
               {"Result", make_result},
@@ -488,9 +473,12 @@ static const struct {
               {"Concat", make_with_axis},
               {"SoftMax", make_with_axis},
               {"Softmax", make_with_axis},
-              {"FakeQuantize", make_fake_quantize}};
+              {"FakeQuantize", make_fake_quantize},
+              {"StridedSlice", ov_make_strided_slice},
+              {"PriorBoxClustered", ov_make_prior_box_clustered},
+              {"DetectionOutput", ov_make_detection_output}};
 
-static uf_status make_outputs(maker *k)
+static uf_status make_outputs(ov_maker *k)
 {
     uf_status st = UF_OK;
     for (uint32_t i = 0; !st && i < k->m->layer_count; i++) {
@@ -537,26 +525,43 @@ static uf_status sort_tables(ov_model *m, uf_error *err)
     return UF_OK;
 }
 
-/* The value that arrives at a port, or UFI_NONE. */
-static uint32_t source_of(const ov_model *m, uint32_t layer, uint32_t port)
+/* The output port that is connected to a port, and its layer, or NULL. */
+static const ov_port *source_port(const ov_model *m, uint32_t layer, uint32_t port,
+                                  const ov_layer **source)
 {
     const ov_edge wanted = {.to_layer = layer, .to_port = port};
     const ov_edge *edge =
         m->edge_count ? bsearch(&wanted, m->edges, m->edge_count, sizeof wanted, by_target) : NULL;
     if (!edge)
-        return UFI_NONE;
+        return NULL;
     const ov_layer key = {.id = edge->from_layer}, *key_at = &key;
     ov_layer *const *from =
         bsearch(&key_at, m->by_id, m->layer_count, sizeof(ov_layer *), by_layer_id);
     for (uint32_t p = 0; from && p < (*from)->port_count; p++)
-        if ((*from)->ports[p].is_output && (*from)->ports[p].id == edge->from_port)
-            return (*from)->ports[p].value;
-    return UFI_NONE;
+        if ((*from)->ports[p].is_output && (*from)->ports[p].id == edge->from_port) {
+            *source = *from;
+            return &(*from)->ports[p];
+        }
+    return NULL;
 }
 
-static uf_status make_layer(maker *k, const ov_layer *l)
+const ov_layer *ov_source(const ov_model *m, const ov_layer *l, uint32_t input)
 {
-    job j = {.k = k, .layer = l, .out = UFI_NONE};
+    const ov_layer *from = NULL;
+    return input < l->port_count && source_port(m, l->id, l->ports[input].id, &from) ? from : NULL;
+}
+
+/* The value that arrives at a port, or UFI_NONE. */
+static uint32_t source_of(const ov_model *m, uint32_t layer, uint32_t port)
+{
+    const ov_layer *from;
+    const ov_port *p = source_port(m, layer, port, &from);
+    return p ? p->value : UFI_NONE;
+}
+
+static uf_status make_layer(ov_maker *k, const ov_layer *l)
+{
+    ov_job j = {.k = k, .layer = l, .out = UFI_NONE};
     for (uint32_t p = 0; p < l->port_count; p++) {
         if (l->ports[p].is_output) {
             if (j.out == UFI_NONE)
@@ -565,10 +570,10 @@ static uf_status make_layer(maker *k, const ov_layer *l)
         }
         j.in[j.in_count] = source_of(k->m, l->id, l->ports[p].id);
         if (j.in[j.in_count++] == UFI_NONE)
-            return fail(&j, UF_E_FORMAT, "nothing is connected to one of its inputs");
+            return ov_fail(&j, UF_E_FORMAT, "nothing is connected to one of its inputs");
     }
     if (j.out == UFI_NONE && strcmp(l->type, "Result") != 0)
-        return fail(&j, UF_E_FORMAT, "it has no output");
+        return ov_fail(&j, UF_E_FORMAT, "it has no output");
     for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
         if (!strcmp(l->type, makers[i].type))
             return makers[i].make(&j);
@@ -577,7 +582,7 @@ static uf_status make_layer(maker *k, const ov_layer *l)
 
 uf_status ov_make_graph(ufi_graph *g, ov_model *m, uf_error *err)
 {
-    maker k = {.m = m, .g = g, .err = err};
+    ov_maker k = {.m = m, .g = g, .err = err};
     uf_status st = sort_tables(m, err);
     if (!st)
         st = make_outputs(&k);

@@ -28,6 +28,8 @@ typedef struct loader {
         bool found;
         uint8_t *data; /* a copy of metadata and graph */
     } sections[UFM_TENSORS + 1];
+    uint16_t version;
+    size_t halved; /* bytes of constants stored in half the space so far */
     uf_error *err;
 } loader;
 
@@ -102,9 +104,10 @@ static uf_status read_header(loader *l)
         return ufi_fail(l->err, UF_E_FORMAT, "this is no .ufm model");
     if (r.failed)
         return ufi_fail(l->err, UF_E_FORMAT, "the header is truncated");
-    if (major != UFM_MAJOR)
-        return ufi_fail(l->err, UF_E_UNSUPPORTED, "format version %u; this program reads %d", major,
-                        UFM_MAJOR);
+    if (major < 1 || major > UFM_MAJOR)
+        return ufi_fail(l->err, UF_E_UNSUPPORTED, "format version %u; this program reads 1 to %d",
+                        major, UFM_MAJOR);
+    l->version = major;
     if (file_size != l->size)
         return ufi_fail(l->err, UF_E_FORMAT, "the file has %zu bytes, its header says %llu",
                         l->size, (unsigned long long)file_size);
@@ -218,10 +221,28 @@ static uf_status malformed(const loader *l, const char *what, uint32_t index)
     return ufi_fail(l->err, UF_E_FORMAT, "%s %u is malformed", what, index);
 }
 
-/* A name without NUL, in text[UFI_MAX_NAME_BYTES + 1]. */
-static bool read_name(ufi_reader *r, char *text)
+/* A number of a record: `bytes` (2, 4 or 8) wide in version 1, a varint that fits since. */
+static uint64_t read_number(const loader *l, ufi_reader *r, int bytes)
 {
-    size_t n = ufi_read_u16(r);
+    if (l->version < 2)
+        return bytes == 2 ? ufi_read_u16(r) : bytes == 4 ? ufi_read_u32(r) : ufi_read_u64(r);
+    const uint64_t v = ufi_read_varint(r);
+    if (bytes == 8 || v >> 8 * bytes == 0)
+        return v;
+    r->failed = true;
+    return 0;
+}
+
+static int64_t read_signed(const loader *l, ufi_reader *r)
+{
+    const uint64_t v = read_number(l, r, 8);
+    return (int64_t)(l->version < 2 ? v : v >> 1 ^ (0 - (v & 1)));
+}
+
+/* A name without NUL, in text[UFI_MAX_NAME_BYTES + 1]. */
+static bool read_name(const loader *l, ufi_reader *r, char *text)
+{
+    size_t n = (size_t)read_number(l, r, 2);
     const uint8_t *p = ufi_read_bytes(r, n);
     if (r->failed || n > UFI_MAX_NAME_BYTES || (n && memchr(p, 0, n)))
         return false;
@@ -231,19 +252,42 @@ static bool read_name(ufi_reader *r, char *text)
     return true;
 }
 
-static uf_status place_constant(loader *l, ufi_value *v, uint64_t offset, uint32_t index)
+/* Constant `v` of FP32, stored as FP16 or BF16 at `at`. */
+static uf_status widen_constant(loader *l, ufi_value *v, uf_dtype stored, const uint8_t *at)
 {
-    size_t base = l->sections[UFM_TENSORS].offset, room = l->sections[UFM_TENSORS].size;
-    ufi_tensor t = {v->dtype, UFI_PLAIN, v->shape, NULL};
-    size_t bytes = ufi_tensor_bytes(&t);
+    const size_t count = (size_t)ufi_shape_count(&v->shape);
+    float *out = ufi_arena_alloc(&l->m->graph.arena, count + 1, sizeof *out);
+    if (!out)
+        return ufi_fail(l->err, UF_E_NOMEM, "no memory for constants");
+    for (size_t i = 0; i < count; i++) {
+        const uint16_t half = (uint16_t)(at[2 * i] | at[2 * i + 1] << 8);
+        out[i] = stored == UF_F16 ? ufi_f16_to_f32(half) : ufi_bf16_to_f32(half);
+    }
+    v->data = out;
+    return UF_OK;
+}
+
+static uf_status place_constant(loader *l, ufi_value *v, uf_dtype stored, uint64_t offset,
+                                uint32_t index)
+{
+    const size_t base = l->sections[UFM_TENSORS].offset, room = l->sections[UFM_TENSORS].size;
+    const size_t align = l->version < 2 ? UFM_ALIGN : UFM_TENSOR_ALIGN;
+    ufi_tensor t = {stored, UFI_PLAIN, v->shape, NULL};
+    const size_t bytes = ufi_tensor_bytes(&t);
     if (!v->has_shape || ufi_shape_count(&v->shape) < 0 || ufi_dtype_bytes(v->dtype) == 0)
         return ufi_fail(l->err, UF_E_FORMAT, "constant %u has no size", index);
-    if (offset % UFM_ALIGN || offset > room || bytes > room - offset)
+    if (offset % align || offset > room || bytes > room - offset)
         return ufi_fail(l->err, UF_E_FORMAT,
                         "constant %u (offset %llu, %zu bytes) does not lie in the tensors", index,
                         (unsigned long long)offset, bytes);
     v->data = l->data + base + offset;
-    return UF_OK;
+    if (stored == v->dtype)
+        return UF_OK;
+    /* Many constants on the same bytes must not make a small file a large model. */
+    l->halved += bytes;
+    if (ufi_shape_count(&v->shape) > UFM_MAX_HALVED || l->halved > room)
+        return ufi_fail(l->err, UF_E_FORMAT, "constant %u is too large to be stored halved", index);
+    return widen_constant(l, v, stored, l->data + base + offset);
 }
 
 static uf_status read_value(loader *l, ufi_reader *r, uint32_t index)
@@ -253,30 +297,33 @@ static uf_status read_value(loader *l, ufi_reader *r, uint32_t index)
     uint32_t id;
     uint8_t dtype = ufi_read_u8(r), flags = ufi_read_u8(r);
     s.rank = ufi_read_u8(r);
-    ufi_read_u8(r);
-    if (!read_name(r, name) || dtype > UF_BOOL || s.rank > UF_MAX_DIMS ||
-        flags & ~(UFM_VALUE_HAS_SHAPE | UFM_VALUE_IS_CONSTANT))
+    uint8_t stored = ufi_read_u8(r);
+    if (l->version < 2 || !stored)
+        stored = dtype;
+    if (!read_name(l, r, name) || dtype > UF_BOOL || s.rank > UF_MAX_DIMS ||
+        flags & ~(UFM_VALUE_HAS_SHAPE | UFM_VALUE_IS_CONSTANT) ||
+        (stored != dtype && (dtype != UF_F32 || (stored != UF_F16 && stored != UF_BF16))))
         return malformed(l, "value", index);
     for (uint32_t d = 0; d < s.rank; d++) {
-        s.dims[d] = (int64_t)ufi_read_u64(r);
+        s.dims[d] = read_signed(l, r);
         if (s.dims[d] < -1 || s.dims[d] > INT32_MAX)
             return malformed(l, "value", index);
     }
-    uint64_t offset = flags & UFM_VALUE_IS_CONSTANT ? ufi_read_u64(r) : 0;
+    uint64_t offset = flags & UFM_VALUE_IS_CONSTANT ? read_number(l, r, 8) : 0;
     if (r->failed)
         return malformed(l, "value", index);
     uf_status st = ufi_graph_add_value(&l->m->graph, name, (uf_dtype)dtype,
                                        flags & UFM_VALUE_HAS_SHAPE ? &s : NULL, &id, l->err);
     if (!st && flags & UFM_VALUE_IS_CONSTANT)
-        st = place_constant(l, &l->m->graph.values[id], offset, index);
+        st = place_constant(l, &l->m->graph.values[id], (uf_dtype)stored, offset, index);
     return st;
 }
 
 static uf_status read_attr(loader *l, ufi_reader *r, ufi_node *n, uint32_t index)
 {
-    uint16_t key = ufi_read_u16(r), type = ufi_read_u16(r);
-    uint32_t count = ufi_read_u32(r);
-    size_t item = type == UFI_ATTR_INTS ? 8 : type == UFI_ATTR_FLOATS ? 4 : 1;
+    uint16_t key = (uint16_t)read_number(l, r, 2), type = (uint16_t)read_number(l, r, 2);
+    uint32_t count = (uint32_t)read_number(l, r, 4);
+    size_t item = type == UFI_ATTR_INTS && l->version < 2 ? 8 : type == UFI_ATTR_FLOATS ? 4 : 1;
     if (r->failed || key >= UFI_ATTR_COUNT || type < UFI_ATTR_INTS || type > UFI_ATTR_STRING ||
         count > UFI_MAX_ATTR_ITEMS || ufi_reader_left(r) / item < count)
         return malformed(l, "an attribute of node", index);
@@ -292,7 +339,7 @@ static uf_status read_attr(loader *l, ufi_reader *r, ufi_node *n, uint32_t index
     float *floats = (float *)(void *)ints; /* a float is smaller */
     for (uint32_t i = 0; i < count; i++)
         if (type == UFI_ATTR_INTS)
-            ints[i] = (int64_t)ufi_read_u64(r);
+            ints[i] = read_signed(l, r);
         else
             floats[i] = ufi_read_f32(r);
     uf_status st =
@@ -303,23 +350,26 @@ static uf_status read_attr(loader *l, ufi_reader *r, ufi_node *n, uint32_t index
     return st;
 }
 
-static void read_ids(ufi_reader *r, uint32_t *ids, uint32_t count)
+static void read_ids(const loader *l, ufi_reader *r, uint32_t *ids, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        ids[i] = ufi_read_u32(r);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t id = (uint32_t)read_number(l, r, 4);
+        ids[i] = l->version < 2 ? id : id - 1; /* 0 is none */
+    }
 }
 
 static uf_status read_node(loader *l, ufi_reader *r, uint32_t index)
 {
     char name[UFI_MAX_NAME_BYTES + 1];
     uint32_t in[UFI_MAX_NODE_IO], out[UFI_MAX_NODE_IO], at;
-    uint16_t op = ufi_read_u16(r), in_count = ufi_read_u16(r), out_count = ufi_read_u16(r);
-    uint16_t attr_count = ufi_read_u16(r);
-    if (!read_name(r, name) || op >= UFI_OP_COUNT || in_count > UFI_MAX_NODE_IO ||
+    uint16_t op = (uint16_t)read_number(l, r, 2), in_count = (uint16_t)read_number(l, r, 2);
+    uint16_t out_count = (uint16_t)read_number(l, r, 2);
+    uint16_t attr_count = (uint16_t)read_number(l, r, 2);
+    if (!read_name(l, r, name) || op >= UFI_OP_COUNT || in_count > UFI_MAX_NODE_IO ||
         out_count > UFI_MAX_NODE_IO || attr_count > UFI_ATTR_COUNT)
         return malformed(l, "node", index);
-    read_ids(r, in, in_count);
-    read_ids(r, out, out_count);
+    read_ids(l, r, in, in_count);
+    read_ids(l, r, out, out_count);
     if (r->failed)
         return malformed(l, "node", index);
     uf_status st = ufi_graph_add_node(&l->m->graph, (ufi_op)op, name, in, in_count, out, out_count,
@@ -332,9 +382,10 @@ static uf_status read_node(loader *l, ufi_reader *r, uint32_t index)
 static uf_status read_graph(loader *l)
 {
     ufi_reader r = section_reader(l, UFM_GRAPH);
-    uint32_t values = ufi_read_u32(&r), nodes = ufi_read_u32(&r);
+    uint32_t values = (uint32_t)read_number(l, &r, 4), nodes = (uint32_t)read_number(l, &r, 4);
     uint32_t in[UFI_MAX_NODE_IO], out[UFI_MAX_NODE_IO];
-    uint32_t in_count = ufi_read_u32(&r), out_count = ufi_read_u32(&r);
+    uint32_t in_count = (uint32_t)read_number(l, &r, 4);
+    uint32_t out_count = (uint32_t)read_number(l, &r, 4);
     if (r.failed || values > UFI_MAX_VALUES || nodes > UFI_MAX_NODES ||
         in_count > UFI_MAX_NODE_IO || out_count > UFI_MAX_NODE_IO)
         return ufi_fail(l->err, UF_E_LIMIT, "%u values, %u nodes, %u inputs, %u outputs", values,
@@ -346,8 +397,8 @@ static uf_status read_graph(loader *l)
         st = read_node(l, &r, i);
     if (st)
         return st;
-    read_ids(&r, in, in_count);
-    read_ids(&r, out, out_count);
+    read_ids(l, &r, in, in_count);
+    read_ids(l, &r, out, out_count);
     if (r.failed || ufi_reader_left(&r))
         return ufi_fail(l->err, UF_E_FORMAT, "the graph section has the wrong size");
     st = ufi_graph_set_io(&l->m->graph, in, in_count, out, out_count, l->err);
@@ -379,6 +430,7 @@ static uf_status load(ufi_model_file *m, const uint8_t *data, const ufi_file *fi
         st = read_meta(l);
     if (!st)
         st = read_graph(l);
+    m->version = l->version;
     if (!st)
         ufm_model_digest(l->sections[UFM_GRAPH].digest, l->sections[UFM_TENSORS].digest, m->digest);
     ufi_free(l->sections[UFM_META].data);

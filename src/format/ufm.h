@@ -5,13 +5,15 @@
 #include "format/model_file.h"
 
 #define UFM_MAGIC "\x89UFM\r\n\x1a\n"
-#define UFM_MAJOR 1
+#define UFM_MAJOR 2 /* newest version; version 1 is read, and written for models read from it */
 #define UFM_MINOR 0
 
 enum {
     UFM_HEADER_BYTES = 64,
     UFM_SECTION_BYTES = 64, /* one row of the section table */
-    UFM_ALIGN = 64,
+    UFM_ALIGN = 64,         /* of sections; of tensors in version 1 */
+    UFM_TENSOR_ALIGN = 16,  /* of tensors since version 2 */
+    UFM_MAX_HALVED = 16384, /* most elements of a vector that is stored in half the space */
     UFM_MAX_SECTIONS = 64,
     UFM_MAX_META_BYTES = 16 << 20,
     UFM_MAX_GRAPH_BYTES = 256 << 20

@@ -13,6 +13,7 @@ typedef struct buffer {
     uint8_t *data;
     size_t size, cap;
     bool failed;
+    bool compact; /* numbers of records are varints: since version 2 */
 } buffer;
 
 static void put(buffer *b, const void *p, size_t n)
@@ -43,15 +44,83 @@ static void put_int(buffer *b, uint64_t v, size_t bytes)
     put(b, le, bytes);
 }
 
-static void put_text(buffer *b, const char *s, size_t length_bytes)
+/* A number of a graph record: `bytes` wide in version 1. */
+static void put_number(buffer *b, uint64_t v, size_t bytes)
 {
-    put_int(b, strlen(s), length_bytes);
-    put(b, s, strlen(s));
+    if (!b->compact) {
+        put_int(b, v, bytes);
+        return;
+    }
+    for (; v >= 0x80; v >>= 7)
+        put_int(b, (v & 0x7F) | 0x80, 1);
+    put_int(b, v, 1);
 }
 
-static size_t align_up(size_t n)
+/* Value ids: an absent one is 0 in version 2. */
+static void put_id(buffer *b, uint32_t id)
 {
-    return (n + UFM_ALIGN - 1) / UFM_ALIGN * UFM_ALIGN;
+    put_number(b, b->compact ? (uint32_t)(id + 1) : id, 4);
+}
+
+/* Signed numbers: 0, -1, 1, -2, ... are 0, 1, 2, 3, ... in version 2. */
+static void put_signed(buffer *b, int64_t v)
+{
+    put_number(b, b->compact ? (uint64_t)v << 1 ^ (uint64_t)(v >> 63) : (uint64_t)v, 8);
+}
+
+static size_t align_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static size_t tensor_align(uint16_t version)
+{
+    return version < 2 ? UFM_ALIGN : UFM_TENSOR_ALIGN;
+}
+
+static uint16_t version_of(const ufi_model_file *m)
+{
+    return m->version ? m->version : UFM_MAJOR;
+}
+
+/* ---- vectors in half the space ---- */
+
+static uint16_t to_half(uf_dtype type, float x)
+{
+    return type == UF_F16 ? ufi_f32_to_f16(x) : ufi_f32_to_bf16(x);
+}
+
+static bool all_survive(const ufi_value *v, uf_dtype type)
+{
+    const float *x = v->data;
+    const int64_t count = ufi_shape_count(&v->shape);
+    for (int64_t i = 0; i < count; i++) {
+        const uint16_t half = to_half(type, x[i]);
+        const float back = type == UF_F16 ? ufi_f16_to_f32(half) : ufi_bf16_to_f32(half);
+        if (memcmp(&back, &x[i], sizeof back) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* At most one dimension is not 1. */
+static bool is_vector(const ufi_shape *s)
+{
+    int64_t most = 1;
+    for (uint32_t d = 0; d < s->rank; d++)
+        most = s->dims[d] > most ? s->dims[d] : most;
+    return most == ufi_shape_count(s) && most <= UFM_MAX_HALVED;
+}
+
+/* How constant `v` is stored: FP32 vectors whose numbers all are FP16 or BF16 numbers as such.
+ * Weights are not, they are used in the file. */
+static uf_dtype stored_type(const ufi_value *v, uint16_t version)
+{
+    if (version < 2 || v->dtype != UF_F32 || !is_vector(&v->shape))
+        return v->dtype;
+    if (all_survive(v, UF_F16))
+        return UF_F16;
+    return all_survive(v, UF_BF16) ? UF_BF16 : UF_F32;
 }
 
 /* ---- sections ---- */
@@ -60,41 +129,50 @@ static void write_meta(buffer *b, const ufi_meta *m)
 {
     put_int(b, m->count, 4);
     for (uint32_t i = 0; i < m->count; i++) {
-        put_text(b, m->keys[i], 2);
-        put_text(b, m->values[i], 4);
+        put_int(b, strlen(m->keys[i]), 2);
+        put(b, m->keys[i], strlen(m->keys[i]));
+        put_int(b, strlen(m->values[i]), 4);
+        put(b, m->values[i], strlen(m->values[i]));
     }
 }
 
-static size_t constant_bytes(const ufi_value *v)
+static size_t stored_bytes(const ufi_value *v, uf_dtype type)
 {
-    ufi_tensor t = {v->dtype, UFI_PLAIN, v->shape, NULL};
+    ufi_tensor t = {type, UFI_PLAIN, v->shape, NULL};
     return ufi_tensor_bytes(&t);
 }
 
-static void write_value(buffer *b, const ufi_value *v, size_t *tensor_at)
+static void put_name(buffer *b, const char *name)
 {
+    put_number(b, strlen(name), 2);
+    put(b, name, strlen(name));
+}
+
+static void write_value(buffer *b, const ufi_value *v, uint16_t version, size_t *tensor_at)
+{
+    const uf_dtype stored = v->data ? stored_type(v, version) : v->dtype;
     put_int(b, v->dtype, 1);
     put_int(b, (v->has_shape ? UFM_VALUE_HAS_SHAPE : 0) | (v->data ? UFM_VALUE_IS_CONSTANT : 0), 1);
     put_int(b, v->has_shape ? v->shape.rank : 0, 1);
-    put_int(b, 0, 1);
-    put_text(b, v->name, 2);
+    put_int(b, stored == v->dtype ? 0 : stored, 1);
+    put_name(b, v->name);
     for (uint32_t d = 0; v->has_shape && d < v->shape.rank; d++)
-        put_int(b, (uint64_t)v->shape.dims[d], 8);
+        put_signed(b, v->shape.dims[d]);
     if (v->data) {
-        put_int(b, *tensor_at, 8);
-        *tensor_at = align_up(*tensor_at + constant_bytes(v));
+        put_number(b, *tensor_at, 8);
+        *tensor_at = align_up(*tensor_at + stored_bytes(v, stored), tensor_align(version));
     }
 }
 
 static void write_attr(buffer *b, const ufi_attr *a)
 {
-    put_int(b, a->key, 2);
-    put_int(b, a->type, 2);
-    put_int(b, a->count, 4);
+    put_number(b, a->key, 2);
+    put_number(b, a->type, 2);
+    put_number(b, a->count, 4);
     for (uint32_t i = 0; i < a->count; i++) {
         uint32_t bits = 0;
         if (a->type == UFI_ATTR_INTS) {
-            put_int(b, (uint64_t)a->u.ints[i], 8);
+            put_signed(b, a->u.ints[i]);
         } else if (a->type == UFI_ATTR_FLOATS) {
             memcpy(&bits, &a->u.floats[i], sizeof bits);
             put_int(b, bits, 4);
@@ -106,50 +184,55 @@ static void write_attr(buffer *b, const ufi_attr *a)
 
 static void write_node(buffer *b, const ufi_node *n)
 {
-    put_int(b, n->op, 2);
-    put_int(b, n->in_count, 2);
-    put_int(b, n->out_count, 2);
-    put_int(b, n->attr_count, 2);
-    put_text(b, n->name, 2);
+    put_number(b, n->op, 2);
+    put_number(b, n->in_count, 2);
+    put_number(b, n->out_count, 2);
+    put_number(b, n->attr_count, 2);
+    put_name(b, n->name);
     for (uint32_t i = 0; i < n->in_count; i++)
-        put_int(b, n->in[i], 4);
+        put_id(b, n->in[i]);
     for (uint32_t i = 0; i < n->out_count; i++)
-        put_int(b, n->out[i], 4);
+        put_id(b, n->out[i]);
     for (uint32_t i = 0; i < n->attr_count; i++)
         write_attr(b, &n->attrs[i]);
 }
 
-/* *tensor_bytes is the size of the tensors' section. */
-static void write_graph(buffer *b, const ufi_graph *g, size_t *tensor_bytes)
+static void write_graph(buffer *b, const ufi_graph *g, uint16_t version)
 {
-    *tensor_bytes = 0;
-    put_int(b, g->value_count, 4);
-    put_int(b, g->node_count, 4);
-    put_int(b, g->input_count, 4);
-    put_int(b, g->output_count, 4);
+    size_t tensor_at = 0;
+    b->compact = version >= 2;
+    put_number(b, g->value_count, 4);
+    put_number(b, g->node_count, 4);
+    put_number(b, g->input_count, 4);
+    put_number(b, g->output_count, 4);
     for (uint32_t i = 0; i < g->value_count; i++)
-        write_value(b, &g->values[i], tensor_bytes);
+        write_value(b, &g->values[i], version, &tensor_at);
     for (uint32_t i = 0; i < g->node_count; i++)
         write_node(b, &g->nodes[i]);
     for (uint32_t i = 0; i < g->input_count; i++)
-        put_int(b, g->inputs[i], 4);
+        put_id(b, g->inputs[i]);
     for (uint32_t i = 0; i < g->output_count; i++)
-        put_int(b, g->outputs[i], 4);
+        put_id(b, g->outputs[i]);
+    b->compact = false;
 }
 
 /* Calls take(arg, bytes, size) for the whole tensors' section, padding included. */
 typedef void take_fn(void *arg, const void *bytes, size_t size);
 
-static void each_tensor(const ufi_graph *g, take_fn *take, void *arg)
+static void each_tensor(const ufi_graph *g, uint16_t version, take_fn *take, void *arg)
 {
     static const uint8_t zeros[UFM_ALIGN];
+    uint16_t halves[UFM_MAX_HALVED];
     for (uint32_t i = 0; i < g->value_count; i++) {
         const ufi_value *v = &g->values[i];
         if (!v->data)
             continue;
-        size_t bytes = constant_bytes(v);
-        take(arg, v->data, bytes);
-        take(arg, zeros, align_up(bytes) - bytes);
+        const uf_dtype stored = stored_type(v, version);
+        const size_t bytes = stored_bytes(v, stored);
+        for (size_t k = 0; stored != v->dtype && k < bytes / sizeof *halves; k++)
+            halves[k] = to_half(stored, ((const float *)v->data)[k]);
+        take(arg, stored == v->dtype ? v->data : halves, bytes);
+        take(arg, zeros, align_up(bytes, tensor_align(version)) - bytes);
     }
 }
 
@@ -163,11 +246,11 @@ static void take_buffer(void *arg, const void *bytes, size_t size)
     put(arg, bytes, size);
 }
 
-static void hash_tensors(const ufi_graph *g, uint8_t out[UFI_SHA256_BYTES])
+static void hash_tensors(const ufi_graph *g, uint16_t version, uint8_t out[UFI_SHA256_BYTES])
 {
     ufi_sha256 h;
     ufi_sha256_init(&h);
-    each_tensor(g, take_hash, &h);
+    each_tensor(g, version, take_hash, &h);
     ufi_sha256_final(&h, out);
 }
 
@@ -189,16 +272,15 @@ static uf_status no_memory(uf_error *err)
 uf_status ufi_model_file_seal(ufi_model_file *m, uf_error *err)
 {
     buffer b = {0};
-    size_t tensor_bytes;
     uint8_t graph[UFI_SHA256_BYTES], tensors[UFI_SHA256_BYTES];
-    write_graph(&b, &m->graph, &tensor_bytes);
+    write_graph(&b, &m->graph, version_of(m));
     if (b.failed) {
         ufi_free(b.data);
         return no_memory(err);
     }
     ufi_sha256_of(b.data, b.size, graph);
     ufi_free(b.data);
-    hash_tensors(&m->graph, tensors);
+    hash_tensors(&m->graph, version_of(m), tensors);
     ufm_model_digest(graph, tensors, m->digest);
     return UF_OK;
 }
@@ -208,7 +290,7 @@ uf_status ufi_model_file_seal(ufi_model_file *m, uf_error *err)
 static void pad(buffer *b)
 {
     static const uint8_t zeros[UFM_ALIGN];
-    put(b, zeros, align_up(b->size) - b->size);
+    put(b, zeros, align_up(b->size, UFM_ALIGN) - b->size);
 }
 
 typedef struct section {
@@ -230,16 +312,15 @@ static void put_section(buffer *table, const section *s)
 /* Everything behind the section table; offsets count from the start of the file. */
 static void write_body(buffer *b, const ufi_model_file *m, section sections[3])
 {
-    size_t tensor_bytes;
     for (int i = 0; i < 3; i++) {
         section *s = &sections[i];
         *s = (section){.kind = (ufm_section_kind)(UFM_META + i), .offset = b->size};
         if (s->kind == UFM_META)
             write_meta(b, &m->meta);
         else if (s->kind == UFM_GRAPH)
-            write_graph(b, &m->graph, &tensor_bytes);
+            write_graph(b, &m->graph, version_of(m));
         else
-            each_tensor(&m->graph, take_buffer, b);
+            each_tensor(&m->graph, version_of(m), take_buffer, b);
         s->size = b->size - s->offset;
         if (!b->failed)
             ufi_sha256_of(b->data + s->offset, s->size, s->digest);
@@ -247,11 +328,11 @@ static void write_body(buffer *b, const ufi_model_file *m, section sections[3])
     }
 }
 
-static void write_header(buffer *b, const buffer *table, size_t file_size)
+static void write_header(buffer *b, const buffer *table, uint16_t version, size_t file_size)
 {
     uint8_t digest[UFI_SHA256_BYTES];
     put(b, UFM_MAGIC, 8);
-    put_int(b, UFM_MAJOR, 2);
+    put_int(b, version, 2);
     put_int(b, UFM_MINOR, 2);
     put_int(b, table->size / UFM_SECTION_BYTES, 4);
     put_int(b, file_size, 8);
@@ -271,7 +352,7 @@ uf_status ufi_ufm_save(const ufi_model_file *m, const char *path, uf_error *err)
         put_section(&table, &sections[i]);
     uf_status st = UF_OK;
     if (!table.failed)
-        write_header(&head, &table, file.size);
+        write_header(&head, &table, version_of(m), file.size);
     if (file.failed || table.failed || head.failed)
         st = no_memory(err);
     else if (file.size > UFI_MODEL_MAX_BYTES)

@@ -78,6 +78,18 @@ static const preset presets[] = {
       {"detector.score", "0.7"},
       {"detector.nms", "0.5"},
       {"detector.top", "5000"}}},
+    {"face-detection-retail",
+     "Open Model Zoo face-detection-retail-0004 (SSD): BGR, 0..255, boxes only",
+     {{"task", "detector"},
+      {"family", "ultraface"},
+      {"input.order", "bgr"},
+      {"input.mean", "0 0 0"},
+      {"input.scale", "1 1 1"},
+      {"detector.fit", "stretch"},
+      {"detector.size", "300"},
+      {"detector.score", "0.5"},
+      {"detector.nms", "0.45"},
+      {"detector.top", "400"}}},
     {"retinaface",
      "RetinaFace with a MobileNet backbone, 5 points",
      {{"task", "detector"},
@@ -250,7 +262,9 @@ static const char *recognise(const ufi_graph *g)
     if (g->output_count == 3 && outputs_with(g, 4) == 1 && outputs_with(g, 10) == 1)
         return "retinaface";
     if (g->output_count == 2 && outputs_with(g, 4) == 1 && outputs_with(g, 2) == 1)
-        return has_no_exponential(g) ? "ultraface-raw" : "ultraface";
+        return normalises_inside(g)    ? "face-detection-retail"
+               : has_no_exponential(g) ? "ultraface-raw"
+                                       : "ultraface";
     if (g->output_count > 2)
         return "tensor";
     int64_t side = x->shape.dims[2];

@@ -72,3 +72,28 @@ uf_status ufi_store_half(ufi_graph *out, const ufi_graph *g, uf_dtype dtype, uf_
         ufi_graph_free(out);
     return st;
 }
+
+/* FP32 weights that are worth it and fit. */
+static bool can_be_half(const ufi_value *v)
+{
+    const int64_t count = v->data && v->dtype == UF_F32 ? ufi_shape_count(&v->shape) : 0;
+    const float *x = v->data;
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabsf(x[i]) <= F16_MOST))
+            return false;
+    return count >= LEAST_ELEMENTS;
+}
+
+uf_status ufi_store_weights_half(ufi_graph *g, uf_error *err)
+{
+    uf_status st = UF_OK;
+    const uint32_t count = g->node_count;
+    for (uint32_t i = 0; !st && i < count; i++) {
+        const ufi_op op = (ufi_op)g->nodes[i].op;
+        if ((op == UFI_OP_CONV || op == UFI_OP_GEMM) && can_be_half(&g->values[g->nodes[i].in[1]]))
+            st = store_value(g, g->nodes[i].in[1], UF_F16, err);
+    }
+    if (!st)
+        st = ufi_graph_sort(g, err);
+    return st ? st : ufi_graph_check(g, err);
+}

@@ -9,4 +9,8 @@
  * (65504), naming it. */
 uf_status ufi_store_half(ufi_graph *out, const ufi_graph *g, uf_dtype dtype, uf_error *err);
 
+/* The FP32 weights of convolutions and fully connected layers in `g`, a graph that was quantised,
+ * become FP16 in the same way, unless they leave its range. */
+uf_status ufi_store_weights_half(ufi_graph *g, uf_error *err);
+
 #endif

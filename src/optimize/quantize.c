@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "optimize/rounding.h"
 
 /* A value of the source in the new graph: as FP32, as bytes, or both. */
 typedef struct place {
@@ -217,6 +218,30 @@ static uf_status copy_attributes(quantizer *q, const ufi_node *from, uint32_t in
 
 /* ---- weights ---- */
 
+/* The least BF16 number that is not below x > 0: a scale may be larger than needed, and is stored
+ * in half the space. */
+static float round_up_to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0xFFFF) & 0xFFFF0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Biases and slopes become FP16 numbers, which are stored in half the space: 11 bits are more than
+ * the eight that follow. Those that leave its range stay as they are. */
+static void round_to_f16(float *x, size_t count)
+{
+    float most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    if (most < 6.2e-5f || most > 65000.0f)
+        return;
+    for (size_t i = 0; i < count; i++)
+        x[i] = ufi_f16_to_f32(ufi_f32_to_f16(x[i]));
+}
+
 /* Rows of `per_row` weights to signed bytes, a scale each: the greatest becomes 127. */
 static void quantise_rows(int8_t *out, float *scales, const float *w, size_t rows, size_t per_row)
 {
@@ -224,10 +249,28 @@ static void quantise_rows(int8_t *out, float *scales, const float *w, size_t row
         float most = 0;
         for (size_t i = 0; i < per_row; i++)
             most = fmaxf(most, fabsf(w[i]));
-        scales[r] = most > 1e-30f ? most / 127 : 1;
+        scales[r] = most > 1e-30f ? round_up_to_bf16(most / 127) : 1;
         for (size_t i = 0; i < per_row; i++)
             out[i] = (int8_t)rintf(fmaxf(fminf(w[i] / scales[r], 127), -127));
     }
+}
+
+/* The same weights rounded by the moments of value `x`, where these are known and meet the weights
+ * one by one. */
+static uf_status round_by_moments(const quantizer *q, uint32_t x, const ufi_shape *shape,
+                                  int8_t *bytes, const float *w, const float *scales)
+{
+    const ufi_moments *m = q->options->moments ? &q->options->moments[x] : NULL;
+    const size_t count = (size_t)shape->dims[1];
+    if (!m || !m->channels || m->channels != count || shape->dims[2] != 1 || shape->dims[3] != 1)
+        return UF_OK;
+    double *room = ufi_malloc(2 * count, sizeof *room);
+    if (!room)
+        return ufi_fail(q->err, UF_E_NOMEM, "no memory for quantising");
+    for (int64_t f = 0; f < shape->dims[0]; f++, bytes += count, w += count)
+        ufi_round_channel(bytes, w, scales[f], count, m->covariance, room);
+    ufi_free(room);
+    return UF_OK;
 }
 
 /* What rounding the weights takes from the mean of each output, added to `bias`: for inputs of mean
@@ -278,6 +321,9 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     uf_status st = bytes && scales && bias ? UF_OK : no_memory(q);
     if (!st) {
         quantise_rows(bytes, scales, w->data, rows, count / rows);
+        st = round_by_moments(q, x, shape, bytes, w->data, scales);
+    }
+    if (!st) {
         const ufi_tensor t = {UF_I8, UFI_PLAIN, *shape, bytes};
         st = ufi_graph_add_constant(q->to, w->name, &t, true, &in[1], q->err);
     }
@@ -289,12 +335,28 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     if (corrected)
         correct_bias(bias, w->data, bytes, scales, shape, ufi_observer_channels(q->observer, x),
                      depthwise);
-    if (!st && (ufi_node_has(n, 2) || corrected))
+    if (!st && (ufi_node_has(n, 2) || corrected)) {
+        round_to_f16(bias, rows);
         st = add_floats(q, n->name, bias, (int64_t)rows, &in[5]);
+    }
     ufi_free(bytes);
     ufi_free(scales);
     ufi_free(bias);
     return st;
+}
+
+/* The slopes of a PReLU, constant `v`. */
+static uf_status add_slopes(quantizer *q, uint32_t v, uint32_t *id)
+{
+    const ufi_value *from = &q->g->values[v];
+    float *slopes;
+    uf_status st = ufi_graph_add_floats(q->to, from->name, &from->shape, &slopes, id, q->err);
+    if (st)
+        return st;
+    const size_t count = (size_t)ufi_shape_count(&from->shape);
+    memcpy(slopes, from->data, count * sizeof *slopes);
+    round_to_f16(slopes, count);
+    return UF_OK;
 }
 
 /* ---- nodes ---- */
@@ -310,8 +372,8 @@ static uf_status add_qconv(quantizer *q, const ufi_node *n, uint32_t x, const uf
     uf_status st = need_bytes(q, x);
     if (!st)
         st = add_weights(q, n, x, w_shape, in);
-    if (!st && n->op == UFI_OP_CONV && ufi_node_has(n, 3) && !(st = need_float(q, n->in[3])))
-        in[6] = q->places[n->in[3]].as_float;
+    if (!st && n->op == UFI_OP_CONV && ufi_node_has(n, 3))
+        st = add_slopes(q, n->in[3], &in[6]);
     if (!st && residual != UFI_NONE)
         st = need_bytes(q, residual);
     if (!st && !floats)

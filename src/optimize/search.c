@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "optimize/equalize.h"
+#include "optimize/half.h"
 
 typedef struct search {
     const ufi_graph *g;
@@ -17,9 +18,60 @@ typedef struct search {
     ufi_graph *out;
     ufi_trial *best;
     bool has_best;
-    double aim; /* 0 until layers are kept in FP32 */
+    double aim;  /* 0 until layers are kept in FP32 */
+    bool *heads; /* per node: stays in FP32 always */
+    uint32_t head_count, layers;
+    ufi_moments *moments; /* per value of the best graph, for trials that round by them */
+    uint32_t value_count;
     uf_error *err;
 } search;
+
+/* ---- heads ---- */
+
+/* Convolutions and fully connected layers with none of these behind them. */
+static uf_status mark_last_layers(const ufi_graph *g, bool *last, uf_error *err)
+{
+    bool *reached = ufi_calloc(g->value_count + 1, sizeof *reached);
+    if (!reached)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a search");
+    for (uint32_t i = 0; i < g->output_count; i++)
+        reached[g->outputs[i]] = true;
+    for (uint32_t i = g->node_count; i-- > 0;) {
+        const ufi_node *n = &g->nodes[i];
+        bool leads_out = false;
+        for (uint32_t k = 0; k < n->out_count; k++)
+            leads_out |= n->out[k] != UFI_NONE && reached[n->out[k]];
+        last[i] = leads_out && (n->op == UFI_OP_CONV || n->op == UFI_OP_GEMM);
+        for (uint32_t k = 0; leads_out && !last[i] && k < n->in_count; k++)
+            if (n->in[k] != UFI_NONE)
+                reached[n->in[k]] = true;
+    }
+    ufi_free(reached);
+    return UF_OK;
+}
+
+/* A network that is heads only keeps none. */
+static uf_status find_heads(search *s, const ufi_observer *o)
+{
+    const uint32_t count = s->g->node_count;
+    bool *quantizable = ufi_calloc(count + 1, sizeof *quantizable);
+    s->heads = ufi_calloc(count + 1, sizeof *s->heads);
+    uf_status st = quantizable && s->heads ? ufi_quantizable_nodes(s->g, o, quantizable, s->err)
+                                           : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    if (!st && s->options->float_heads)
+        st = mark_last_layers(s->g, s->heads, s->err);
+    for (uint32_t i = 0; !st && i < count; i++) {
+        s->heads[i] = s->heads[i] && quantizable[i];
+        s->head_count += s->heads[i];
+        s->layers += quantizable[i];
+    }
+    if (!st && s->head_count == s->layers) {
+        memset(s->heads, 0, count * sizeof *s->heads);
+        s->head_count = 0;
+    }
+    ufi_free(quantizable);
+    return st;
+}
 
 /* ---- trials ---- */
 
@@ -38,13 +90,17 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
                          const bool *keep_float, double *agreement)
 {
     ufi_graph made;
-    const ufi_quantize_options options = {
-        .method = trial.method, .correct_bias = trial.bias_corrected, .keep_float = keep_float};
+    const ufi_quantize_options options = {.method = trial.method,
+                                          .correct_bias = trial.bias_corrected,
+                                          .keep_float = keep_float,
+                                          .moments = trial.rounded ? s->moments : NULL};
     uf_status st = ufi_quantize_graph(&made, g, o, &options, s->err);
     *agreement = 0;
     if (st)
         return st;
-    st = ufi_judge_graph(&s->judge, &made, &trial.agreement, s->err);
+    st = ufi_store_weights_half(&made, s->err); /* of the layers that stay in FP32 */
+    if (!st)
+        st = ufi_judge_graph(&s->judge, &made, &trial.agreement, s->err);
     *agreement = trial.agreement;
     s->done++;
     if (!st && s->options->progress &&
@@ -70,11 +126,49 @@ static uf_status try_all(search *s, const ufi_graph *g, const ufi_observer *o, b
         for (int corrected = 0; !st && corrected < 2; corrected++) {
             const ufi_trial trial = {.equalized = equalized,
                                      .bias_corrected = corrected == 1,
-                                     .method = (ufi_range_method)m};
+                                     .method = (ufi_range_method)m,
+                                     .kept = s->head_count,
+                                     .layers = s->head_count ? s->layers : 0};
             double agreement;
-            st = try_one(s, g, o, trial, NULL, &agreement);
+            st = try_one(s, g, o, trial, s->heads, &agreement);
         }
     }
+    return st;
+}
+
+/* ---- rounding by data ---- */
+
+static bool is_pointwise(const ufi_graph *g, const ufi_node *n)
+{
+    const ufi_shape *w = n->op == UFI_OP_CONV ? &g->values[n->in[1]].shape : NULL;
+    return w && w->rank == 4 && w->dims[2] == 1 && w->dims[3] == 1 &&
+           ufi_node_int(n, UFI_ATTR_GROUP, 1) == 1;
+}
+
+/* The best trial again with its weights rounded by the inputs that pictures which are not judged
+ * give. `g` and `o` are what it was made of. */
+static uf_status try_rounded(search *s, const ufi_graph *g, const ufi_observer *o)
+{
+    bool *wanted = ufi_calloc(g->value_count + 1, sizeof *wanted), any = false;
+    ufi_judge judge = s->judge;
+    ufi_trial trial = *s->best;
+    double agreement;
+    judge.g = g;
+    trial.rounded = true;
+    s->value_count = g->value_count;
+    s->moments = ufi_calloc(g->value_count + 1, sizeof *s->moments);
+    uf_status st = wanted && s->moments
+                       ? UF_OK
+                       : ufi_fail(s->err, UF_E_NOMEM, "no memory for rounding weights");
+    for (uint32_t i = 0; !st && i < g->node_count; i++)
+        if (is_pointwise(g, &g->nodes[i]) && ufi_observer_channels(o, g->nodes[i].in[0]))
+            any = wanted[g->nodes[i].in[0]] = true;
+    if (!st && any && s->samples->count > s->judge.judged) {
+        st = ufi_moments_collect(s->moments, wanted, &judge, s->err);
+        if (!st)
+            st = try_one(s, g, o, trial, s->heads, &agreement);
+    }
+    ufi_free(wanted);
     return st;
 }
 
@@ -107,7 +201,7 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
     for (uint32_t i = 0; !st && i < g->node_count; i++) {
         ufi_graph made;
         double agreement = 1;
-        if (!quantizable[i])
+        if (!quantizable[i] || s->heads[i])
             continue;
         memset(keep, 1, g->node_count * sizeof *keep);
         keep[i] = false;
@@ -124,15 +218,18 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
     return st;
 }
 
-/* The graph with the first `kept` of `layers` in FP32. */
+/* The graph with the heads and the first `kept` of `layers` in FP32. */
 static uf_status try_kept(search *s, const ufi_graph *g, const ufi_observer *o, ufi_trial trial,
-                          const layer *layers, double *agreement)
+                          const layer *layers, uint32_t kept, double *agreement)
 {
     bool *keep = ufi_calloc(g->node_count + 1, sizeof *keep);
     if (!keep)
         return ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
-    for (uint32_t i = 0; i < trial.kept; i++)
+    memcpy(keep, s->heads, g->node_count * sizeof *keep);
+    for (uint32_t i = 0; i < kept; i++)
         keep[layers[i].node] = true;
+    trial.kept = s->head_count + kept;
+    trial.layers = s->layers;
     s->total++;
     uf_status st = try_one(s, g, o, trial, keep, agreement);
     ufi_free(keep);
@@ -142,9 +239,10 @@ static uf_status try_kept(search *s, const ufi_graph *g, const ufi_observer *o, 
 /* As few layers in FP32 as it takes to reach min_agreement; found by halving. */
 static uf_status keep_layers(search *s, const ufi_graph *g, const ufi_observer *o)
 {
-    ufi_trial trial = *s->best;
+    const ufi_trial trial = *s->best;
     const ufi_quantize_options base = {.method = trial.method,
-                                       .correct_bias = trial.bias_corrected};
+                                       .correct_bias = trial.bias_corrected,
+                                       .moments = trial.rounded ? s->moments : NULL};
     layer *layers = ufi_malloc(g->node_count + 1, sizeof *layers);
     uint32_t count = 0;
     uf_status st = layers ? measure_layers(s, g, o, &base, layers, &count)
@@ -153,20 +251,18 @@ static uf_status keep_layers(search *s, const ufi_graph *g, const ufi_observer *
         qsort(layers, count, sizeof *layers, worst_first);
     uint32_t low = 0, high = count ? count - 1 : 0; /* at least one stays quantised */
     s->aim = s->options->min_agreement;
-    trial.layers = count;
     while (!st && low < high) {
         double agreement;
-        trial.kept = (low + high) / 2;
-        st = try_kept(s, g, o, trial, layers, &agreement);
+        const uint32_t kept = (low + high) / 2;
+        st = try_kept(s, g, o, trial, layers, kept, &agreement);
         if (agreement >= s->aim)
-            high = trial.kept;
+            high = kept;
         else
-            low = trial.kept + 1;
+            low = kept + 1;
     }
     if (!st && count && s->best->agreement < s->aim) {
         double agreement;
-        trial.kept = high;
-        st = try_kept(s, g, o, trial, layers, &agreement);
+        st = try_kept(s, g, o, trial, layers, high, &agreement);
     }
     ufi_free(layers);
     return st;
@@ -194,8 +290,11 @@ static uf_status try_equalized(search *s, const ufi_observer *o)
     }
     if (!st && groups)
         st = try_all(s, &g, again, true);
+    const bool equalized = !st && s->best->equalized;
+    if (!st)
+        st = try_rounded(s, equalized ? &g : s->g, equalized ? again : o);
     if (!st && s->best->agreement < s->options->min_agreement)
-        st = s->best->equalized ? keep_layers(s, &g, again) : keep_layers(s, s->g, o);
+        st = keep_layers(s, equalized ? &g : s->g, equalized ? again : o);
     ufi_runner_close(&r);
     ufi_observer_destroy(again);
     ufi_graph_free(&g);
@@ -209,14 +308,20 @@ uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_obse
     search s = {
         .g = g, .samples = samples, .options = options, .out = out, .best = best, .err = err};
     ufi_graph_init(out);
-    s.total = options->all_methods ? 16 : 4;
+    s.total = options->all_methods ? 17 : 5;
     uf_status st = ufi_judge_open(&s.judge, g, samples, UFI_MAX_JUDGED, options->threads,
                                   options->agreement, options->agreement_arg, err);
+    if (!st)
+        st = find_heads(&s, o);
     if (!st)
         st = try_all(&s, g, o, false);
     if (!st)
         st = try_equalized(&s, o);
     ufi_judge_close(&s.judge);
+    ufi_free(s.heads);
+    if (s.moments)
+        ufi_moments_free(s.moments, s.value_count);
+    ufi_free(s.moments);
     if (st)
         ufi_graph_free(out);
     return st;

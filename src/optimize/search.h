@@ -10,9 +10,10 @@
 /* What was tried and what it gave. */
 typedef struct ufi_trial {
     bool equalized, bias_corrected;
+    bool rounded; /* weights by what the inputs are like (rounding.h) */
     ufi_range_method method;
     uint32_t kept;    /* layers left in FP32 */
-    uint32_t layers;  /* that could be quantised */
+    uint32_t layers;  /* that could be quantised; 0 while none is left in FP32 */
     double agreement; /* with FP32, mean over the samples */
 } ufi_trial;
 
@@ -22,6 +23,9 @@ typedef struct ufi_search_options {
     /* When the best way falls short of this mean agreement (0: never), the layers that lose most
      * for their cost stay in FP32, as few as it takes. */
     double min_agreement;
+    /* The last layers before each output stay in FP32 in every trial: a detector's are small, and
+     * boxes and landmarks are read from them to a fraction of a pixel. */
+    bool float_heads;
     bool all_methods; /* otherwise `method` only */
     ufi_range_method method;
     unsigned threads;

@@ -133,6 +133,16 @@ TEST(qconv_matches_reference_over_kernels)
     }
 }
 
+/* Fully connected layers of large maps: more k than a tile of several pixels may hold. */
+TEST(qconv_matches_reference_for_deep_sums)
+{
+    static const size_t depths[] = {8192, 8193, 25088, 49000};
+    for (size_t i = 0; i < sizeof depths / sizeof depths[0]; i++) {
+        qconv_case k = random_case(ca_range(1, 3), ca_range(1, 20), depths[i], 1, true);
+        check_case(&k);
+    }
+}
+
 /* The largest sums there can be: nothing saturates on the way. */
 TEST(qconv_extremes)
 {

@@ -2,7 +2,7 @@
 """Accuracy on real photos: detect, align, embed all pictures of the shared LFW folds, and compare with
 the table of the shared README within 0.3 points. Then the same with the network in INT8, calibrated on
 every eighth photo: mean cosine to FP32 >= 0.995, 1st percentile >= 0.98, McNemar p > 0.05, TAR at
-FAR 1e-2 at most 0.3 points lower, file at most 0.3 of FP32's.
+FAR 1e-2 at most 0.3 points lower, file at most 0.27 of FP32's.
 
 usage: accuracy_test.py UNIFACE
 """
@@ -119,7 +119,7 @@ def check_int8(name, detector, embedder, folder, found, scored):
           f"McNemar p {p:.2f}, TAR at FAR 1e-2 {tar(scored):.2f} % to {tar(scored_small):.2f} %, accuracy "
           f"{100 * sum(decisions(scored_small)) / len(scored_small):.2f} %")
     share = os.path.getsize(small) / os.path.getsize(embedder)
-    check(f"{name}: INT8 size", share <= 0.3, f"{share:.3f} of FP32")
+    check(f"{name}: INT8 size", share <= 0.27, f"{share:.3f} of FP32")
 
 
 with open(os.path.join(lfw, "pairs.tsv")) as f:

@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "format/model_file.h"
 #include "openvino_maker.h"
+#include "openvino_ssd_maker.h"
 #include "test.h"
 
 #ifdef UFI_WITH_OPENVINO
@@ -36,24 +37,77 @@ TEST(a_small_network)
     ufi_model_file_free(&m);
 }
 
-/* The small network with the first `from` replaced by `to` is refused with `part` in the message.
- */
-static void check_refused(const char *from, const char *to, const char *part)
+/* Scores and decoded boxes of the end of a detector. */
+TEST(the_end_of_a_detector)
 {
-    static char xml[8192];
+    ufi_model_file m;
+    ufi_program *p = NULL;
+    ufi_context *c = NULL;
+    uf_error err;
+    const ufi_shape shapes[3] = {{4, {1, 3, 10, 20}}, {2, {1, 8}}, {2, {1, 5}}};
+    REQUIRE_OK(ufi_openvino_import_memory(&m, ov_ssd_xml, sizeof ov_ssd_xml - 1, ov_ssd_bin,
+                                          sizeof ov_ssd_bin, true, &err),
+               err);
+    REQUIRE_OK(ufi_program_create(&p, &m.graph, "CPU", &err), err);
+    REQUIRE_OK(ufi_context_create(&c, p, 1, &err), err);
+    REQUIRE_OK(ufi_context_prepare(c, shapes, 3, UFI_PLAIN, &err), err);
+    const float loc[8] = {0, 0, 0, 0, 1, -1, logf(2) / 0.2f, 0}, conf[5] = {9, 0.1f, 0.9f, 1, 0};
+    const float boxes[8] = {0.4f, 0.4f, 0.6f, 0.6f, 0.14f, 0.26f, 0.94f, 0.66f};
+    memcpy(ufi_context_input(c, 1)->data, loc, sizeof loc);
+    memcpy(ufi_context_input(c, 2)->data, conf, sizeof conf);
+    REQUIRE_OK(ufi_context_run(c, &err), err);
+    const ufi_tensor *s = ufi_context_output(c, 0), *b = ufi_context_output(c, 1);
+    CHECK(ufi_shape_equal(&s->shape, &(ufi_shape){3, {1, 2, 2}}));
+    CHECK(ufi_shape_equal(&b->shape, &(ufi_shape){3, {1, 2, 4}}));
+    CHECK(memcmp(s->data, conf + 1, 4 * sizeof *conf) == 0);
+    for (int i = 0; i < 8; i++)
+        CHECK_MSG(fabsf(((const float *)b->data)[i] - boxes[i]) < 1e-6f, "corner %d is %g", i,
+                  (double)((const float *)b->data)[i]);
+    ufi_context_destroy(c);
+    ufi_program_destroy(p);
+    ufi_model_file_free(&m);
+}
+
+/* Network `net` with the first `from` replaced by `to` is refused with `part` in the message. */
+static void check_refused_of(const char *net, const void *bin, size_t bin_size, const char *from,
+                             const char *to, const char *part)
+{
+    static char xml[16384];
     ufi_model_file m;
     uf_error err;
-    const char *at = strstr(ov_xml, from);
+    const char *at = strstr(net, from);
     CHECK_MSG(at != NULL, "the network has no %s", from);
     if (!at)
         return;
-    snprintf(xml, sizeof xml, "%.*s%s%s", (int)(at - ov_xml), ov_xml, to, at + strlen(from));
-    uf_status st =
-        ufi_openvino_import_memory(&m, xml, strlen(xml), ov_bin, sizeof ov_bin, true, &err);
+    snprintf(xml, sizeof xml, "%.*s%s%s", (int)(at - net), net, to, at + strlen(from));
+    uf_status st = ufi_openvino_import_memory(&m, xml, strlen(xml), bin, bin_size, true, &err);
     CHECK_MSG(st != UF_OK && strstr(err.message, part), "%s to %s: %s", from, to,
               st ? err.message : "accepted");
     if (!st)
         ufi_model_file_free(&m);
+}
+
+static void check_refused(const char *from, const char *to, const char *part)
+{
+    check_refused_of(ov_xml, ov_bin, sizeof ov_bin, from, to, part);
+}
+
+TEST(wrong_ends_of_detectors)
+{
+    static const char *const changes[][3] = {
+        {"CENTER_SIZE", "CORNER", "centre and size"},
+        {"share_location=\"true\"", "share_location=\"false\"", "shared by all classes"},
+        {"background_label_id=\"0\"", "background_label_id=\"1\"", "class 0"},
+        {"width=\"4, 8\"", "width=\"4\"", "do not agree"},
+        {"width=\"4, 8\"", "width=\"4; 8\"", "malformed"},
+        {"shrink_axis_mask=\"0\"", "shrink_axis_mask=\"1\"", "masks"},
+        {"type=\"ShapeOf\"", "type=\"Sigmoid\"", "not known at import"},
+        {"type=\"Result\"", "type=\"ReLU\"", "not the network's"},
+        {"<dim>1</dim><dim>8</dim></port><port id=\"1\"><dim>1</dim><dim>4</dim>",
+         "<dim>1</dim><dim>8</dim></port><port id=\"1\"><dim>1</dim><dim>3</dim>", "shapes"}};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        check_refused_of(ov_ssd_xml, ov_ssd_bin, sizeof ov_ssd_bin, changes[i][0], changes[i][1],
+                         changes[i][2]);
 }
 
 TEST(wrong_files)

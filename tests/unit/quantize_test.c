@@ -5,6 +5,7 @@
 #include "graph_maker.h"
 #include "optimize/equalize.h"
 #include "optimize/half.h"
+#include "optimize/rounding.h"
 #include "optimize/search.h"
 
 /* ---- QConv ---- */
@@ -473,6 +474,72 @@ TEST(half_precision_storage)
         run_graph(&m.g, 99, want);
         run_graph(&g, 99, got);
         CHECK(cosine_of(want, got) > (bf16 ? 0.9999 : 0.999999));
+        ufi_graph_free(&g);
+        ufi_graph_free(&m.g);
+    }
+}
+
+/* Turned to its other neighbours where that lowers the error of the output, and never raises it. */
+TEST(rounding_lowers_the_error_of_the_output)
+{
+    enum { COUNT = 24 };
+    double covariance[COUNT][COUNT] = {{0}}, room[2 * COUNT], error[2] = {0, 0};
+    float w[COUNT], common[COUNT];
+    int8_t nearest[COUNT], bytes[COUNT];
+    size_t turned = 0;
+    for (uint32_t seed = 1; seed <= 20; seed++) {
+        uint32_t x = seed;
+        for (int i = 0; i < COUNT; i++) {
+            x = x * 1664525u + 1013904223u;
+            w[i] = (float)(x >> 8) / (float)(1 << 24) * 4 - 2;
+            common[i] = (float)(x >> 12 & 255) / 255;
+            nearest[i] = bytes[i] = (int8_t)rintf(w[i] / 0.125f);
+        }
+        nearest[0] = bytes[0] = 127; /* has no neighbour above */
+        for (int i = 0; i < COUNT; i++) /* inputs that rise and fall together, and some noise */
+            for (int k = 0; k < COUNT; k++)
+                covariance[i][k] = (double)common[i] * (double)common[k] + (i == k ? 0.05 : 0);
+        turned += ufi_round_channel(bytes, w, 0.125f, COUNT, covariance[0], room);
+        for (int which = 0; which < 2; which++) {
+            double sum = 0;
+            for (int i = 0; i < COUNT; i++)
+                for (int k = 0; k < COUNT; k++) {
+                    const int8_t *b = which ? bytes : nearest;
+                    sum += (b[i] * 0.125 - (double)w[i]) * covariance[i][k] *
+                           (b[k] * 0.125 - (double)w[k]);
+                }
+            error[which] = sum;
+        }
+        CHECK_MSG(error[1] <= error[0], "%g, to nearest %g", error[1], error[0]);
+        for (int i = 1; i < COUNT; i++)
+            CHECK(fabs(bytes[i] * 0.125 - (double)w[i]) <= 0.125 + 1e-6);
+    }
+    CHECK(turned > 20);
+}
+
+/* Of a quantised graph only weights are stored so, and only those that FP16 can hold. */
+TEST(weights_that_stay_in_fp32_are_stored_in_half)
+{
+    for (int large = 0; large < 2; large++) {
+        maker m;
+        ufi_graph g;
+        float want[32], got[32], *weights;
+        uint32_t before = 0, halves = 0;
+        make_network(&m);
+        REQUIRE_OK(ufi_graph_clone(&g, &m.g, &m.err), m.err);
+        for (uint32_t i = 0; i < g.node_count; i++)
+            if (g.nodes[i].op == UFI_OP_CONV || g.nodes[i].op == UFI_OP_GEMM) {
+                REQUIRE_OK(ufi_graph_own_input(&g, &g.nodes[i], 1, &weights, &m.err), m.err);
+                weights[0] = large ? 1e6f : weights[0];
+                before += ufi_shape_count(&g.values[g.nodes[i].in[1]].shape) >= 64;
+            }
+        run_graph(&g, 99, want);
+        REQUIRE_OK(ufi_store_weights_half(&g, &m.err), m.err);
+        for (uint32_t v = 0; v < g.value_count; v++)
+            halves += g.values[v].dtype == UF_F16;
+        CHECK(before > 0 && halves == (large ? 0 : before));
+        run_graph(&g, 99, got);
+        CHECK(large || cosine_of(want, got) > 0.999999);
         ufi_graph_free(&g);
         ufi_graph_free(&m.g);
     }

@@ -8,8 +8,8 @@
 
 static pb source;
 
-/* A model in memory as .ufm bytes; the caller frees. */
-static uint8_t *make_bytes(size_t *size)
+/* A model in memory as .ufm bytes of `version`; the caller frees. */
+static uint8_t *make_version(uint16_t version, size_t *size)
 {
     char path[] = "/tmp/uniface-ufm-test-XXXXXX";
     uf_error err;
@@ -20,12 +20,18 @@ static uint8_t *make_bytes(size_t *size)
     if (fd < 0 || ufi_onnx_import_memory(&m, source.bytes, source.size, true, &err))
         return NULL;
     close(fd);
+    m.version = version;
     if (ufi_meta_set(&m.meta, "licence", "none", &err) || ufi_ufm_save(&m, path, &err) ||
         ufi_file_read(&bytes, size, path, 1 << 20, &err))
         printf("%s\n", err.message);
     ufi_model_file_free(&m);
     unlink(path);
     return bytes;
+}
+
+static uint8_t *make_bytes(size_t *size)
+{
+    return make_version(0, size);
 }
 
 static bool same_graph(const ufi_graph *a, const ufi_graph *b)
@@ -70,6 +76,79 @@ TEST(what_is_written_is_read)
     ufi_model_file_free(&imported);
     ufi_model_file_free(&loaded);
     ufi_free(bytes);
+}
+
+/* A model of the first version is the same model, keeps its id, and is saved as it was. */
+TEST(version_1_stays_readable)
+{
+    char path[] = "/tmp/uniface-ufm-test-XXXXXX";
+    uf_error err;
+    ufi_model_file imported, loaded;
+    size_t size = 0, again = 0;
+    uint8_t *bytes = make_version(1, &size), *saved = NULL;
+    int fd = mkstemp(path);
+    REQUIRE(bytes && fd >= 0);
+    close(fd);
+    CHECK(bytes[8] == 1 && bytes[9] == 0);
+    REQUIRE_OK(ufi_onnx_import_memory(&imported, source.bytes, source.size, true, &err), err);
+    imported.version = 1;
+    REQUIRE_OK(ufi_model_file_seal(&imported, &err), err);
+    REQUIRE_OK(ufi_ufm_load_memory(&loaded, bytes, size, true, &err), err);
+    CHECK(same_graph(&imported.graph, &loaded.graph));
+    CHECK(memcmp(imported.digest, loaded.digest, sizeof loaded.digest) == 0);
+    REQUIRE_OK(ufi_ufm_save(&loaded, path, &err), err);
+    REQUIRE_OK(ufi_file_read(&saved, &again, path, 1 << 20, &err), err);
+    CHECK(again == size && memcmp(saved, bytes, size) == 0);
+    unlink(path);
+    ufi_model_file_free(&imported);
+    ufi_model_file_free(&loaded);
+    ufi_free(saved);
+    ufi_free(bytes);
+}
+
+/* Vectors that FP16 or BF16 can hold take half the space and lose nothing. */
+TEST(vectors_are_stored_as_small_as_they_can_be)
+{
+    static const float kinds[3][4] = {
+        {0.5f, -2, 1.0f / 1024, 65504}, {1e-20f, -3e30f, 0, -0.0f}, {0.1f, 1e9f, 3, 4}};
+    static float numbers[3][64];
+    char path[] = "/tmp/uniface-ufm-test-XXXXXX";
+    uf_error err;
+    size_t sizes[3];
+    int fd = mkstemp(path);
+    REQUIRE(fd >= 0);
+    close(fd);
+    for (int kind = 0; kind < 3; kind++) {
+        ufi_model_file m = {0}, loaded;
+        uint8_t *bytes = NULL;
+        uint32_t in, out, c;
+        const ufi_shape shape = {1, {64}};
+        for (int i = 0; i < 64; i++) {
+            uint32_t bits;
+            memcpy(&bits, &kinds[kind][i % 4], sizeof bits);
+            bits &= kind == 1 ? 0xFFFF0000u : 0xFFFFFFFFu; /* BF16 */
+            memcpy(&numbers[kind][i], &bits, sizeof bits);
+        }
+        const ufi_tensor t = {UF_F32, UFI_PLAIN, shape, numbers[kind]};
+        ufi_graph_init(&m.graph);
+        REQUIRE_OK(ufi_graph_add_value(&m.graph, "x", UF_F32, &shape, &in, &err), err);
+        REQUIRE_OK(ufi_graph_add_value(&m.graph, "y", UF_F32, &shape, &out, &err), err);
+        REQUIRE_OK(ufi_graph_add_constant(&m.graph, "c", &t, true, &c, &err), err);
+        const uint32_t ins[2] = {in, c};
+        REQUIRE_OK(ufi_graph_add_node(&m.graph, UFI_OP_ADD, "n", ins, 2, &out, 1, NULL, &err), err);
+        REQUIRE_OK(ufi_graph_set_io(&m.graph, &in, 1, &out, 1, &err), err);
+        REQUIRE_OK(ufi_model_file_seal(&m, &err), err);
+        REQUIRE_OK(ufi_ufm_save(&m, path, &err), err);
+        REQUIRE_OK(ufi_file_read(&bytes, &sizes[kind], path, 1 << 20, &err), err);
+        REQUIRE_OK(ufi_ufm_load_memory(&loaded, bytes, sizes[kind], true, &err), err);
+        CHECK(same_graph(&m.graph, &loaded.graph));
+        CHECK(memcmp(m.digest, loaded.digest, sizeof m.digest) == 0);
+        ufi_model_file_free(&m);
+        ufi_model_file_free(&loaded);
+        ufi_free(bytes);
+    }
+    CHECK(sizes[0] + 128 == sizes[2] && sizes[1] + 128 == sizes[2]);
+    unlink(path);
 }
 
 TEST(every_truncation_is_refused)
@@ -121,13 +200,13 @@ static void sign_again(uint8_t *bytes, size_t size)
     ufi_sha256_of(bytes + 64, 3 * 64, bytes + 32);
 }
 
-TEST(hostile_records_do_no_harm)
+static void try_hostile_records(uint16_t version)
 {
     static const uint8_t values[] = {0, 1, 0x7F, 0x80, 0xFF};
     ufi_model_file m;
     uf_error err;
     size_t size = 0;
-    uint8_t *bytes = make_bytes(&size);
+    uint8_t *bytes = make_version(version, &size);
     REQUIRE(bytes);
     uint8_t *copy = malloc(size);
     for (size_t i = 64; i < size; i++)
@@ -143,6 +222,12 @@ TEST(hostile_records_do_no_harm)
         }
     free(copy);
     ufi_free(bytes);
+}
+
+TEST(hostile_records_do_no_harm)
+{
+    try_hostile_records(1);
+    try_hostile_records(2);
 }
 
 TEST(other_versions_and_files_are_told_apart)

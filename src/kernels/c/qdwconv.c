@@ -43,5 +43,8 @@ void ufk_qdwconv_init(ufk_table *t, uint32_t flags)
         ufk_qdwconv_select_avx2(t);
     if (flags & UFI_CPU_AVX512VNNI)
         ufk_qdwconv_select_avx512vnni(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_qdwconv_select_neon(t);
 #endif
 }

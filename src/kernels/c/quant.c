@@ -73,5 +73,8 @@ void ufk_quant_init(ufk_table *t, uint32_t flags)
         ufk_quant_select_avx2(t);
     if (flags & UFI_CPU_AVX512)
         ufk_quant_select_avx512(t);
+#elif defined(__aarch64__)
+    if (flags & UFI_CPU_NEON)
+        ufk_quant_select_neon(t);
 #endif
 }

@@ -1,7 +1,11 @@
 /*
- * INT8 depthwise convolution for AVX2, 16 channels at a time: two taps of a channel are widened to
- * 16 bits and lie side by side, so that vpmaddwd multiplies and adds both. Unpacking leaves
- * channels 0-3 and 8-11 in one vector and 4-7 and 12-15 in the other.
+ * INT8 depthwise convolution for AVX2: two taps of a channel are widened to 16 bits and lie side by
+ * side, so that vpmaddwd multiplies and adds both.
+ *
+ * 3x3 kernels take 32 channels at a time by steps that stay within 128-bit lanes (vpmovzxbw, which
+ * does not, costs two): bytes of two taps are unpacked, then against zeros, and packing the results
+ * undoes that order. Everything else takes 16 channels, where unpacking leaves channels 0-3 and
+ * 8-11 in one vector and 4-7 and 12-15 in the other.
  */
 #include "kernels/topics.h"
 #include "kernels/x86/qconv_avx.h"
@@ -91,7 +95,9 @@ ALWAYS_INLINE void store(const block *b, size_t at, __m256 lo, __m256 hi)
     }
 }
 
-ALWAYS_INLINE void one_pixel(const block *b, const uint8_t *const *tap, size_t taps, size_t pixel)
+/* Tap t is at tap[t] + offset[t / 3]; `count` is that of the block. */
+ALWAYS_INLINE void one_pixel(const block *b, const uint8_t *const *tap, const size_t *offset,
+                             size_t taps, size_t count, size_t pixel)
 {
     const ufk_qdwconv_args *a = b->args;
     const ufk_qepilogue *e = &a->epilogue;
@@ -99,15 +105,16 @@ ALWAYS_INLINE void one_pixel(const block *b, const uint8_t *const *tap, size_t t
 #pragma GCC unroll 5
     for (size_t t = 0; t < taps; t += 2) {
         __m256i x[2];
-        const __m256i second = t + 1 < taps ? _mm256_cvtepu8_epi16(load_bytes(tap[t + 1], b->count))
-                                            : _mm256_setzero_si256();
-        pair(_mm256_cvtepu8_epi16(load_bytes(tap[t], b->count)), second, x);
+        const __m256i second =
+            t + 1 < taps ? _mm256_cvtepu8_epi16(load_bytes(tap[t + 1] + offset[(t + 1) / 3], count))
+                         : _mm256_setzero_si256();
+        pair(_mm256_cvtepu8_epi16(load_bytes(tap[t] + offset[t / 3], count)), second, x);
         for (int h = 0; h < 2; h++)
             sum[h] = _mm256_add_epi32(sum[h], _mm256_madd_epi16(x[h], b->weights[t / 2][h]));
     }
     __m128i residual = _mm_setzero_si128();
     if (e->residual)
-        residual = load_bytes(e->residual + pixel * e->residual_stride + b->channel, b->count);
+        residual = load_bytes(e->residual + pixel * e->residual_stride + b->channel, count);
     /* Channels 0-3 8-11 and 4-7 12-15 to 0-7 and 8-15. */
     const __m256i first = _mm256_permute2x128_si256(sum[0], sum[1], 0x20);
     const __m256i last = _mm256_permute2x128_si256(sum[0], sum[1], 0x31);
@@ -115,55 +122,213 @@ ALWAYS_INLINE void one_pixel(const block *b, const uint8_t *const *tap, size_t t
           finish(b, 1, last, residual));
 }
 
-/* Where each tap of output pixel (y, x) lies. */
-static void find_taps(const block *b, size_t y, size_t x, const uint8_t **tap)
+/* Where each tap of output pixel (y, x) lies, channel `channel` on; `outside` stands for what is
+ * outside the image. */
+__attribute__((noinline)) static void find_taps(const ufk_qdwconv_args *a, size_t channel,
+                                                const uint8_t *outside, size_t y, size_t x,
+                                                const uint8_t **tap)
 {
-    const ufk_qdwconv_args *a = b->args;
     for (size_t ky = 0; ky < a->kernel_h; ky++) {
         const size_t iy = y * a->stride_h + ky * a->dilation_h - a->pad_top; /* wraps below zero */
         for (size_t kx = 0; kx < a->kernel_w; kx++) {
             const size_t ix = x * a->stride_w + kx * a->dilation_w - a->pad_left;
             const bool inside = iy < a->in_h && ix < a->in_w;
-            *tap++ = inside ? a->in + (iy * a->in_w + ix) * a->channels + b->channel : b->outside;
+            *tap++ = inside ? a->in + (iy * a->in_w + ix) * a->channels + channel : outside;
         }
     }
 }
 
-/* A row of a 3x3 kernel in whole blocks: inside the image the taps only move on. */
+/* ---- 3x3, whole blocks ---- */
+
+enum { TAPS = 9, PAIRS = (TAPS + 1) / 2, WIDE_BLOCK = 32, QUARTERS = 4 };
+
+/* 32 channels; quarter q holds channels 4 q to 4 q + 3 and 16 + 4 q to 16 + 4 q + 3. */
+typedef struct wide_block {
+    const ufk_qdwconv_args *args;
+    size_t channel;
+    __m256i weights[PAIRS][QUARTERS];
+    __m256 scale[QUARTERS], bias[QUARTERS], slope[QUARTERS];
+    uint8_t outside[WIDE_BLOCK];
+} wide_block;
+
+ALWAYS_INLINE __m256i load_wide(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+static void load_quarters(__m256 out[QUARTERS], const float *in)
+{
+    for (int q = 0; q < QUARTERS; q++)
+        out[q] = _mm256_set_m128(_mm_loadu_ps(in + 16 + 4 * q), _mm_loadu_ps(in + 4 * q));
+}
+
+/* Bytes of two taps side by side, then quarter q of them with zeros above, or below. */
+ALWAYS_INLINE void pair_bytes(__m256i out[2], __m256i a, __m256i b)
+{
+    out[0] = _mm256_unpacklo_epi8(a, b);
+    out[1] = _mm256_unpackhi_epi8(a, b);
+}
+
+ALWAYS_INLINE __m256i zeros_above(const __m256i pairs[2], int q)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    return q % 2 ? _mm256_unpackhi_epi8(pairs[q / 2], zero)
+                 : _mm256_unpacklo_epi8(pairs[q / 2], zero);
+}
+
+ALWAYS_INLINE __m256i zeros_below(const __m256i pairs[2], int q)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    return q % 2 ? _mm256_unpackhi_epi8(zero, pairs[q / 2])
+                 : _mm256_unpacklo_epi8(zero, pairs[q / 2]);
+}
+
+static void prepare_wide(wide_block *b, const ufk_qdwconv_args *a, size_t channel)
+{
+    b->args = a;
+    b->channel = channel;
+    memset(b->outside, a->in_zero, sizeof b->outside);
+    for (size_t t = 0; t < TAPS; t += 2) {
+        const int8_t *w = a->weights + t * a->channels + channel;
+        __m256i pairs[2];
+        pair_bytes(pairs, load_wide(w),
+                   t + 1 < TAPS ? load_wide(w + a->channels) : _mm256_setzero_si256());
+        for (int q = 0; q < QUARTERS; q++)
+            b->weights[t / 2][q] = _mm256_srai_epi16(zeros_below(pairs, q), 8);
+    }
+    load_quarters(b->scale, a->epilogue.scale + channel);
+    load_quarters(b->bias, a->epilogue.bias + channel);
+    if (a->epilogue.act == UFK_ACT_PRELU)
+        load_quarters(b->slope, a->epilogue.slope + channel);
+}
+
+/* A row of output pixels: tap t is at tap[t] + offset[t / 3]. Inside the image only the offsets
+ * move on, by nothing where a row of the kernel is outside. */
+typedef struct walk {
+    const uint8_t *tap[TAPS];
+    size_t offset[3], moves[3];
+    bool known;
+} walk;
+
+ALWAYS_INLINE __m256i load_tap(const walk *w, int t)
+{
+    return load_wide(w->tap[t] + w->offset[t / 3]);
+}
+
+/* sum += x in place: left to itself gcc 12 adds in another order and spills the products. */
+ALWAYS_INLINE void add(__m256i *sum, __m256i x)
+{
+    __asm__("vpaddd %1, %0, %0" : "+x"(*sum) : "x"(x));
+}
+
+/* Bytes out, no residual. */
+ALWAYS_INLINE void wide_pixel(const wide_block *b, const walk *w, const ufk_qepilogue *e,
+                              size_t pixel)
+{
+    __m256i sum[QUARTERS];
+    UNROLL
+    for (int p = 0; p < PAIRS; p++) {
+        __m256i pairs[2];
+        pair_bytes(pairs, load_tap(w, 2 * p),
+                   2 * p + 1 < TAPS ? load_tap(w, 2 * p + 1) : _mm256_setzero_si256());
+        UNROLL
+        for (int q = 0; q < QUARTERS; q++) {
+            const __m256i both = _mm256_madd_epi16(zeros_above(pairs, q), b->weights[p][q]);
+            if (p)
+                add(&sum[q], both);
+            else
+                sum[q] = both;
+        }
+    }
+    UNROLL
+    for (int q = 0; q < QUARTERS; q++)
+        sum[q] = _mm256_cvtps_epi32(
+            ufk_finish8(e, sum[q], b->scale[q], b->bias[q], b->slope[q], _mm_setzero_si128()));
+    _mm256_storeu_si256((__m256i *)(void *)(b->args->out + pixel * b->args->channels + b->channel),
+                        _mm256_packus_epi16(_mm256_packs_epi32(sum[0], sum[1]),
+                                            _mm256_packs_epi32(sum[2], sum[3])));
+}
+
+static walk begin_row(const ufk_qdwconv_args *a, size_t y)
+{
+    walk w = {.known = false};
+    for (size_t ky = 0; ky < 3; ky++)
+        w.moves[ky] = y * a->stride_h + ky * a->dilation_h - a->pad_top < a->in_h
+                          ? a->stride_w * a->channels
+                          : 0;
+    return w;
+}
+
+ALWAYS_INLINE void next_pixel(walk *w, const ufk_qdwconv_args *a, size_t channel,
+                              const uint8_t *outside, size_t y, size_t x)
+{
+    const size_t first = x * a->stride_w; /* is the window inside, left and right? */
+    const bool inner = first >= a->pad_left && first - a->pad_left + 2 * a->dilation_w < a->in_w;
+    if (!w->known || !inner)
+        find_taps(a, channel, outside, y, x, w->tap);
+    UNROLL
+    for (int r = 0; r < 3; r++)
+        w->offset[r] = w->known && inner ? w->offset[r] + w->moves[r] : 0;
+    w->known = inner;
+}
+
 static void row_3x3(const block *b, size_t y)
 {
     const ufk_qdwconv_args *a = b->args;
-    const uint8_t *tap[9];
-    size_t moves[3];
-    bool known = false;
-    for (size_t ky = 0; ky < 3; ky++)
-        moves[ky] = y * a->stride_h + ky * a->dilation_h - a->pad_top < a->in_h
-                        ? a->stride_w * a->channels
-                        : 0;
+    walk w = begin_row(a, y);
     for (size_t x = 0; x < a->out_w; x++) {
-        const size_t first = x * a->stride_w; /* is the window inside, left and right? */
-        const bool inner =
-            first >= a->pad_left && first - a->pad_left + 2 * a->dilation_w < a->in_w;
-        if (known && inner) {
-            for (int t = 0; t < 9; t++)
-                tap[t] += moves[t / 3];
-        } else {
-            find_taps(b, y, x, tap);
-        }
-        known = inner;
-        one_pixel(b, tap, 9, y * a->out_w + x);
+        next_pixel(&w, a, b->channel, b->outside, y, x);
+        one_pixel(b, w.tap, w.offset, TAPS, BLOCK, y * a->out_w + x);
     }
 }
 
+/* The activation is known where this is inlined. */
+ALWAYS_INLINE void wide_rows(const wide_block *b, ufk_act act)
+{
+    const ufk_qdwconv_args *a = b->args;
+    ufk_qepilogue e = a->epilogue;
+    e.act = act;
+    e.residual = NULL;
+    for (size_t y = a->y_begin; y < a->y_end; y++) {
+        walk w = begin_row(a, y);
+        for (size_t x = 0; x < a->out_w; x++) {
+            next_pixel(&w, a, b->channel, b->outside, y, x);
+            wide_pixel(b, &w, &e, y * a->out_w + x);
+        }
+    }
+}
+
+/* As many channels as whole blocks of 32 can do; returns how many those are. */
+static size_t wide_channels(const ufk_qdwconv_args *a)
+{
+    const ufk_act act = a->epilogue.act;
+    size_t channel = 0;
+    wide_block b;
+    if (a->kernel_h != 3 || a->kernel_w != 3 || !a->out || a->epilogue.residual ||
+        act == UFK_ACT_HARD_SWISH)
+        return 0;
+    for (; channel + WIDE_BLOCK <= a->channels; channel += WIDE_BLOCK) {
+        prepare_wide(&b, a, channel);
+        if (act == UFK_ACT_PRELU)
+            wide_rows(&b, UFK_ACT_PRELU);
+        else
+            wide_rows(&b, UFK_ACT_NONE);
+    }
+    return channel;
+}
+
+/* ---- the whole ---- */
+
 static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
 {
+    static const size_t none[MAX_TAPS];
     const uint8_t *tap[MAX_TAPS];
     block b;
     if (a->kernel_h * a->kernel_w > MAX_TAPS) {
         ufk_dwconv_u8_c(a);
         return;
     }
-    for (size_t c = 0; c < a->channels; c += BLOCK) {
+    for (size_t c = wide_channels(a); c < a->channels; c += BLOCK) {
         prepare(&b, a, c);
         const bool whole_3x3 = a->kernel_h == 3 && a->kernel_w == 3 && b.count == BLOCK;
         for (size_t y = a->y_begin; y < a->y_end; y++) {
@@ -172,8 +337,8 @@ static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
                 continue;
             }
             for (size_t x = 0; x < a->out_w; x++) {
-                find_taps(&b, y, x, tap);
-                one_pixel(&b, tap, b.taps, y * a->out_w + x);
+                find_taps(a, c, b.outside, y, x, tap);
+                one_pixel(&b, tap, none, b.taps, b.count, y * a->out_w + x);
             }
         }
     }
