@@ -86,7 +86,7 @@ static int run_detect(const cli_args *a)
     uf_error err;
     cli_files files = {0};
     const char *draw = cli_value(a, "draw");
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     size_t failed = 0, found = 0;
     int status = cli_open_detector(&s, a);
     if (!status && !cli_files_collect(&files, a->operands, a->count))
@@ -226,7 +226,7 @@ static int run_embed(const cli_args *a)
     embeddings out = {0};
     size_t skipped = 0;
     const char *path = cli_value(a, "output");
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     if (!path)
         return cli_complain(EXIT_USAGE, "embed: say where to: -o OUT.npy");
     int status = cli_open_detector(&s, a);
@@ -290,7 +290,7 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
     double threshold = has_given ? given : calibrated ? (double)t.threshold : 0;
     bool decided = has_given || calibrated, same = decided && score >= threshold;
     if (a->json) {
-        cli_json j = {stdout, 0, {false}};
+        cli_json j = {.f = stdout};
         json_open(&j, NULL, '{');
         json_number(&j, "score", score);
         if (decided) {
@@ -414,7 +414,7 @@ static int run_profile(const cli_args *a)
             best[i] = run == 0 || ms[i] < best[i] ? ms[i] : best[i];
     }
     if (!status) {
-        cli_json j = {stdout, 0, {false}};
+        cli_json j = {.f = stdout};
         for (int i = 0; i < STAGES; i++)
             total += best[i];
         if (a->json)

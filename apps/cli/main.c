@@ -14,8 +14,27 @@ static void usage(FILE *f)
           "Finds faces, turns them into templates and compares them.\n\ncommands:\n",
           f);
     for (int i = 0; cli_commands[i]; i++)
-        fprintf(f, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        if (!strchr(cli_commands[i]->name, ' '))
+            fprintf(f, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     fputs("\n`uniface COMMAND --help` tells more; `uniface --version` the version.\n", f);
+}
+
+/* The command that the first words name, the longer name first; *words of it. */
+static const cli_command *find_command(int argc, char **argv, int *words)
+{
+    const cli_command *found = NULL;
+    for (int i = 0; cli_commands[i]; i++) {
+        const char *rest = cli_name_within(cli_commands[i], argv[1]);
+        if (rest && argc > 2 && !strcmp(rest, argv[2])) {
+            *words = 2;
+            return cli_commands[i];
+        }
+        if (!strcmp(argv[1], cli_commands[i]->name)) {
+            *words = 1;
+            found = cli_commands[i];
+        }
+    }
+    return found;
 }
 
 int main(int argc, char **argv)
@@ -33,16 +52,18 @@ int main(int argc, char **argv)
         printf("uniface %s\n", uf_version());
         return 0;
     }
-    for (int i = 0; cli_commands[i]; i++) {
-        if (strcmp(argv[1], cli_commands[i]->name) != 0)
-            continue;
-        int status = cli_parse(&a, cli_commands[i], argc - 2, argv + 2);
-        if (status < 0)
-            status = cli_commands[i]->run(&a);
-        if (fflush(stdout) != 0 && status == 0)
-            status = cli_complain(EXIT_INPUT, "standard output cannot be written");
-        return status;
+    int words = 0;
+    const cli_command *c = find_command(argc, argv, &words);
+    if (!c) {
+        fprintf(stderr, "uniface: no command \"%s\"; `uniface --help` lists them\n", argv[1]);
+        return EXIT_USAGE;
     }
-    fprintf(stderr, "uniface: no command \"%s\"; `uniface --help` lists them\n", argv[1]);
-    return EXIT_USAGE;
+    const bool wrong_word =
+        words == 1 && !strcmp(c->operands, "COMMAND") && argc > 2 && argv[2][0] != '-';
+    int status = cli_parse(&a, c, wrong_word ? 1 : argc - 1 - words, argv + 1 + words);
+    if (status < 0)
+        status = c->run(&a);
+    if (fflush(stdout) != 0 && status == 0)
+        status = cli_complain(EXIT_INPUT, "standard output cannot be written");
+    return status;
 }
