@@ -3,10 +3,44 @@
 
 #include "cli.h"
 
-const cli_command *const cli_commands[] = {
-    &cli_import,   &cli_inspect,  &cli_detect,  &cli_embed,      &cli_verify,   &cli_calibrate,
-    &cli_quantize, &cli_optimize, &cli_prune,   &cli_compare,    &cli_evaluate, &cli_bench,
-    &cli_profile,  &cli_run,      &cli_devices, &cli_completion, &cli_man,      NULL};
+const cli_command *const cli_commands[] = {&cli_import,
+                                           &cli_inspect,
+                                           &cli_detect,
+                                           &cli_embed,
+                                           &cli_verify,
+                                           &cli_calibrate,
+                                           &cli_quantize,
+                                           &cli_optimize,
+                                           &cli_prune,
+                                           &cli_compare,
+                                           &cli_evaluate,
+                                           &cli_bench,
+                                           &cli_profile,
+                                           &cli_run,
+                                           &cli_devices,
+                                           &cli_enroll,
+                                           &cli_identify,
+                                           &cli_delete,
+                                           &cli_list,
+                                           &cli_export,
+                                           &cli_gallery,
+                                           &cli_gallery_stats,
+                                           &cli_gallery_verify,
+                                           &cli_gallery_audit,
+                                           &cli_gallery_expire,
+                                           &cli_gallery_compact,
+                                           &cli_gallery_reindex,
+                                           &cli_gallery_rotate_key,
+                                           &cli_gallery_passphrase,
+                                           &cli_gallery_migrate,
+                                           &cli_gallery_copy,
+                                           &cli_gallery_export,
+                                           &cli_gallery_import,
+                                           &cli_cluster,
+                                           &cli_bench_search,
+                                           &cli_completion,
+                                           &cli_man,
+                                           NULL};
 
 static void usage(FILE *f)
 {
