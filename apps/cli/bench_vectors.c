@@ -51,9 +51,7 @@ static double uniform(const vector_source *s, enum stream stream, uint64_t numbe
 
 static void scale_to(float *v, size_t n, double length)
 {
-    double square = 0;
-    for (size_t i = 0; i < n; i++)
-        square += (double)v[i] * (double)v[i];
+    const double square = (double)uf_similarity(v, v, n);
     const float f = (float)(length / sqrt(square > 0 ? square : 1));
     for (size_t i = 0; i < n; i++)
         v[i] *= f;
