@@ -207,6 +207,7 @@ static uf_status search_all(search_bench *b, uf_error *err)
     const size_t d = b->source.dimension, k = b->search.top_k;
     uf_hit *hits = cli_need(malloc(b->batch * k * sizeof *hits));
     uint32_t *counts = cli_need(malloc(b->batch * sizeof *counts));
+    uf_search_work work = {0};
     uf_status st = UF_OK;
     b->answers = cli_need(calloc(b->probe_count, sizeof *b->answers));
     b->times = cli_need(calloc(b->probe_count, sizeof *b->times));
@@ -217,10 +218,13 @@ static uf_status search_all(search_bench *b, uf_error *err)
     for (size_t at = 0; !st && at < b->probe_count; at += b->batch) {
         const size_t n = b->probe_count - at < b->batch ? b->probe_count - at : b->batch;
         const double start = cli_now_ms();
-        st = uf_searcher_run(b->searcher, b->probes + at * d, n, &b->search, hits, counts, &b->work,
+        st = uf_searcher_run(b->searcher, b->probes + at * d, n, &b->search, hits, counts, &work,
                              err);
         const double ms = cli_now_ms() - start;
         b->search_ms += ms;
+        b->work.sketches += work.sketches;
+        b->work.codes += work.codes;
+        b->work.exact += work.exact;
         b->times[b->run_count++] = ms;
         for (size_t i = 0; !st && i < n; i++)
             b->answers[at + i] = counts[i] ? hits[i * k] : (uf_hit){UINT64_MAX, UINT64_MAX, -2};
