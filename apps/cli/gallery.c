@@ -17,13 +17,13 @@ static bool ask(int terminal, const char *what, char *out)
     struct termios before, silent;
     size_t n = 0;
     char c = 0;
-    dprintf(terminal, "%s: ", what);
     const bool has_echo = tcgetattr(terminal, &before) == 0;
     if (has_echo) {
         silent = before;
         silent.c_lflag &= ~(tcflag_t)ECHO;
         tcsetattr(terminal, TCSAFLUSH, &silent);
     }
+    dprintf(terminal, "%s: ", what); /* what is typed from now on counts, and is not shown */
     ssize_t got;
     while ((got = read(terminal, &c, 1)) == 1 && c != '\n')
         if (n + 1 < CLI_MAX_PASSPHRASE)

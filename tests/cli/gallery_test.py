@@ -9,7 +9,9 @@ import math
 import os
 import pty
 import random
+import select
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -146,7 +148,6 @@ check("import counts", r.get("people") == 41 and r["templates"] == 81, r)
 error("import again", 3, "--add", "gallery", "import", path("planted"), "-g", g)
 error("the wrong passphrase", 3, g, "list", "-g", g, env={"UNIFACE_GALLERY_PASSPHRASE": "battery staple"})
 error("no key", 2, g, "list", "-g", g, env={})
-error("a key file that is missing", 3, "/no/key", "list", "-g", g, "--key-file", "/no/key")
 r = answer("list", "list", "-g", g)
 check("list is sorted and whole", len(r) == 41 and r[0]["id"] == "p000" and r[-1]["id"] == "zoë" and
       r[1]["metadata"] == {"site": "berlin", "n": 1} and r[1]["consent"] == "form 1" and r[0]["purpose"] == "door" and
@@ -184,6 +185,7 @@ with open(path("key"), "wb") as f:
     f.write(bytes(range(32)))
 answer("change to a key file", "gallery", "passphrase", "-g", g, "--new-key-file", path("key"))
 error("the old passphrase is out", 3, g, "list", "-g", g)
+error("a key file that is missing", 3, "/no/key", "list", "-g", g, "--key-file", "/no/key", env={})
 check("the key file opens", len(answer("key file", "list", "-g", g, "--key-file", path("key"), env={})) == 40)
 answer("change to a passphrase", "gallery", "passphrase", "-g", g, "--key-file", path("key"),
        env={"UNIFACE_GALLERY_NEW_PASSPHRASE": "correct horse"})
@@ -198,11 +200,11 @@ def on_terminal(answers, *args):
         os.execve(program, [program, *args], environment)
     shown = b""
     try:
-        while True:
-            piece = os.read(terminal, 4096)
-            shown += piece
-            if answers and (piece.endswith(b": ") or shown.endswith(b": ")):
+        while select.select([terminal], [], [], 100)[0]:
+            shown += os.read(terminal, 4096)
+            if answers and shown.endswith(b": "):
                 os.write(terminal, answers.pop(0).encode() + b"\n")
+        os.kill(pid, signal.SIGKILL)
     except OSError:
         pass
     os.close(terminal)
