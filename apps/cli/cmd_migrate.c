@@ -65,13 +65,21 @@ static int print_missing(void *user, const uf_person_info *p)
 static int reembed(migration *m)
 {
     uf_error err;
+    uf_gallery_stats s;
     const char *id = uf_model_id(m->s.embedder_model);
+    /* Searches take the newest templates' model unless one is set: the old one, until --cut-over.
+     */
+    uf_status st = uf_gallery_describe(m->g.g, &s, &err);
+    if (!st && s.model_id[0])
+        st = uf_gallery_set_model(m->g.g, s.model_id, &err);
+    if (st)
+        return cli_fail(&err);
     if (m->j) {
         json_text(m->j, "model_id", id);
         json_open(m->j, "must_enrol_again", '[');
     }
-    uf_status st = uf_gallery_migrate(m->g.g, id, (uint32_t)m->s.dimension, embed_crop, m,
-                                      print_missing, m, &m->made, &m->missing, &err);
+    st = uf_gallery_migrate(m->g.g, id, (uint32_t)m->s.dimension, embed_crop, m, print_missing, m,
+                            &m->made, &m->missing, &err);
     if (m->j) {
         json_close(m->j, ']');
         json_integer(m->j, "templates_made", (long long)m->made);

@@ -138,12 +138,13 @@ for i, person in enumerate(several[:30] + strangers):
         name = f"{len(truth):04}.jpg"
         os.symlink(os.path.abspath(photo), path("album", *(["deeper"] if i % 2 else []), name))
         truth[name] = person
-r = answer("cluster", "cluster", path("album"), "--threshold", "0.35", "--report", path("review", "album"))
+r = answer("cluster", "cluster", path("album"), "--threshold", "0.4", "--report", path("review", "album"))
 label, mains = {}, {}
 for number, faces in enumerate(r.get("groups", []) + [[x] for x in r.get("alone", [])]):
-    for f in faces:  # strangers in the background are somebody else's: the largest face is the person
-        name, size = os.path.basename(f["image"]), f["box"][2] * f["box"][3]
-        if size > mains.get(name, 0):
+    for f in faces:  # LFW's photos of 250 x 250 are of the face in the middle; others are bystanders
+        x, y, w, h = f["box"]
+        name, size = os.path.basename(f["image"]), w * h - 2 * ((x + w / 2 - 125) ** 2 + (y + h / 2 - 125) ** 2)
+        if size > mains.get(name, -1e9):
             mains[name], label[name] = size, number
 names = sorted(label)
 pairs = [(truth[a] == truth[b], label[a] == label[b]) for i, a in enumerate(names) for b in names[:i]]
