@@ -12,11 +12,18 @@ typedef struct identifying {
     gallery_session gallery;
     cli_filter filter;
     uf_identify_options o;
-    uf_candidate *candidates;
+    uf_candidate *candidates; /* [face][top_k] */
+    size_t *counts;           /* [face]: candidates found */
     float *vector;
-    size_t identified;
+    size_t face_count, identified;
+    int main_face;
     uf_gallery_threshold_info threshold;
 } identifying;
+
+static bool is_wanted(const identifying *q, size_t face)
+{
+    return (int)face == q->main_face || cli_flag(q->a, "all-faces");
+}
 
 static int read_options(identifying *q)
 {
@@ -40,9 +47,20 @@ static int read_options(identifying *q)
 
 /* ---- telling ---- */
 
-static void face_json(cli_json *j, const identifying *q, size_t face, size_t count)
+static const uf_candidate *candidates_of(const identifying *q, size_t face)
+{
+    return q->candidates + face * q->o.top_k;
+}
+
+static bool is_known(const identifying *q, size_t face)
+{
+    return q->counts[face] && candidates_of(q, face)->passes;
+}
+
+static void face_json(cli_json *j, const identifying *q, size_t face)
 {
     const uf_face *f = &q->s.faces[face];
+    const uf_candidate *c = candidates_of(q, face);
     json_open(j, NULL, '{');
     json_integer(j, "face", (long long)face);
     json_open(j, "box", '[');
@@ -51,28 +69,29 @@ static void face_json(cli_json *j, const identifying *q, size_t face, size_t cou
     json_number(j, NULL, (double)f->width);
     json_number(j, NULL, (double)f->height);
     json_close(j, ']');
-    json_text(j, "id", count && q->candidates[0].passes ? q->candidates[0].id : NULL);
+    json_text(j, "id", is_known(q, face) ? c->id : NULL);
     json_open(j, "candidates", '[');
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < q->counts[face]; i++) {
         json_open(j, NULL, '{');
-        json_text(j, "id", q->candidates[i].id);
-        json_number(j, "score", (double)q->candidates[i].score);
-        json_integer(j, "template_id", (long long)q->candidates[i].template_id);
-        json_bool(j, "passes", q->candidates[i].passes);
+        json_text(j, "id", c[i].id);
+        json_number(j, "score", (double)c[i].score);
+        json_integer(j, "template_id", (long long)c[i].template_id);
+        json_bool(j, "passes", c[i].passes);
         json_close(j, '}');
     }
     json_close(j, ']');
     json_close(j, '}');
 }
 
-static void face_text(const identifying *q, size_t face, size_t count)
+static void face_text(const identifying *q, size_t face)
 {
     const uf_face *f = &q->s.faces[face];
+    const uf_candidate *c = candidates_of(q, face);
     printf("face #%zu at %.0f,%.0f: %s\n", face, (double)f->x, (double)f->y,
-           count && q->candidates[0].passes ? q->candidates[0].id : "unknown");
-    for (size_t i = 0; i < count; i++)
-        printf("  %2zu. %-24s %7.4f%s\n", i + 1, q->candidates[i].id,
-               (double)q->candidates[i].score, q->candidates[i].passes ? "  passes" : "");
+           is_known(q, face) ? c->id : "unknown");
+    for (size_t i = 0; i < q->counts[face]; i++)
+        printf("  %2zu. %-24s %7.4f%s\n", i + 1, c[i].id, (double)c[i].score,
+               c[i].passes ? "  passes" : "");
 }
 
 static void threshold_json(cli_json *j, const uf_gallery_threshold_info *t)
@@ -103,67 +122,75 @@ static void threshold_text(const uf_gallery_threshold_info *t)
            t->extrapolated ? " (its tail is extrapolated: fewer than 30 of them lie above)" : "");
 }
 
-/* ---- searching ---- */
-
-static int identify_face(identifying *q, const uf_image *view, size_t face, cli_json *j)
+static void report(const identifying *q, const char *path)
 {
-    uf_error err;
-    size_t count = q->o.top_k;
-    uf_status st = uf_embedder_run(q->s.embedder, view, &q->s.faces[face], q->vector, &err);
-    if (!st)
-        st = uf_gallery_identify(q->gallery.g, q->vector, (uint32_t)q->s.dimension,
-                                 uf_model_id(q->s.embedder_model), &q->o, q->candidates, &count,
-                                 &q->threshold, &err);
-    if (st)
-        return cli_fail(&err);
-    if (j)
-        face_json(j, q, face, count);
-    else
-        face_text(q, face, count);
-    q->identified += count && q->candidates[0].passes;
-    return 0;
+    cli_json j = {.f = stdout};
+    if (q->a->json) {
+        json_open(&j, NULL, '{');
+        json_text(&j, "image", path);
+        json_text(&j, "gallery", q->gallery.name);
+        json_text(&j, "collection", q->o.collection ? q->o.collection : "default");
+        json_text(&j, "model_id", uf_model_id(q->s.embedder_model));
+        json_integer(&j, "faces_found", (long long)q->face_count);
+        json_open(&j, "faces", '[');
+    }
+    for (size_t i = 0; i < q->face_count; i++)
+        if (is_wanted(q, i) && q->a->json)
+            face_json(&j, q, i);
+        else if (is_wanted(q, i))
+            face_text(q, i);
+    if (q->a->json) {
+        json_close(&j, ']');
+        threshold_json(&j, &q->threshold);
+        json_close(&j, '}');
+        json_end(&j);
+    } else {
+        threshold_text(&q->threshold);
+    }
 }
 
-static int identify_picture(identifying *q, const char *path, cli_json *j)
+/* ---- searching ---- */
+
+static uf_status identify_face(identifying *q, const uf_image *view, size_t face, uf_error *err)
+{
+    q->counts[face] = q->o.top_k;
+    uf_status st = uf_embedder_run(q->s.embedder, view, &q->s.faces[face], q->vector, err);
+    if (!st)
+        st = uf_gallery_identify(
+            q->gallery.g, q->vector, (uint32_t)q->s.dimension, uf_model_id(q->s.embedder_model),
+            &q->o, q->candidates + face * q->o.top_k, &q->counts[face], &q->threshold, err);
+    if (!st)
+        q->identified += is_known(q, face);
+    return st;
+}
+
+/* All searches are made before anything is printed. */
+static int identify_picture(identifying *q, const char *path)
 {
     uf_error err;
     uf_picture *p;
-    size_t count;
-    int status = 0;
-    if (cli_find_faces(&q->s, path, &p, &count, &err))
+    if (cli_find_faces(&q->s, path, &p, &q->face_count, &err))
         return cli_fail(&err);
     uf_image view = uf_picture_view(p);
-    const int main_face = cli_main_face(&view, q->s.faces, count);
-    if (main_face < 0)
-        status = cli_complain(EXIT_INPUT, "%s: no face found", path);
-    if (!status && j) {
-        json_open(j, NULL, '{');
-        json_text(j, "image", path);
-        json_text(j, "gallery", q->gallery.name);
-        json_text(j, "collection", q->o.collection ? q->o.collection : "default");
-        json_text(j, "model_id", uf_model_id(q->s.embedder_model));
-        json_integer(j, "faces_found", (long long)count);
-        json_open(j, "faces", '[');
-    }
-    for (size_t i = 0; !status && i < count; i++)
-        if (cli_flag(q->a, "all-faces") || (int)i == main_face)
-            status = identify_face(q, &view, i, j);
-    if (!status && j) {
-        json_close(j, ']');
-        threshold_json(j, &q->threshold);
-        json_close(j, '}');
-        json_end(j);
-    } else if (!status) {
-        threshold_text(&q->threshold);
-    }
+    uf_status st = UF_OK;
+    q->main_face = cli_main_face(&view, q->s.faces, q->face_count);
+    q->candidates = cli_need(calloc(q->face_count * q->o.top_k + 1, sizeof *q->candidates));
+    q->counts = cli_need(calloc(q->face_count + 1, sizeof *q->counts));
+    for (size_t i = 0; !st && i < q->face_count; i++)
+        if (is_wanted(q, i))
+            st = identify_face(q, &view, i, &err);
     uf_picture_destroy(p);
-    return status;
+    if (st)
+        return cli_fail(&err);
+    if (q->main_face < 0)
+        return cli_complain(EXIT_INPUT, "%s: no face found", path);
+    report(q, path);
+    return q->identified ? 0 : EXIT_DIFFERENT;
 }
 
 static int run_identify(const cli_args *a)
 {
     identifying q = {.a = a};
-    cli_json j = {.f = stdout};
     int status = read_options(&q);
     if (!status)
         status = cli_open_detector(&q.s, a);
@@ -172,13 +199,11 @@ static int run_identify(const cli_args *a)
     if (!status)
         status = cli_gallery_open(&q.gallery, a, 0);
     if (!status) {
-        q.candidates = cli_need(calloc(q.o.top_k, sizeof *q.candidates));
         q.vector = cli_need(calloc(q.s.dimension, sizeof *q.vector));
-        status = identify_picture(&q, a->operands[0], a->json ? &j : NULL);
+        status = identify_picture(&q, a->operands[0]);
     }
-    if (!status && !q.identified)
-        status = EXIT_DIFFERENT;
     free(q.candidates);
+    free(q.counts);
     free(q.vector);
     cli_filter_close(&q.filter);
     cli_gallery_close(&q.gallery);
