@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 MODELS ?= ../shared/models
 PHOTOS ?= ../shared/testdata
 
-.PHONY: all deps demo test faults fuzz bench layout format format-check clean
+.PHONY: all deps demo test faults fuzz bench bench-search layout format format-check clean
 
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
@@ -35,7 +35,7 @@ fuzz:
 	@[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzzers=true \
 		--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
 	@ninja -C build-fuzz
-	@cd build-fuzz && for t in onnx openvino ufm image detector trials ufx index; do \
+	@cd build-fuzz && for t in onnx openvino ufm image detector trials people ufx index; do \
 		mkdir -p corpus/$$t && tests/fuzz/replay_$$t corpus/$$t && tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
 			-rss_limit_mb=2048 -timeout=20 corpus/$$t || exit 1; done
 
@@ -45,6 +45,14 @@ bench: all
 	@tools/install-deps.sh bench
 	@[ -d $(BUILD)/bench ] || { python3 -m venv $(BUILD)/bench && $(BUILD)/bench/bin/pip install -q -r bench/requirements.txt; }
 	@$(BUILD)/bench/bin/python bench/table.py $(BUILD)/uniface "$(MODELS)" "$(PHOTOS)" docs/benchmarks.md
+
+# Vector search beside faiss, hnswlib and usearch, on the same vectors. Graphs take long to build:
+# make bench-search SEARCH="--count 1000000 --only 'UniFace int8,faiss Flat'"
+SEARCH ?= --count 100000
+bench-search: all
+	@tools/install-deps.sh bench
+	@[ -d $(BUILD)/bench-search ] || { python3 -m venv $(BUILD)/bench-search && $(BUILD)/bench-search/bin/pip install -q -r bench/requirements-search.txt; }
+	@$(BUILD)/bench-search/bin/python bench/search_peers.py $(BUILD)/uniface $(SEARCH)
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

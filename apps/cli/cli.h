@@ -13,7 +13,7 @@
 /* Exit statuses, documented in every --help. */
 enum { EXIT_DIFFERENT = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_INTERNAL = 4 };
 
-enum { CLI_MAX_OPTIONS = 20 };
+enum { CLI_MAX_OPTIONS = 32 };
 
 typedef struct cli_option {
     const char *name;
@@ -25,7 +25,7 @@ typedef struct cli_option {
 typedef struct cli_args cli_args;
 
 typedef struct cli_command {
-    const char *name, *summary;
+    const char *name, *summary;     /* "gallery stats": a command of the command "gallery" */
     const char *operands;           /* "IMG..." */
     int min_operands, max_operands; /* max -1: any number */
     cli_option options[CLI_MAX_OPTIONS];
@@ -45,7 +45,11 @@ struct cli_args {
 
 extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_devices, cli_detect,
     cli_embed, cli_verify, cli_calibrate, cli_quantize, cli_optimize, cli_compare, cli_evaluate,
-    cli_prune, cli_profile, cli_completion, cli_man;
+    cli_prune, cli_profile, cli_completion, cli_man, cli_enroll, cli_identify, cli_delete, cli_list,
+    cli_export, cli_cluster, cli_bench_search, cli_gallery, cli_gallery_verify, cli_gallery_stats,
+    cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire, cli_gallery_audit,
+    cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate, cli_gallery_copy,
+    cli_gallery_export, cli_gallery_import;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */
@@ -53,6 +57,8 @@ extern const cli_command *const cli_commands[]; /* ends with NULL */
 /* Fills `a`; prints help or the error itself. Returns -1 to go on, else the exit status. */
 int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv);
 void cli_help(FILE *f, const cli_command *c);
+/* The rest of c's name when it is a command of `group`, else NULL. */
+const char *cli_name_within(const cli_command *c, const char *group);
 const char *cli_value(const cli_args *a, const char *option); /* NULL when absent */
 bool cli_flag(const cli_args *a, const char *option);
 /* A number in min..max; false after having printed what is wrong. `fallback` when absent. */
@@ -91,6 +97,7 @@ typedef struct cli_json {
     FILE *f;
     int depth;
     bool wrote[32]; /* something at this depth */
+    bool one_line;
 } cli_json;
 
 void json_open(cli_json *j, const char *key, char bracket);      /* '{' or '['; key NULL in lists */
@@ -99,12 +106,46 @@ void json_text(cli_json *j, const char *key, const char *value); /* NULL writes 
 void json_number(cli_json *j, const char *key, double value);    /* not finite: null */
 void json_integer(cli_json *j, const char *key, long long value);
 void json_bool(cli_json *j, const char *key, bool value);
-void json_end(cli_json *j); /* newline */
+void json_raw(cli_json *j, const char *key, const char *json); /* NULL writes null */
+void json_end(cli_json *j);                                    /* newline */
+
+/* ---- JSON, read ---- */
+
+typedef enum json_type {
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+} json_type;
+
+typedef struct json_value json_value;
+struct json_value {
+    json_type type;
+    char *key;  /* within an object */
+    char *text; /* of a string, UTF-8; escapes are resolved, \u0000 is refused */
+    double number;
+    const char *begin, *end;  /* where it stands in the source */
+    json_value *first, *next; /* of an array or object; the following in it */
+};
+
+/* Reads one document (RFC 8259, depth at most 32, no key twice). NULL with the place and the reason
+ * in `why`. `source` must outlive it. */
+json_value *json_read(const char *source, char why[96]);
+void json_free(json_value *v);
+const json_value *json_member(const json_value *object, const char *key); /* NULL: absent */
+/* The text of a string member; NULL when it is absent or null. False when it is something else. */
+bool json_member_text(const json_value *object, const char *key, const char **out);
+bool json_member_number(const json_value *object, const char *key, double fallback, double *out);
 
 /* ---- NumPy files ---- */
 
 /* Writes an array (version 1.0, little-endian, C order). */
 bool npy_write(const char *path, const uf_tensor_info *info, const void *data);
+/* The header alone, of `length` bytes (at most 256; 0: as many as it takes): the rows follow. */
+bool npy_write_header(FILE *f, const uf_tensor_info *info, size_t length);
 /* Reads one; *data by malloc. Prints what is wrong. */
 bool npy_read(const char *path, uf_tensor_info *info, void **data);
 size_t npy_bytes(const uf_tensor_info *info);
@@ -115,5 +156,7 @@ void draw_face(uf_picture *p, const uf_face *f, const char *label);
 
 /* The face that a photo of one person is about: large and central. -1 when there is none. */
 int cli_main_face(const uf_image *image, const uf_face *faces, size_t count);
+/* The face of a crop that was aligned to ArcFace's template: its points are known. */
+uf_face cli_face_of_crop(const uf_image *view);
 
 #endif

@@ -50,7 +50,7 @@ static int compare_pairs(calibration *c, cli_session *s, const cli_args *a)
 static void report_thresholds(const cli_args *a, const uf_threshold *t, size_t n,
                               const calibration *c)
 {
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     if (a->json) {
         json_open(&j, NULL, '{');
         json_integer(&j, "genuine_trials", (long long)c->score_count[1]);

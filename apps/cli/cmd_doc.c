@@ -3,28 +3,59 @@
 
 #include "cli.h"
 
+static void completion_options(const cli_command *c, const char *indent, const char *name)
+{
+    printf("%s%s) words=\"--help --json", indent, name);
+    for (int k = 0; k < CLI_MAX_OPTIONS && c->options[k].name; k++)
+        printf(" --%s", c->options[k].name);
+    puts("\" ;;");
+}
+
+/* Commands of a command are told apart by the second word. */
+static void completion_group(const cli_command *group)
+{
+    bool any = false;
+    for (int i = 0; cli_commands[i]; i++) {
+        const char *name = cli_name_within(cli_commands[i], group->name);
+        if (name && !any)
+            printf("        case ${COMP_WORDS[1]} in %s) case ${COMP_WORDS[2]} in\n", group->name);
+        if (name)
+            completion_options(cli_commands[i], "        ", name);
+        any = any || name;
+    }
+    if (!any)
+        return;
+    puts("        esac ;; esac");
+    printf("        [ \"$COMP_CWORD ${COMP_WORDS[1]}\" != \"2 %s\" ] || %snames=\"", group->name,
+           strcmp(group->operands, "COMMAND") ? "" : "files= ");
+    for (int i = 0; cli_commands[i]; i++)
+        if (cli_name_within(cli_commands[i], group->name))
+            printf(" %s", cli_name_within(cli_commands[i], group->name));
+    puts("\"");
+}
+
 static int run_completion(const cli_args *a)
 {
     (void)a;
     puts("# bash completion for uniface; in ~/.bashrc:  eval \"$(uniface completion)\"\n"
          "_uniface() {\n"
-         "    local cur=${COMP_WORDS[COMP_CWORD]} words\n"
+         "    local cur=${COMP_WORDS[COMP_CWORD]} words= names= files=1\n"
          "    if [ \"$COMP_CWORD\" -eq 1 ]; then");
-    fputs("        words=\"", stdout);
+    fputs("        files= names=\"", stdout);
     for (int i = 0; cli_commands[i]; i++)
-        printf("%s%s", i ? " " : "", cli_commands[i]->name);
+        if (!strchr(cli_commands[i]->name, ' '))
+            printf("%s%s", i ? " " : "", cli_commands[i]->name);
     puts("\"\n    else\n        case ${COMP_WORDS[1]} in");
-    for (int i = 0; cli_commands[i]; i++) {
-        printf("        %s) words=\"--help --json", cli_commands[i]->name);
-        for (int k = 0; k < CLI_MAX_OPTIONS && cli_commands[i]->options[k].name; k++)
-            printf(" --%s", cli_commands[i]->options[k].name);
-        puts("\" ;;");
-    }
-    puts("        esac\n"
-         "        [[ $cur == -* ]] || words=\"\"\n"
-         "    fi\n"
+    for (int i = 0; cli_commands[i]; i++)
+        if (!strchr(cli_commands[i]->name, ' '))
+            completion_options(cli_commands[i], "        ", cli_commands[i]->name);
+    puts("        esac");
+    for (int i = 0; cli_commands[i]; i++)
+        completion_group(cli_commands[i]);
+    puts("    fi\n"
+         "    if [[ $cur == -* ]]; then files=; else words=$names; fi\n"
          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\"; "
-         "[ -n \"$words\" ] || compgen -f -- \"$cur\")\n"
+         "[ -z \"$files\" ] || compgen -f -- \"$cur\")\n"
          "}\n"
          "complete -o filenames -F _uniface uniface");
     return 0;
@@ -78,10 +109,21 @@ static void manual_options(const cli_command *c)
     puts(".TP\n.B \\-\\-json\nprint JSON to standard output\n.TP\n.B \\-h, \\-\\-help\nprint help");
 }
 
+/* "gallery stats" has the page uniface-gallery-stats. */
+static void page_name(char *out, size_t size, const char *name)
+{
+    snprintf(out, size, "%s", name);
+    for (char *p = strchr(out, ' '); p; p = strchr(p, ' '))
+        *p = '-';
+}
+
 static void manual(const cli_command *c)
 {
-    printf(".TH UNIFACE-%s 1 \"\" \"uniface %s\"\n.SH NAME\nuniface\\-%s \\- ", c->name,
-           uf_version(), c->name);
+    char name[64];
+    page_name(name, sizeof name, c->name);
+    printf(".TH UNIFACE-%s 1 \"\" \"uniface %s\"\n.SH NAME\nuniface\\-", name, uf_version());
+    troff(name);
+    fputs(" \\- ", stdout);
     troff(c->summary);
     printf("\n.SH SYNOPSIS\n.B uniface %s\n[OPTION]... ", c->name);
     troff(c->operands);
@@ -100,6 +142,7 @@ static void manual(const cli_command *c)
 
 static int run_man(const cli_args *a)
 {
+    char name[64], wanted[64];
     if (a->count == 0) {
         printf(".TH UNIFACE 1 \"\" \"uniface %s\"\n.SH NAME\nuniface \\- face biometrics\n"
                ".SH SYNOPSIS\n.B uniface\nCOMMAND [OPTION]... [ARGUMENT]...\n.SH COMMANDS\n",
@@ -107,16 +150,23 @@ static int run_man(const cli_args *a)
         for (int i = 0; cli_commands[i]; i++) {
             printf(".TP\n.B %s\n", cli_commands[i]->name);
             troff(cli_commands[i]->summary);
-            printf(", see uniface\\-%s(1)\n", cli_commands[i]->name);
+            page_name(name, sizeof name, cli_commands[i]->name);
+            fputs(", see uniface\\-", stdout);
+            troff(name);
+            puts("(1)");
         }
         return 0;
     }
-    for (int i = 0; cli_commands[i]; i++)
-        if (!strcmp(cli_commands[i]->name, a->operands[0])) {
+    snprintf(wanted, sizeof wanted, "%s%s%s", a->operands[0], a->count > 1 ? "-" : "",
+             a->count > 1 ? a->operands[1] : "");
+    for (int i = 0; cli_commands[i]; i++) {
+        page_name(name, sizeof name, cli_commands[i]->name);
+        if (!strcmp(name, wanted)) {
             manual(cli_commands[i]);
             return 0;
         }
-    return cli_complain(EXIT_USAGE, "man: there is no command %s", a->operands[0]);
+    }
+    return cli_complain(EXIT_USAGE, "man: there is no command %s", wanted);
 }
 
 const cli_command cli_man = {
@@ -124,7 +174,8 @@ const cli_command cli_man = {
     .summary = "Print a manual page (troff)",
     .operands = "[COMMAND]",
     .min_operands = 0,
-    .max_operands = 1,
-    .examples = "  uniface man verify | man -l -\n",
+    .max_operands = 2,
+    .examples = "  uniface man verify | man -l -\n"
+                "  uniface man gallery stats | man -l -\n",
     .run = run_man,
 };

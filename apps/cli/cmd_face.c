@@ -2,7 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session.h"
+#include "gallery.h"
+#include "identify.h"
 
 /* ---- detect ---- */
 
@@ -86,7 +87,7 @@ static int run_detect(const cli_args *a)
     uf_error err;
     cli_files files = {0};
     const char *draw = cli_value(a, "draw");
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     size_t failed = 0, found = 0;
     int status = cli_open_detector(&s, a);
     if (!status && !cli_files_collect(&files, a->operands, a->count))
@@ -226,7 +227,7 @@ static int run_embed(const cli_args *a)
     embeddings out = {0};
     size_t skipped = 0;
     const char *path = cli_value(a, "output");
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     if (!path)
         return cli_complain(EXIT_USAGE, "embed: say where to: -o OUT.npy");
     int status = cli_open_detector(&s, a);
@@ -290,7 +291,7 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
     double threshold = has_given ? given : calibrated ? (double)t.threshold : 0;
     bool decided = has_given || calibrated, same = decided && score >= threshold;
     if (a->json) {
-        cli_json j = {stdout, 0, {false}};
+        cli_json j = {.f = stdout};
         json_open(&j, NULL, '{');
         json_number(&j, "score", score);
         if (decided) {
@@ -324,16 +325,29 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
 static int run_verify(const cli_args *a)
 {
     cli_session s = {0};
-    float *v = NULL;
+    float *v = NULL, score = 0;
+    const bool in_gallery = cli_value(a, "id");
+    if (in_gallery && a->count != 1)
+        return cli_complain(EXIT_USAGE,
+                            "verify --id compares one picture with a gallery, %d were "
+                            "given",
+                            a->count);
+    if (!in_gallery && a->count != 2)
+        return cli_complain(EXIT_USAGE, "verify needs A B, two pictures, or --id ID, a gallery and "
+                                        "one picture; try `uniface verify --help`");
     int status = cli_open_detector(&s, a);
     if (!status)
         status = cli_open_embedder(&s, a);
     if (!status && !(v = malloc(2 * s.dimension * sizeof *v)))
         status = cli_complain(EXIT_INTERNAL, "out of memory");
-    for (int i = 0; !status && i < 2; i++)
+    for (int i = 0; !status && i < a->count; i++)
         status = cli_embed_main_face(&s, a->operands[i], v + (size_t)i * s.dimension);
+    if (!status && in_gallery)
+        status = cli_score_in_gallery(&s, a, v, &score);
+    else if (!status)
+        score = uf_similarity(v, v + s.dimension, s.dimension);
     if (!status)
-        status = report_decision(a, &s, (double)uf_similarity(v, v + s.dimension, s.dimension));
+        status = report_decision(a, &s, (double)score);
     free(v);
     cli_session_close(&s);
     return status;
@@ -341,18 +355,23 @@ static int run_verify(const cli_args *a)
 
 const cli_command cli_verify = {
     .name = "verify",
-    .summary = "Compare the main faces of two pictures",
-    .operands = "A B",
-    .min_operands = 2,
+    .summary = "Compare the main faces of two pictures, or one with a person of a gallery",
+    .operands = "A B | --id ID IMG",
+    .min_operands = 1,
     .max_operands = 2,
     .options = {DETECTOR_OPTIONS,
                 EMBEDDER_OPTIONS,
+                GALLERY_OPTIONS,
+                COLLECTION_OPTION,
+                {"id", 0, "ID", "the person of the gallery whom the picture should show"},
                 {"far", 0, "RATE", "false accept rate: 0.1, 0.01, 0.001 (default) or 0.0001"},
                 {"threshold", 0, "S", "decide at this similarity instead"}},
     .details =
         "The threshold is the one that `uniface calibrate` measured for the embedder. Without\n"
-        "one the score is printed and no decision is made (exit status 3).",
+        "one the score is printed and no decision is made (exit status 3). With --id the score is\n"
+        "the best of the person's templates.",
     .examples = "  uniface verify a.jpg b.jpg --detector yunet.ufm --embedder face.ufm\n"
+                "  uniface verify --id alice photo.jpg -g staff.ufg\n"
                 "  uniface verify a.jpg b.jpg --far 0.0001 --json\n",
     .run = run_verify,
 };
@@ -414,7 +433,7 @@ static int run_profile(const cli_args *a)
             best[i] = run == 0 || ms[i] < best[i] ? ms[i] : best[i];
     }
     if (!status) {
-        cli_json j = {stdout, 0, {false}};
+        cli_json j = {.f = stdout};
         for (int i = 0; i < STAGES; i++)
             total += best[i];
         if (a->json)

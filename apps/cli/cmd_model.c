@@ -35,7 +35,7 @@ static int run_import(const cli_args *a)
         return cli_fail(&err);
     }
     if (a->json) {
-        cli_json j = {stdout, 0, {false}};
+        cli_json j = {.f = stdout};
         json_open(&j, NULL, '{');
         json_text(&j, "model", path);
         json_text(&j, "id", uf_model_id(m));
@@ -136,7 +136,7 @@ static void print_text(const uf_model *m, const uf_engine *e, long long macs, bo
 
 static void print_json(const uf_model *m, const uf_engine *e, long long macs)
 {
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     json_open(&j, NULL, '{');
     json_text(&j, "id", uf_model_id(m));
     json_open(&j, "metadata", '{');
@@ -213,7 +213,7 @@ const cli_command cli_inspect = {
 
 static int run_devices(const cli_args *a)
 {
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     if (a->json)
         json_open(&j, NULL, '[');
     for (size_t i = 0; i < uf_device_count(); i++) {

@@ -110,7 +110,7 @@ static int prune(cli_job *q, const cli_args *a, prune_log *l)
 static int run_prune(const cli_args *a)
 {
     cli_job q = {0};
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     prune_log l = {.json = a->json, .j = &j};
     if (!cli_value(a, "output"))
         return cli_complain(EXIT_USAGE, "prune: -o OUT.ufm is needed");

@@ -58,7 +58,7 @@ static void report(const cli_args *a, const cli_job *q, const char *output, doub
                    uf_model_meta(q->result, "quantized.calibration"), agreement);
         return;
     }
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     json_open(&j, NULL, '{');
     json_text(&j, "output", output);
     json_text(&j, "precision", uf_model_meta(q->result, "precision"));
@@ -144,7 +144,7 @@ static int run_optimize(const cli_args *a)
     uf_error err;
     uf_quantize_options o = UF_QUANTIZE_OPTIONS_INIT;
     const char *output = cli_value(a, "output");
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     ladder l = {.json = a->json, .j = &j};
     double ms[2];
     int status = output ? 0 : cli_complain(EXIT_USAGE, "optimize: -o OUT.ufm is needed");

@@ -46,7 +46,7 @@ static int feed(uf_engine *e, const uf_model *m, const cli_args *a, uf_error *er
 
 static int write_outputs(const uf_engine *e, const uf_model *m, const char *prefix, bool as_json)
 {
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     char path[4096];
     if (as_json)
         json_open(&j, NULL, '[');
@@ -215,7 +215,7 @@ static long long peak_rss(void)
 static void print_json(const cli_args *a, const uf_engine *e, const bench_result *r)
 {
     uf_device d = {.description = ""};
-    cli_json j = {stdout, 0, {false}};
+    cli_json j = {.f = stdout};
     uf_device_get(0, &d, NULL);
     json_open(&j, NULL, '{');
     json_text(&j, "model", a->operands[0]);

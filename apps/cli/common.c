@@ -206,3 +206,19 @@ int cli_main_face(const uf_image *image, const uf_face *faces, size_t count)
     }
     return best;
 }
+
+uf_face cli_face_of_crop(const uf_image *view)
+{
+    static const float points[UF_LANDMARKS][2] = {{38.2946f, 51.6963f},
+                                                  {73.5318f, 51.5014f},
+                                                  {56.0252f, 71.7366f},
+                                                  {41.5493f, 92.3655f},
+                                                  {70.7299f, 92.2041f}};
+    uf_face f = {.width = (float)view->width, .height = (float)view->height, .score = 1};
+    f.has_landmarks = 1;
+    for (int i = 0; i < UF_LANDMARKS; i++) {
+        f.landmarks[i].x = points[i][0] / 112 * (float)view->width;
+        f.landmarks[i].y = points[i][1] / 112 * (float)view->height;
+    }
+    return f;
+}

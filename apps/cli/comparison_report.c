@@ -71,7 +71,7 @@ static void json_side(cli_json *j, const char *key, const comparison *c, const s
 
 void comparison_json(const comparison *c, const summary *s, const char *why, FILE *f)
 {
-    cli_json j = {f, 0, {false}};
+    cli_json j = {.f = f};
     json_open(&j, NULL, '{');
     json_side(&j, "first", c, &c->sides[0]);
     json_side(&j, "second", c, &c->sides[1]);

@@ -149,7 +149,7 @@ static void json_resampled(cli_json *j, const evaluation *e)
 
 void evaluation_json(const evaluation *e, FILE *f)
 {
-    cli_json j = {f, 0, {false}};
+    cli_json j = {.f = f};
     json_open(&j, NULL, '{');
     json_text(&j, "source", e->source);
     json_text(&j, "format", e->kind);

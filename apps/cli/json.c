@@ -6,6 +6,8 @@
 
 static void indent(cli_json *j)
 {
+    if (j->one_line)
+        return;
     fputc('\n', j->f);
     for (int i = 0; i < j->depth; i++)
         fputs("  ", j->f);
@@ -105,6 +107,12 @@ void json_bool(cli_json *j, const char *key, bool value)
 {
     begin(j, key);
     fputs(value ? "true" : "false", j->f);
+}
+
+void json_raw(cli_json *j, const char *key, const char *json)
+{
+    begin(j, key);
+    fputs(json ? json : "null", j->f);
 }
 
 void json_end(cli_json *j)

@@ -3,10 +3,44 @@
 
 #include "cli.h"
 
-const cli_command *const cli_commands[] = {
-    &cli_import,   &cli_inspect,  &cli_detect,  &cli_embed,      &cli_verify,   &cli_calibrate,
-    &cli_quantize, &cli_optimize, &cli_prune,   &cli_compare,    &cli_evaluate, &cli_bench,
-    &cli_profile,  &cli_run,      &cli_devices, &cli_completion, &cli_man,      NULL};
+const cli_command *const cli_commands[] = {&cli_import,
+                                           &cli_inspect,
+                                           &cli_detect,
+                                           &cli_embed,
+                                           &cli_verify,
+                                           &cli_calibrate,
+                                           &cli_quantize,
+                                           &cli_optimize,
+                                           &cli_prune,
+                                           &cli_compare,
+                                           &cli_evaluate,
+                                           &cli_bench,
+                                           &cli_profile,
+                                           &cli_run,
+                                           &cli_devices,
+                                           &cli_enroll,
+                                           &cli_identify,
+                                           &cli_delete,
+                                           &cli_list,
+                                           &cli_export,
+                                           &cli_gallery,
+                                           &cli_gallery_stats,
+                                           &cli_gallery_verify,
+                                           &cli_gallery_audit,
+                                           &cli_gallery_expire,
+                                           &cli_gallery_compact,
+                                           &cli_gallery_reindex,
+                                           &cli_gallery_rotate_key,
+                                           &cli_gallery_passphrase,
+                                           &cli_gallery_migrate,
+                                           &cli_gallery_copy,
+                                           &cli_gallery_export,
+                                           &cli_gallery_import,
+                                           &cli_cluster,
+                                           &cli_bench_search,
+                                           &cli_completion,
+                                           &cli_man,
+                                           NULL};
 
 static void usage(FILE *f)
 {
@@ -14,8 +48,27 @@ static void usage(FILE *f)
           "Finds faces, turns them into templates and compares them.\n\ncommands:\n",
           f);
     for (int i = 0; cli_commands[i]; i++)
-        fprintf(f, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        if (!strchr(cli_commands[i]->name, ' '))
+            fprintf(f, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     fputs("\n`uniface COMMAND --help` tells more; `uniface --version` the version.\n", f);
+}
+
+/* The command that the first words name, the longer name first; *words of it. */
+static const cli_command *find_command(int argc, char **argv, int *words)
+{
+    const cli_command *found = NULL;
+    for (int i = 0; cli_commands[i]; i++) {
+        const char *rest = cli_name_within(cli_commands[i], argv[1]);
+        if (rest && argc > 2 && !strcmp(rest, argv[2])) {
+            *words = 2;
+            return cli_commands[i];
+        }
+        if (!strcmp(argv[1], cli_commands[i]->name)) {
+            *words = 1;
+            found = cli_commands[i];
+        }
+    }
+    return found;
 }
 
 int main(int argc, char **argv)
@@ -33,16 +86,18 @@ int main(int argc, char **argv)
         printf("uniface %s\n", uf_version());
         return 0;
     }
-    for (int i = 0; cli_commands[i]; i++) {
-        if (strcmp(argv[1], cli_commands[i]->name) != 0)
-            continue;
-        int status = cli_parse(&a, cli_commands[i], argc - 2, argv + 2);
-        if (status < 0)
-            status = cli_commands[i]->run(&a);
-        if (fflush(stdout) != 0 && status == 0)
-            status = cli_complain(EXIT_INPUT, "standard output cannot be written");
-        return status;
+    int words = 0;
+    const cli_command *c = find_command(argc, argv, &words);
+    if (!c) {
+        fprintf(stderr, "uniface: no command \"%s\"; `uniface --help` lists them\n", argv[1]);
+        return EXIT_USAGE;
     }
-    fprintf(stderr, "uniface: no command \"%s\"; `uniface --help` lists them\n", argv[1]);
-    return EXIT_USAGE;
+    const bool wrong_word =
+        words == 1 && !strcmp(c->operands, "COMMAND") && argc > 2 && argv[2][0] != '-';
+    int status = cli_parse(&a, c, wrong_word ? 1 : argc - 1 - words, argv + 1 + words);
+    if (status < 0)
+        status = c->run(&a);
+    if (fflush(stdout) != 0 && status == 0)
+        status = cli_complain(EXIT_INPUT, "standard output cannot be written");
+    return status;
 }

@@ -35,28 +35,30 @@ size_t npy_bytes(const uf_tensor_info *info)
     return n;
 }
 
-bool npy_write(const char *path, const uf_tensor_info *info, const void *data)
+bool npy_write_header(FILE *f, const uf_tensor_info *info, size_t length)
 {
     char header[256];
-    int t = type_of(info->dtype);
-    if (t < 0) {
-        fprintf(stderr, "uniface: %s: NumPy has no such type\n", path);
+    const int t = type_of(info->dtype);
+    if (t < 0)
         return false;
-    }
     int n = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (",
                      types[t].text);
     for (uint32_t d = 0; d < info->rank; d++)
         n += snprintf(header + n, sizeof header - (size_t)n, "%lld,", (long long)info->dims[d]);
     n += snprintf(header + n, sizeof header - (size_t)n, "), }");
-    while ((10 + n + 1) % 64)
+    while (length ? 10 + (size_t)n + 1 < length : (10 + n + 1) % 64)
         header[n++] = ' ';
     header[n++] = '\n';
     const unsigned char start[10] = {
         0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(n & 255), (unsigned char)(n >> 8)};
+    return fwrite(start, 1, 10, f) == 10 && fwrite(header, 1, (size_t)n, f) == (size_t)n;
+}
+
+bool npy_write(const char *path, const uf_tensor_info *info, const void *data)
+{
     FILE *f = fopen(path, "wb");
-    bool ok = f && fwrite(start, 1, 10, f) == 10 && fwrite(header, 1, (size_t)n, f) == (size_t)n;
     size_t bytes = npy_bytes(info);
-    ok = ok && fwrite(data, 1, bytes, f) == bytes;
+    bool ok = f && npy_write_header(f, info, 0) && fwrite(data, 1, bytes, f) == bytes;
     if (f && fclose(f) != 0)
         ok = false;
     if (!ok)

@@ -26,11 +26,31 @@ static void help_line(FILE *f, char letter, const char *name, const char *metava
     fprintf(f, "%-*s%s%s\n", 28, left, n >= 28 ? "\n                            " : "", help);
 }
 
+const char *cli_name_within(const cli_command *c, const char *group)
+{
+    const size_t n = strlen(group);
+    return !strncmp(c->name, group, n) && c->name[n] == ' ' ? c->name + n + 1 : NULL;
+}
+
+static void help_commands(FILE *f, const cli_command *group)
+{
+    bool any = false;
+    for (int i = 0; cli_commands[i]; i++)
+        if (cli_name_within(cli_commands[i], group->name)) {
+            fprintf(f, "%s  %-24s  %s\n", any ? "" : "commands:\n", cli_commands[i]->name,
+                    cli_commands[i]->summary);
+            any = true;
+        }
+    if (any)
+        fputc('\n', f);
+}
+
 void cli_help(FILE *f, const cli_command *c)
 {
     fprintf(f, "usage: uniface %s [OPTION]... %s\n\n%s.\n\n", c->name, c->operands, c->summary);
     if (c->details)
         fprintf(f, "%s\n\n", c->details);
+    help_commands(f, c);
     fputs("options:\n", f);
     for (int i = 0; i < CLI_MAX_OPTIONS && c->options[i].name; i++)
         help_line(f, c->options[i].letter, c->options[i].name, c->options[i].metavar,

@@ -30,28 +30,10 @@ static uf_status load(uf_picture **p, const cli_embedders *e, const uf_trial_pic
     return uf_picture_load(p, path, &o, err);
 }
 
-/* Where the points of an aligned crop are (ArcFace's template), so that a model with another
- * template gets it aligned anew. */
-static uf_face face_of_crop(const uf_image *view)
-{
-    static const float points[UF_LANDMARKS][2] = {{38.2946f, 51.6963f},
-                                                  {73.5318f, 51.5014f},
-                                                  {56.0252f, 71.7366f},
-                                                  {41.5493f, 92.3655f},
-                                                  {70.7299f, 92.2041f}};
-    uf_face f = {.width = (float)view->width, .height = (float)view->height, .score = 1};
-    f.has_landmarks = 1;
-    for (int i = 0; i < UF_LANDMARKS; i++) {
-        f.landmarks[i].x = points[i][0] / 112 * (float)view->width;
-        f.landmarks[i].y = points[i][1] / 112 * (float)view->height;
-    }
-    return f;
-}
-
 static uf_status embed(cli_session *s, const cli_embedders *e, const uf_image *view, float *v,
                        size_t dimension, uf_error *err)
 {
-    uf_face whole = face_of_crop(view);
+    uf_face whole = cli_face_of_crop(view);
     const uf_face *face = &whole;
     size_t count = 0;
     uf_status st = UF_OK;

@@ -155,6 +155,29 @@ UF_API uf_status uf_searcher_run(uf_searcher *s, const float *probes, size_t cou
 /* "sketch_scan_avx2, dot_i8_avx2": the kernels in use. Valid as long as the searcher. */
 UF_API const char *uf_searcher_kernels(const uf_searcher *s);
 
+/* ---- grouping ---- */
+
+typedef struct uf_cluster_options {
+    float threshold; /* > 0: least mean cosine between the members of two groups that become one */
+    uint32_t min_size; /* smaller groups get the label -1; default 1 */
+    uint32_t threads;  /* 0: all cores; default 1 */
+} uf_cluster_options;
+#define UF_CLUSTER_OPTIONS_INIT \
+    {                           \
+        0.0f, 1, 1              \
+    }
+
+/* Groups `count` vectors [count][dimension] (any length but zero) by average linkage: the two
+ * groups that are most alike become one as long as the mean cosine over all pairs of their members
+ * is `threshold` or more, so that no chain of look-alikes joins strangers. labels[count]: groups
+ * are numbered from 0, the largest first, those of one size by their first vector; the same on
+ * every run. *groups (may be NULL) is their number. Pairs are found by searches in an index, and
+ * memory is about 12 bytes for each number of `vectors`. Errors: UF_E_ARG (with the number of a
+ * vector without direction), UF_E_NOMEM. */
+UF_API uf_status uf_cluster(const float *vectors, size_t count, uint32_t dimension,
+                            const uf_cluster_options *options, int32_t *labels, size_t *groups,
+                            uf_error *err);
+
 #ifdef __cplusplus
 }
 #endif

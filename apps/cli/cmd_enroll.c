@@ -1,0 +1,431 @@
+/* uniface enroll: from photos to people in a gallery. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "gallery.h"
+
+/* Templates of one transaction; a person's photos stay together. */
+enum { BATCH = 1000 };
+
+/* A face beside the main one that is at least so large makes it unclear whose photo it is. */
+static const double rival_area = 0.5;
+
+typedef struct photo {
+    char *path;
+    float quality;
+    float *vector;
+    size_t dimension;
+    uint8_t *crop;
+} photo;
+
+typedef struct enrollee {
+    char *id;
+    photo *photos;
+    size_t count;
+} enrollee;
+
+typedef struct failure {
+    char *id, *path, *reason; /* path NULL: the person as a whole */
+} failure;
+
+typedef struct enrolling {
+    const cli_args *a;
+    cli_session s;
+    gallery_session gallery;
+    uf_person person; /* what all have in common */
+    uint32_t crop_size;
+    double min_quality;
+    enrollee *people; /* not written yet */
+    size_t people_count, photo_count;
+    failure *failures;
+    size_t failure_count;
+    size_t enrolled_people, enrolled_templates;
+    cli_json *j;
+} enrolling;
+
+static void fail_photo(enrolling *e, const char *id, const char *path, const char *reason)
+{
+    e->failures = cli_need(realloc(e->failures, (e->failure_count + 1) * sizeof *e->failures));
+    e->failures[e->failure_count++] = (failure){.id = cli_need(strdup(id)),
+                                                .path = path ? cli_need(strdup(path)) : NULL,
+                                                .reason = cli_need(strdup(reason))};
+    fprintf(stderr, "uniface: %s: not enrolled%s%s: %s\n", path ? path : id, path ? " as " : "",
+            path ? id : "", reason);
+}
+
+/* ---- one photo ---- */
+
+/* The face to enrol, or -1 with the reason. */
+static int choose_face(enrolling *e, const uf_image *view, size_t count, char reason[256])
+{
+    const int best = cli_main_face(view, e->s.faces, count);
+    if (best < 0) {
+        snprintf(reason, 256, "no face was found");
+        return -1;
+    }
+    const uf_face *f = &e->s.faces[best];
+    size_t rivals = 0;
+    for (size_t i = 0; i < count; i++)
+        rivals += (double)(e->s.faces[i].width * e->s.faces[i].height) >=
+                  rival_area * (double)(f->width * f->height);
+    if (rivals > 1 && !cli_flag(e->a, "force")) {
+        snprintf(
+            reason, 256,
+            "there are %zu faces of like size: cut the picture to the person, or --force takes "
+            "the large and central one",
+            rivals);
+        return -1;
+    }
+    return best;
+}
+
+/* False with the reason in words when the face is too poor. */
+static bool good_enough(enrolling *e, const uf_quality *q, char reason[256])
+{
+    if (cli_flag(e->a, "force"))
+        return true;
+    if (q->reason[0]) {
+        snprintf(reason, 256, "%s (--force enrols it all the same)", q->reason);
+        return false;
+    }
+    if ((double)q->total < e->min_quality) {
+        snprintf(reason, 256, "its quality %.2f is below --min-quality %g", (double)q->total,
+                 e->min_quality);
+        return false;
+    }
+    return true;
+}
+
+static uf_status template_of(enrolling *e, const uf_image *view, const uf_face *f, photo *out,
+                             uf_error *err)
+{
+    const size_t side = e->crop_size;
+    out->dimension = e->s.dimension;
+    out->vector = cli_need(calloc(out->dimension, sizeof *out->vector));
+    uf_status st = uf_embedder_run(e->s.embedder, view, f, out->vector, err);
+    if (st || !cli_flag(e->a, "keep-crops") || !f->has_landmarks)
+        return st;
+    out->crop = cli_need(malloc(side * side * 3));
+    return uf_face_align(view, f->landmarks, NULL, (int32_t)side, out->crop, err);
+}
+
+static void photo_free(photo *p)
+{
+    explicit_bzero(p->vector, p->dimension * sizeof *p->vector);
+    free(p->vector);
+    free(p->crop);
+    free(p->path);
+}
+
+/* Fills `out`; false with the reason when the photo gives no template. */
+static bool take_photo(enrolling *e, const char *path, photo *out, char reason[256])
+{
+    uf_error err;
+    uf_picture *p;
+    uf_quality q;
+    size_t count;
+    bool ok = false;
+    if (cli_find_faces(&e->s, path, &p, &count, &err)) {
+        snprintf(reason, 256, "%.250s", err.message);
+        return false;
+    }
+    uf_image view = uf_picture_view(p);
+    const int i = choose_face(e, &view, count, reason);
+    uf_status st = i < 0 ? UF_OK : uf_face_quality(&view, &e->s.faces[i], &q, &err);
+    if (i >= 0 && !st && good_enough(e, &q, reason)) {
+        *out = (photo){.path = cli_need(strdup(path)), .quality = q.total};
+        st = template_of(e, &view, &e->s.faces[i], out, &err);
+        ok = !st;
+        if (!ok)
+            photo_free(out);
+    }
+    if (st)
+        snprintf(reason, 256, "%.250s", err.message);
+    uf_picture_destroy(p);
+    return ok;
+}
+
+/* ---- transactions ---- */
+
+static void report_person(enrolling *e, const enrollee *p, const uint64_t *ids)
+{
+    if (!e->j) {
+        printf("%s: %zu template%s\n", p->id, p->count, p->count == 1 ? "" : "s");
+        return;
+    }
+    json_open(e->j, NULL, '{');
+    json_text(e->j, "id", p->id);
+    json_open(e->j, "templates", '[');
+    for (size_t i = 0; i < p->count; i++) {
+        json_open(e->j, NULL, '{');
+        json_integer(e->j, "template_id", (long long)ids[i]);
+        json_text(e->j, "image", p->photos[i].path);
+        json_number(e->j, "quality", (double)p->photos[i].quality);
+        json_bool(e->j, "crop", p->photos[i].crop != NULL);
+        json_close(e->j, '}');
+    }
+    json_close(e->j, ']');
+    json_close(e->j, '}');
+}
+
+/* One transaction of `count` of the people. */
+static uf_status write_people(enrolling *e, const enrollee *people, size_t count, uf_error *err)
+{
+    size_t templates = 0, at = 0;
+    for (size_t i = 0; i < count; i++)
+        templates += people[i].count;
+    uf_enrolment *enrolments = cli_need(calloc(count + 1, sizeof *enrolments));
+    uf_template *t = cli_need(calloc(templates + 1, sizeof *t));
+    uint64_t *ids = cli_need(calloc(templates + 1, sizeof *ids));
+    for (size_t i = 0; i < count; i++) {
+        enrolments[i] = (uf_enrolment){e->person, t + at, people[i].count};
+        enrolments[i].person.id = people[i].id;
+        for (size_t k = 0; k < people[i].count; k++) {
+            const photo *p = &people[i].photos[k];
+            t[at++] = (uf_template){.vector = p->vector,
+                                    .dimension = (uint32_t)e->s.dimension,
+                                    .model_id = uf_model_id(e->s.embedder_model),
+                                    .source = p->path,
+                                    .quality = p->quality,
+                                    .crop = p->crop,
+                                    .crop_size = p->crop ? e->crop_size : 0};
+        }
+    }
+    uf_status st = uf_gallery_enroll(e->gallery.g, enrolments, count, ids, err);
+    at = 0;
+    for (size_t i = 0; !st && i < count; at += people[i++].count)
+        report_person(e, &people[i], ids + at);
+    if (!st) {
+        e->enrolled_people += count;
+        e->enrolled_templates += templates;
+    }
+    free(enrolments);
+    free(t);
+    free(ids);
+    return st;
+}
+
+/* Writes who is waiting. When all together fail each is tried alone, so that one wrong id does not
+ * keep the others out. */
+static int flush(enrolling *e)
+{
+    uf_error err;
+    int status = 0;
+    if (!e->people_count)
+        return 0;
+    uf_status st = write_people(e, e->people, e->people_count, &err);
+    const bool one_by_one = st && e->people_count > 1;
+    for (size_t i = 0; (st || one_by_one) && !status && i < e->people_count; i++) {
+        if (one_by_one)
+            st = write_people(e, &e->people[i], 1, &err);
+        if (st == UF_E_ARG || st == UF_E_MISMATCH)
+            fail_photo(e, e->people[i].id, NULL, err.message);
+        else if (st)
+            status = cli_fail(&err);
+    }
+    for (size_t i = 0; i < e->people_count; i++) {
+        for (size_t k = 0; k < e->people[i].count; k++)
+            photo_free(&e->people[i].photos[k]);
+        free(e->people[i].photos);
+        free(e->people[i].id);
+    }
+    e->people_count = e->photo_count = 0;
+    return status;
+}
+
+/* Takes a person's photos; what is full is written. */
+static int take_person(enrolling *e, const char *id, const cli_files *files)
+{
+    enrollee p = {.id = cli_need(strdup(id))};
+    char reason[256];
+    p.photos = cli_need(calloc(files->count + 1, sizeof *p.photos));
+    for (size_t i = 0; i < files->count; i++) {
+        if (take_photo(e, files->paths[i], &p.photos[p.count], reason))
+            p.count++;
+        else
+            fail_photo(e, id, files->paths[i], reason);
+        if (!cli_value(e->a, "folders"))
+            cli_progress("enrolling", i + 1, files->count);
+    }
+    if (!files->count)
+        fail_photo(e, id, NULL, "there is no picture in the folder");
+    if (!p.count) {
+        free(p.photos);
+        free(p.id);
+        return 0;
+    }
+    e->people = cli_need(realloc(e->people, (e->people_count + 1) * sizeof *e->people));
+    e->people[e->people_count++] = p;
+    e->photo_count += p.count;
+    return e->photo_count >= BATCH ? flush(e) : 0;
+}
+
+/* ---- folders ---- */
+
+static int take_folders(enrolling *e, const char *folder)
+{
+    struct dirent **names;
+    struct stat s;
+    char path[4096];
+    char *operand = path;
+    int status = 0, people = 0;
+    const int n = scandir(folder, &names, NULL, alphasort);
+    if (n < 0)
+        return cli_complain(EXIT_INPUT, "%s: it cannot be read as a folder", folder);
+    for (int i = 0; i < n; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
+        if (!status && names[i]->d_name[0] != '.' && stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
+            cli_files files;
+            status = cli_files_collect(&files, &operand, 1) ? 0 : EXIT_INTERNAL;
+            if (!status)
+                status = take_person(e, names[i]->d_name, &files);
+            cli_files_free(&files);
+            people++;
+        }
+        cli_progress("enrolling", (size_t)i + 1, (size_t)n);
+        free(names[i]);
+    }
+    free(names);
+    if (!status && !people)
+        status =
+            cli_complain(EXIT_INPUT, "%s: there is no folder in it; each person wants one", folder);
+    return status;
+}
+
+static int take_one(enrolling *e)
+{
+    cli_files files;
+    int status = cli_files_collect(&files, e->a->operands, e->a->count) ? 0 : EXIT_INTERNAL;
+    if (!status)
+        status = take_person(e, cli_value(e->a, "id"), &files);
+    cli_files_free(&files);
+    return status;
+}
+
+/* ---- the command ---- */
+
+static int read_options(enrolling *e)
+{
+    const cli_args *a = e->a;
+    const bool bulk = cli_value(a, "folders");
+    const char *expires = cli_value(a, "expires");
+    if (bulk == (cli_value(a, "id") != NULL) || (bulk && a->count) || (!bulk && !a->count))
+        return cli_complain(EXIT_USAGE, "enroll wants either --id ID and pictures, or --folders "
+                                        "DIR with a folder for each person");
+    e->person = (uf_person){.collection = cli_value(a, "collection"),
+                            .metadata = cli_value(a, "metadata"),
+                            .consent = cli_value(a, "consent"),
+                            .purpose = cli_value(a, "purpose")};
+    if (expires && !cli_time_read(expires, &e->person.expires))
+        return EXIT_USAGE;
+    return cli_number(a, "min-quality", 0, 1, 0, &e->min_quality) ? 0 : EXIT_USAGE;
+}
+
+static void report(const enrolling *e)
+{
+    if (!e->j) {
+        if (e->enrolled_people != 1 || e->failure_count)
+            printf("%zu people, %zu templates enrolled into %s; %zu refused\n", e->enrolled_people,
+                   e->enrolled_templates, e->gallery.name, e->failure_count);
+        else
+            printf("enrolled into %s%s\n", e->gallery.name,
+                   e->gallery.made ? ", which was made" : "");
+        return;
+    }
+    json_close(e->j, ']');
+    json_open(e->j, "refused", '[');
+    for (size_t i = 0; i < e->failure_count; i++) {
+        json_open(e->j, NULL, '{');
+        json_text(e->j, "id", e->failures[i].id);
+        json_text(e->j, "image", e->failures[i].path);
+        json_text(e->j, "reason", e->failures[i].reason);
+        json_close(e->j, '}');
+    }
+    json_close(e->j, ']');
+    json_integer(e->j, "people_enrolled", (long long)e->enrolled_people);
+    json_integer(e->j, "templates_enrolled", (long long)e->enrolled_templates);
+    json_close(e->j, '}');
+    json_end(e->j);
+}
+
+static void enrolling_close(enrolling *e)
+{
+    for (size_t i = 0; i < e->failure_count; i++) {
+        free(e->failures[i].id);
+        free(e->failures[i].path);
+        free(e->failures[i].reason);
+    }
+    free(e->failures);
+    free(e->people);
+    cli_gallery_close(&e->gallery);
+    cli_session_close(&e->s);
+}
+
+static int run_enroll(const cli_args *a)
+{
+    cli_json j = {.f = stdout};
+    enrolling e = {.a = a, .j = a->json ? &j : NULL};
+    int status = read_options(&e);
+    if (!status)
+        status = cli_open_detector(&e.s, a);
+    if (!status)
+        status = cli_open_embedder(&e.s, a);
+    if (!status)
+        status = cli_gallery_open(&e.gallery, a, UF_GALLERY_CREATE);
+    if (!status) {
+        const int32_t side = uf_embedder_crop_size(e.s.embedder);
+        e.crop_size = side > 112 ? (uint32_t)side : 112;
+        if (a->json) {
+            json_open(&j, NULL, '{');
+            json_text(&j, "gallery", e.gallery.name);
+            json_text(&j, "collection", e.person.collection ? e.person.collection : "default");
+            json_text(&j, "model_id", uf_model_id(e.s.embedder_model));
+            json_bool(&j, "gallery_made", e.gallery.made);
+            json_open(&j, "people", '[');
+        }
+        const char *folders = cli_value(a, "folders");
+        status = folders ? take_folders(&e, folders) : take_one(&e);
+        if (!status)
+            status = flush(&e);
+        report(&e);
+    }
+    if (!status && e.failure_count)
+        status = EXIT_INPUT;
+    enrolling_close(&e);
+    return status;
+}
+
+const cli_command cli_enroll = {
+    .name = "enroll",
+    .summary = "Enrol people into a gallery",
+    .operands = "IMG...",
+    .min_operands = 0,
+    .max_operands = -1,
+    .options = {GALLERY_OPTIONS,
+                PLAIN_OPTION,
+                COLLECTION_OPTION,
+                {"id", 0, "ID", "whom the pictures show"},
+                {"folders", 0, "DIR", "many people: a folder for each in DIR, named by the id"},
+                {"metadata", 0, "JSON", "a JSON object kept with the person"},
+                {"consent", 0, "TEXT", "reference to the consent given"},
+                {"purpose", 0, "TEXT", "what the templates may be used for"},
+                {"expires", 0, "WHEN", "date, or a time from now such as 90d: not found after it"},
+                {"min-quality", 0, "0..1", "refuse faces of a lower quality"},
+                {"keep-crops", 0, NULL, "keep aligned crops too: models can be changed later"},
+                {"force", 0, NULL, "enrol poor faces, and the main one of several"},
+                DETECTOR_OPTIONS,
+                EMBEDDER_OPTIONS},
+    .details =
+        "Each picture gives one template, of its main face; templates are added to those that the\n"
+        "person has. A gallery that is not there is made. Faces that are too poor are refused "
+        "with\n"
+        "the reason (exit status 3), the others are enrolled. With --folders up to 1000 templates\n"
+        "are one transaction: what was printed is stored.\n" GALLERY_DETAILS,
+    .examples = "  uniface enroll -g staff.ufg --id alice alice1.jpg alice2.jpg\n"
+                "  uniface enroll -g staff.ufg --folders people/ --keep-crops --json\n"
+                "  uniface enroll -g visitors.ufg --id v17 photo.jpg --expires 30d --consent "
+                "form-17\n",
+    .run = run_enroll,
+};

@@ -1,0 +1,251 @@
+/* uniface identify: who of a gallery is in a picture; and 1:1 verification against it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gallery.h"
+#include "identify.h"
+
+typedef struct identifying {
+    const cli_args *a;
+    cli_session s;
+    gallery_session gallery;
+    cli_filter filter;
+    uf_identify_options o;
+    uf_candidate *candidates; /* [face][top_k] */
+    size_t *counts;           /* [face]: candidates found */
+    float *vector;
+    size_t face_count, identified;
+    int main_face;
+    uf_gallery_threshold_info threshold;
+} identifying;
+
+static bool is_wanted(const identifying *q, size_t face)
+{
+    return (int)face == q->main_face || cli_flag(q->a, "all-faces");
+}
+
+static int read_options(identifying *q)
+{
+    const cli_args *a = q->a;
+    double k, threshold;
+    q->o = (uf_identify_options)UF_IDENTIFY_OPTIONS_INIT;
+    if (!cli_number(a, "top", 1, 1000, 5, &k) ||
+        !cli_number(a, "fpir", 1e-6, 0.5, 0.01, &q->o.fpir) ||
+        !cli_number(a, "threshold", -1, 1, (double)NAN, &threshold))
+        return EXIT_USAGE;
+    if (cli_value(a, "fpir") && cli_value(a, "threshold"))
+        return cli_complain(EXIT_USAGE, "identify: give --fpir or --threshold, not both");
+    q->o.top_k = (uint32_t)k;
+    q->o.threshold = (float)threshold;
+    q->o.collection = cli_value(a, "collection");
+    q->o.purpose = cli_value(a, "purpose");
+    const int status = cli_filter_open(&q->filter, a);
+    q->o.filter = cli_filter_get(&q->filter);
+    return status;
+}
+
+/* ---- telling ---- */
+
+static const uf_candidate *candidates_of(const identifying *q, size_t face)
+{
+    return q->candidates + face * q->o.top_k;
+}
+
+static bool is_known(const identifying *q, size_t face)
+{
+    return q->counts[face] && candidates_of(q, face)->passes;
+}
+
+static void face_json(cli_json *j, const identifying *q, size_t face)
+{
+    const uf_face *f = &q->s.faces[face];
+    const uf_candidate *c = candidates_of(q, face);
+    json_open(j, NULL, '{');
+    json_integer(j, "face", (long long)face);
+    json_open(j, "box", '[');
+    json_number(j, NULL, (double)f->x);
+    json_number(j, NULL, (double)f->y);
+    json_number(j, NULL, (double)f->width);
+    json_number(j, NULL, (double)f->height);
+    json_close(j, ']');
+    json_text(j, "id", is_known(q, face) ? c->id : NULL);
+    json_open(j, "candidates", '[');
+    for (size_t i = 0; i < q->counts[face]; i++) {
+        json_open(j, NULL, '{');
+        json_text(j, "id", c[i].id);
+        json_number(j, "score", (double)c[i].score);
+        json_integer(j, "template_id", (long long)c[i].template_id);
+        json_bool(j, "passes", c[i].passes);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+    json_close(j, '}');
+}
+
+static void face_text(const identifying *q, size_t face)
+{
+    const uf_face *f = &q->s.faces[face];
+    const uf_candidate *c = candidates_of(q, face);
+    printf("face #%zu at %.0f,%.0f: %s\n", face, (double)f->x, (double)f->y,
+           is_known(q, face) ? c->id : "unknown");
+    for (size_t i = 0; i < q->counts[face]; i++)
+        printf("  %2zu. %-24s %7.4f%s\n", i + 1, c[i].id, (double)c[i].score,
+               c[i].passes ? "  passes" : "");
+}
+
+static void threshold_json(cli_json *j, const uf_gallery_threshold_info *t)
+{
+    json_open(j, "threshold", '{');
+    json_number(j, "value", (double)t->threshold);
+    json_bool(j, "given", t->impostor_scores == 0);
+    if (t->impostor_scores) {
+        json_number(j, "fpir", t->fpir);
+        json_integer(j, "impostor_scores", (long long)t->impostor_scores);
+        json_bool(j, "extrapolated", t->extrapolated);
+    }
+    json_integer(j, "people", (long long)t->people);
+    json_close(j, '}');
+}
+
+static void threshold_text(const uf_gallery_threshold_info *t)
+{
+    if (!t->impostor_scores) {
+        printf("threshold %.4f: as given; %llu people searched\n", (double)t->threshold,
+               (unsigned long long)t->people);
+        return;
+    }
+    printf("threshold %.4f: of searches for strangers among %llu people %g may name somebody, by "
+           "%llu impostor scores measured on this gallery%s\n",
+           (double)t->threshold, (unsigned long long)t->people, t->fpir,
+           (unsigned long long)t->impostor_scores,
+           t->extrapolated ? " (its tail is extrapolated: fewer than 30 of them lie above)" : "");
+}
+
+static void report(const identifying *q, const char *path)
+{
+    cli_json j = {.f = stdout};
+    if (q->a->json) {
+        json_open(&j, NULL, '{');
+        json_text(&j, "image", path);
+        json_text(&j, "gallery", q->gallery.name);
+        json_text(&j, "collection", q->o.collection ? q->o.collection : "default");
+        json_text(&j, "model_id", uf_model_id(q->s.embedder_model));
+        json_integer(&j, "faces_found", (long long)q->face_count);
+        json_open(&j, "faces", '[');
+    }
+    for (size_t i = 0; i < q->face_count; i++)
+        if (is_wanted(q, i) && q->a->json)
+            face_json(&j, q, i);
+        else if (is_wanted(q, i))
+            face_text(q, i);
+    if (q->a->json) {
+        json_close(&j, ']');
+        threshold_json(&j, &q->threshold);
+        json_close(&j, '}');
+        json_end(&j);
+    } else {
+        threshold_text(&q->threshold);
+    }
+}
+
+/* ---- searching ---- */
+
+static uf_status identify_face(identifying *q, const uf_image *view, size_t face, uf_error *err)
+{
+    q->counts[face] = q->o.top_k;
+    uf_status st = uf_embedder_run(q->s.embedder, view, &q->s.faces[face], q->vector, err);
+    if (!st)
+        st = uf_gallery_identify(
+            q->gallery.g, q->vector, (uint32_t)q->s.dimension, uf_model_id(q->s.embedder_model),
+            &q->o, q->candidates + face * q->o.top_k, &q->counts[face], &q->threshold, err);
+    if (!st)
+        q->identified += is_known(q, face);
+    return st;
+}
+
+/* All searches are made before anything is printed. */
+static int identify_picture(identifying *q, const char *path)
+{
+    uf_error err;
+    uf_picture *p;
+    if (cli_find_faces(&q->s, path, &p, &q->face_count, &err))
+        return cli_fail(&err);
+    uf_image view = uf_picture_view(p);
+    uf_status st = UF_OK;
+    q->main_face = cli_main_face(&view, q->s.faces, q->face_count);
+    q->candidates = cli_need(calloc(q->face_count * q->o.top_k + 1, sizeof *q->candidates));
+    q->counts = cli_need(calloc(q->face_count + 1, sizeof *q->counts));
+    for (size_t i = 0; !st && i < q->face_count; i++)
+        if (is_wanted(q, i))
+            st = identify_face(q, &view, i, &err);
+    uf_picture_destroy(p);
+    if (st)
+        return cli_fail(&err);
+    if (q->main_face < 0)
+        return cli_complain(EXIT_INPUT, "%s: no face found", path);
+    report(q, path);
+    return q->identified ? 0 : EXIT_DIFFERENT;
+}
+
+static int run_identify(const cli_args *a)
+{
+    identifying q = {.a = a};
+    int status = read_options(&q);
+    if (!status)
+        status = cli_open_detector(&q.s, a);
+    if (!status)
+        status = cli_open_embedder(&q.s, a);
+    if (!status)
+        status = cli_gallery_open(&q.gallery, a, 0);
+    if (!status) {
+        q.vector = cli_need(calloc(q.s.dimension, sizeof *q.vector));
+        status = identify_picture(&q, a->operands[0]);
+    }
+    free(q.candidates);
+    free(q.counts);
+    free(q.vector);
+    cli_filter_close(&q.filter);
+    cli_gallery_close(&q.gallery);
+    cli_session_close(&q.s);
+    return status;
+}
+
+const cli_command cli_identify = {
+    .name = "identify",
+    .summary = "Tell who of a gallery is in a picture, or that nobody is",
+    .operands = "IMG",
+    .min_operands = 1,
+    .max_operands = 1,
+    .options = {GALLERY_OPTIONS,
+                COLLECTION_OPTION,
+                {"top", 'k', "N", "candidates to print (5)"},
+                {"all-faces", 'a', NULL, "every face of the picture, not only the main one"},
+                {"fpir", 0, "RATE", "share of strangers that may be named (0.01)"},
+                {"threshold", 0, "S", "decide at this similarity instead"},
+                {"purpose", 0, "TEXT", "find only people enrolled for it; goes to the audit log"},
+                FILTER_OPTIONS,
+                DETECTOR_OPTIONS,
+                EMBEDDER_OPTIONS},
+    .details = "The threshold follows from the number of people and the wanted false positive\n"
+               "identification rate, by impostor scores measured on the gallery itself; it is "
+               "printed how\n"
+               "it came about. Exit status 1: unknown, nobody passes.\n" GALLERY_DETAILS,
+    .examples = "  uniface identify photo.jpg -g staff.ufg -k 5\n"
+                "  uniface identify group.jpg -g staff.ufg --all-faces --fpir 0.001 --json\n"
+                "  uniface identify photo.jpg -g staff.ufg --filter site=berlin\n",
+    .run = run_identify,
+};
+
+int cli_score_in_gallery(cli_session *s, const cli_args *a, const float *vector, float *score)
+{
+    uf_error err;
+    gallery_session gallery = {0};
+    int status = cli_gallery_open(&gallery, a, 0);
+    if (!status &&
+        uf_gallery_verify(gallery.g, cli_value(a, "collection"), cli_value(a, "id"), vector,
+                          (uint32_t)s->dimension, uf_model_id(s->embedder_model), score, &err))
+        status = cli_fail(&err);
+    cli_gallery_close(&gallery);
+    return status;
+}

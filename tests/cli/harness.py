@@ -1,0 +1,63 @@
+"""What the tests of the command line share: calls, checks, the closing line."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+program = sys.argv[1]
+root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
+folder = tempfile.mkdtemp()
+environment = {k: v for k, v in os.environ.items() if not k.startswith("UNIFACE_") or k == "UNIFACE_CPU"}
+environment.update(UNIFACE_MODELS=os.path.join(folder, "store"))
+SECRET = {"UNIFACE_GALLERY_PASSPHRASE": "correct horse"}
+counts = {"passed": 0, "failed": 0, "skipped": 0}
+
+
+def call(*args, env=None):
+    """Runs the program without a terminal, so that nothing can be asked for."""
+    done = subprocess.run([program, *map(str, args)], capture_output=True, env=dict(environment, **(env or {})),
+                          stdin=subprocess.DEVNULL, timeout=300, start_new_session=True)
+    done.text, done.errors = done.stdout.decode(), done.stderr.decode()
+    return done
+
+
+def check(label, ok, text=""):
+    counts["passed" if ok else "failed"] += 1
+    if not ok:
+        print(f"FAIL {label}: {text}", flush=True)
+
+
+def skip(reason):
+    counts["skipped"] += 1
+    print(f"SKIP {reason}")
+
+
+def answer(label, *args, status=0, env=SECRET):
+    """The JSON that a call prints; a check that it ended with this status."""
+    done = call(*args, "--json", env=env)
+    check(label, done.returncode == status, f"exit {done.returncode}: {done.errors}")
+    try:
+        return json.loads(done.text)
+    except ValueError:
+        check(label + " prints JSON", False, done.text)
+        return {}
+
+
+def error(label, status, part, *args, env=SECRET):
+    """The call fails with this status and says so in one line that contains `part`."""
+    done = call(*args, env=env)
+    check(label, done.returncode == status and part in done.errors and done.errors.startswith("uniface: "),
+          f"exit {done.returncode}: {done.errors}")
+
+
+def path(*parts):
+    return os.path.join(folder, *parts)
+
+
+def finish():
+    shutil.rmtree(folder)
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    sys.exit(1 if counts["failed"] else 77 if not counts["passed"] else 0)
