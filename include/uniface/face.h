@@ -78,9 +78,10 @@ UF_API uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face 
                                  size_t *count, uf_error *err);
 /* The same for `n` images: faces[i * cap ...], counts[i]. Neighbours that come to the same size of
  * the network's input go through it in one run, up to 16 at a time and as many as the caches hold,
- * and the faces are those of single runs. One by one go: models whose outputs do not keep the batch as the first of three
- * dimensions (its order would be a guess), models with dynamic quantisation, and size -1. After an
- * error, which names the image, nothing is known of it and those behind it. */
+ * and the faces are those of single runs. One by one go: models whose outputs do not keep the batch
+ * as the first of three dimensions (its order would be a guess), models with dynamic quantisation,
+ * and size -1. After an error, which names the image, nothing is known of it and those behind it.
+ */
 UF_API uf_status uf_detector_run_batch(uf_detector *d, const uf_image *images, size_t n,
                                        uf_face *faces, size_t cap, size_t *counts, uf_error *err);
 /* Shorter side, in pixels, below which a picture may be decoded without loss for this detector and
