@@ -20,7 +20,7 @@ shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
 passed = failed = 0
 # percent: least share of FP32's faces matched by box, by box and landmarks, greatest share of new faces
 FLOORS = {"yunet_n_320": (98.1, 70.0, 0.5), "scrfd_500m_kps_dynamic": (98.8, 86.0, 0.5),
-          "ultraface_slim_320": (98.4, 98.4, 0.6), "retinaface_mnet025_320": (98.9, 88.0, 0.8)}
+          "ultraface_slim_320": (98.4, 98.4, 0.6), "retinaface_mnet025_320": (98.4, 90.0, 1.1)}
 
 groups = sorted(glob.glob(os.path.join(shared, "testdata", "photos", "*.jpg")))
 portraits = sorted(glob.glob(os.path.join(shared, "testdata", "lfw", "images", "*.jpg")))
@@ -87,7 +87,8 @@ with tempfile.TemporaryDirectory() as folder:
                      for d in (source, small))
         faces, boxes, matched, found, new = compare(want, got)
         check(name, 100 * boxes >= by_box * faces and 100 * matched >= by_points * faces and 100 * new <= most * found,
-              f"{100 * boxes / faces:.2f} % of {faces} faces matched by box, {100 * matched / faces:.2f} % by landmarks too, "
+              f"{100 * boxes / faces:.2f} % of {faces} faces matched by box, "
+              f"{100 * matched / faces:.2f} % by landmarks too, "
               f"{100 * new / found:.2f} % of {found} new; " + made.strip().split("\n")[-1])
 print(f"{passed} passed, {failed} failed, 0 skipped")
 sys.exit(1 if failed else 0)

@@ -495,7 +495,7 @@ TEST(rounding_lowers_the_error_of_the_output)
             common[i] = (float)(x >> 12 & 255) / 255;
             nearest[i] = bytes[i] = (int8_t)rintf(w[i] / 0.125f);
         }
-        nearest[0] = bytes[0] = 127; /* has no neighbour above */
+        nearest[0] = bytes[0] = 127;    /* has no neighbour above */
         for (int i = 0; i < COUNT; i++) /* inputs that rise and fall together, and some noise */
             for (int k = 0; k < COUNT; k++)
                 covariance[i][k] = (double)common[i] * (double)common[k] + (i == k ? 0.05 : 0);
