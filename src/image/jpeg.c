@@ -113,6 +113,9 @@ typedef struct jpeg_job {
     uint8_t *cmyk;
     const uf_decode_options *options;
     int orientation;
+    /* Set behind the last call that may jump. Not a local variable: compilers move those over calls
+     * in spite of setjmp. */
+    bool finished;
     uf_status st;
 } jpeg_job;
 
@@ -182,16 +185,15 @@ uf_status ufi_jpeg_decode(uf_picture **out, int *orientation, const uint8_t *dat
     j->options = options;
     j->d.err = init_errors(&j->e);
     size_t left = 0;
-    bool jumped = true;
     if (setjmp(j->e.jump) == 0) {
         jpeg_create_decompress(&j->d);
         j->d.progress = &progress;
         decode_body(j, data, size, err);
-        jumped = false;
+        j->finished = true;
     }
     if (j->d.src)
         left = j->d.src->bytes_in_buffer;
-    if (!j->st && (jumped || j->e.warned))
+    if (!j->st && (!j->finished || j->e.warned))
         j->st = fail(&j->e, left <= size ? size - left : size, err);
     uf_status st = j->st;
     *orientation = j->orientation;

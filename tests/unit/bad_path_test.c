@@ -29,7 +29,7 @@ static const char *path_of(const char *name)
 static void write_file(const char *path, const bytes *b)
 {
     FILE *file = fopen(path, "wb");
-    if (!file || fwrite(b->data, 1, b->size, file) != b->size || fclose(file))
+    if (!file || (b->size && fwrite(b->data, 1, b->size, file) != b->size) || fclose(file))
         abort();
 }
 
