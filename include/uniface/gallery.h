@@ -51,8 +51,9 @@ typedef struct uf_gallery_options {
     }
 
 /* Errors begin with the gallery's name: UF_E_NOT_FOUND, UF_E_IO, UF_E_FORMAT (damaged, or of a
- * newer version), UF_E_MISMATCH (wrong passphrase or key), UF_E_ARG (encrypted, and no key given),
- * UF_E_STATE (in use by another process that locks it). `options` may be NULL. */
+ * newer version), UF_E_MISMATCH (wrong passphrase or key), UF_E_ARG (encrypted, and no key given;
+ * not encrypted, and `options` give one), UF_E_STATE (in use by another process that locks it).
+ * `options` may be NULL. */
 UF_API uf_status uf_gallery_open(uf_gallery **out, const char *name,
                                  const uf_gallery_options *options, uf_error *err);
 /* Saves the index beside the gallery, when it changed. NULL is accepted. */
@@ -192,7 +193,8 @@ typedef struct uf_receipt {
     char audit_digest[65]; /* of that entry: proof against the log */
 } uf_receipt;
 /* Deletes a person: key, templates, crops, index entries, snapshot entries; nothing is left in
- * files, log or free pages. Errors: UF_E_NOT_FOUND. */
+ * files, log or free pages. Errors: UF_E_NOT_FOUND; UF_E_STATE or UF_E_IO with "done, but traces
+ * are left": the person is gone and the receipt is filled, the next opening removes the traces. */
 UF_API uf_status uf_gallery_delete(uf_gallery *g, const char *collection, const char *id,
                                    uf_receipt *receipt, uf_error *err);
 /* Deletes all whose time has come; *count (may be NULL) people. */
@@ -238,7 +240,8 @@ UF_API uf_status uf_gallery_reindex(uf_gallery *g, uf_progress_fn *progress, voi
  * is in use; can be interrupted and called again. */
 UF_API uf_status uf_gallery_rotate_key(uf_gallery *g, uf_progress_fn *progress, void *user,
                                        uf_error *err);
-/* Another passphrase or key file for the same master key; exactly one of them is not NULL. */
+/* Another passphrase or key file for the same master key; exactly one of them is not NULL. Other
+ * processes that have the gallery open must open it again (UF_E_STATE says so). */
 UF_API uf_status uf_gallery_set_passphrase(uf_gallery *g, const char *passphrase,
                                            const char *key_file, uf_error *err);
 

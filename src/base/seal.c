@@ -111,9 +111,11 @@ uf_status ufi_seal_apart(uint8_t *data, size_t size, uint8_t nonce[UFI_SEAL_NONC
                          uint8_t tag[UFI_SEAL_TAG_BYTES], const void *bound, size_t bound_size,
                          const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
 {
+    uint8_t nothing;
     uf_status st = ufi_seal_ready(err);
     if (!st)
         st = ufi_random(nonce, UFI_SEAL_NONCE_BYTES, err);
+    data = data ? data : &nothing; /* libsodium wants a place also for no bytes */
     if (!st)
         crypto_aead_xchacha20poly1305_ietf_encrypt_detached(data, tag, NULL, data, size, bound,
                                                             bound_size, NULL, nonce, secret);
@@ -125,9 +127,12 @@ uf_status ufi_unseal_apart(uint8_t *plain, const uint8_t *data, size_t size,
                            const uint8_t tag[UFI_SEAL_TAG_BYTES], const void *bound,
                            size_t bound_size, const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
 {
+    uint8_t nothing;
     uf_status st = ufi_seal_ready(err);
     if (st)
         return st;
+    plain = plain ? plain : &nothing;
+    data = data ? data : &nothing;
     if (crypto_aead_xchacha20poly1305_ietf_decrypt_detached(plain, NULL, data, size, tag, bound,
                                                             bound_size, nonce, secret) != 0) {
         if (size > 0)

@@ -28,7 +28,8 @@ static uf_status add_row(void *user, const ufi_value *columns, size_t count, uf_
 
 static void look_into(const char *path, traces *t)
 {
-    FILE *f = fopen(path, "rb");
+    struct stat info;
+    FILE *f = stat(path, &info) == 0 && S_ISREG(info.st_mode) ? fopen(path, "rb") : NULL;
     if (!f)
         return;
     fseek(f, 0, SEEK_END);

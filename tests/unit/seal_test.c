@@ -53,6 +53,18 @@ TEST(every_flipped_bit_is_noticed_and_nothing_is_given)
     CHECK_OK(ufi_unseal(back, sealed, sizeof sealed, NULL, 0, key, &err), err);
 }
 
+/* A tag over bound data alone. */
+TEST(no_bytes_are_sealed_too)
+{
+    uf_error err = {0};
+    uint8_t key[UFI_SECRET_BYTES] = {3}, nonce[UFI_SEAL_NONCE_BYTES], tag[UFI_SEAL_TAG_BYTES];
+    if (!can_seal())
+        SKIP("built without libsodium");
+    REQUIRE_OK(ufi_seal_apart(NULL, 0, nonce, tag, "head", 4, key, &err), err);
+    CHECK_OK(ufi_unseal_apart(NULL, NULL, 0, nonce, tag, "head", 4, key, &err), err);
+    CHECK(ufi_unseal_apart(NULL, NULL, 0, nonce, tag, "hear", 4, key, &err) == UF_E_MISMATCH);
+}
+
 TEST(two_seals_of_the_same_differ)
 {
     uf_error err = {0};
