@@ -24,6 +24,7 @@ void ufk_quant_init(ufk_table *t, uint32_t flags);
     void ufk_##topic##_select_avx512(ufk_table *t);     \
     void ufk_##topic##_select_avxvnni(ufk_table *t);    \
     void ufk_##topic##_select_avx512vnni(ufk_table *t); \
+    void ufk_##topic##_select_amx(ufk_table *t);        \
     void ufk_##topic##_select_dotprod(ufk_table *t);    \
     void ufk_##topic##_select_neon(ufk_table *t)
 
@@ -42,5 +43,7 @@ UFK_SELECT(quant);
 /* The reference of a topic, for cases that a variant leaves to it. */
 void ufk_conv_u8_c(const ufk_qconv_args *args);
 void ufk_dwconv_u8_c(const ufk_qdwconv_args *a);
+/* The variant that AMX leaves small cases to; its panels are the same. */
+void ufk_conv_u8_avx512vnni(const ufk_qconv_args *args);
 
 #endif
