@@ -26,6 +26,7 @@ void ufk_quant_init(ufk_table *t, uint32_t flags);
     void ufk_##topic##_select_avx512vnni(ufk_table *t); \
     void ufk_##topic##_select_amx(ufk_table *t);        \
     void ufk_##topic##_select_dotprod(ufk_table *t);    \
+    void ufk_##topic##_select_i8mm(ufk_table *t);       \
     void ufk_##topic##_select_neon(ufk_table *t)
 
 UFK_SELECT(conv);

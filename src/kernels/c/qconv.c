@@ -114,5 +114,7 @@ void ufk_qconv_init(ufk_table *t, uint32_t flags)
 #elif defined(__aarch64__)
     if (flags & UFI_CPU_DOTPROD)
         ufk_qconv_select_dotprod(t);
+    if (flags & UFI_CPU_I8MM)
+        ufk_qconv_select_i8mm(t);
 #endif
 }
