@@ -26,7 +26,9 @@ void ufk_rows_init(ufk_table *t, uint32_t flags);
     void ufk_##topic##_select_avx512(ufk_table *t);     \
     void ufk_##topic##_select_avxvnni(ufk_table *t);    \
     void ufk_##topic##_select_avx512vnni(ufk_table *t); \
+    void ufk_##topic##_select_amx(ufk_table *t);        \
     void ufk_##topic##_select_dotprod(ufk_table *t);    \
+    void ufk_##topic##_select_i8mm(ufk_table *t);       \
     void ufk_##topic##_select_neon(ufk_table *t)
 
 UFK_SELECT(conv);
@@ -46,5 +48,7 @@ UFK_SELECT(rows);
 /* The reference of a topic, for cases that a variant leaves to it. */
 void ufk_conv_u8_c(const ufk_qconv_args *args);
 void ufk_dwconv_u8_c(const ufk_qdwconv_args *a);
+/* The variant that AMX leaves small cases to; its panels are the same. */
+void ufk_conv_u8_avx512vnni(const ufk_qconv_args *args);
 
 #endif

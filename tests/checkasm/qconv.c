@@ -143,13 +143,27 @@ TEST(qconv_matches_reference_for_deep_sums)
     }
 }
 
+/* Large enough for kernels that leave small cases to others: every depth of the last step of k,
+ * every number of pixels and of columns left over. */
+TEST(qconv_matches_reference_when_large)
+{
+    for (int i = 0; i < 120; i++) {
+        const size_t kernel = ca_range(1, 3), m = ca_range(2, 80), n = ca_range(1, 70);
+        const size_t least = 65536 / (m * n * kernel * kernel) + 1, more = ca_range(0, 1) ? 3 : 70;
+        qconv_case k = random_case(m, n, least + ca_range(0, more), kernel, ca_range(0, 1) == 1);
+        check_case(&k);
+    }
+}
+
 /* The largest sums there can be: nothing saturates on the way. */
 TEST(qconv_extremes)
 {
-    for (int sign = 0; sign < 2; sign++) {
-        qconv_case k = random_case(5, 33, 64, 1, true);
-        memset((void *)(uintptr_t)k.args.a, 255, 5 * 64);
-        memset(k.b, sign ? 127 : -128, 64 * 33);
+    static const size_t depths[] = {64, 400};
+    for (int i = 0; i < 4; i++) {
+        const size_t depth = depths[i / 2];
+        qconv_case k = random_case(5, 33, depth, 1, true);
+        memset((void *)(uintptr_t)k.args.a, 255, 5 * depth);
+        memset(k.b, i % 2 ? 127 : -128, depth * 33);
         check_case(&k);
     }
 }

@@ -109,8 +109,12 @@ void ufk_qconv_init(ufk_table *t, uint32_t flags)
         ufk_qconv_select_avxvnni(t);
     if (flags & UFI_CPU_AVX512VNNI)
         ufk_qconv_select_avx512vnni(t);
+    if (flags & UFI_CPU_AMX)
+        ufk_qconv_select_amx(t);
 #elif defined(__aarch64__)
     if (flags & UFI_CPU_DOTPROD)
         ufk_qconv_select_dotprod(t);
+    if (flags & UFI_CPU_I8MM)
+        ufk_qconv_select_i8mm(t);
 #endif
 }
