@@ -210,6 +210,7 @@ typedef struct uf_gallery_stats {
     int64_t key_id;            /* of the master key in use; 0: not encrypted */
     uint64_t people_to_rotate; /* still under an older master key */
     char backend[16];          /* "sqlite", "postgresql" */
+    char warning[256];         /* what the operator of the database should change; "": nothing */
     char model_id[65];         /* searched by default: that of the newest templates, or after
                                   uf_gallery_set_model; "" when empty */
 } uf_gallery_stats;

@@ -275,6 +275,9 @@ static uf_status write_template(enroller *e, const uf_template *t, int64_t creat
                          " sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                          args, 7, NULL, err);
     if (!st)
+        st = ufi_nearby_add(g, t->model_id, t->dimension, e->collection, row.number, e->row.number,
+                            e->vector, err);
+    if (!st)
         st = write_change(e, row.model, row.number, err);
     if (!st && t->crop && e->keep_crops)
         st = write_crop(e, t, row.number, err);

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "gallery/address.h"
 #include "gallery/impl.h"
 #include "gallery/keys.h"
 
@@ -75,13 +76,10 @@ uf_status ufi_gallery_leave(uf_gallery *g, uf_status st, uf_error *err)
 /* The name for messages: without what may be a password in an address. */
 static char *shown_name(const char *name)
 {
-    const char *scheme = strstr(name, "://"), *at = scheme ? strrchr(name, '@') : NULL;
-    size_t size = strlen(name) + 4;
+    size_t size = strlen(name) + 16; /* "***" may be longer than what it hides */
     char *out = ufi_malloc(size, 1);
-    if (out && at)
-        snprintf(out, size, "%.*s...%s", (int)(scheme + 3 - name), name, at);
-    else if (out)
-        snprintf(out, size, "%s", name);
+    if (out)
+        ufi_address_show(out, size, name);
     return out;
 }
 
@@ -160,6 +158,8 @@ static uf_status settle(uf_gallery *g, const uf_gallery_options *o, uf_error *er
         if (!st && version == 0)
             st = ufi_keys_make(g, o, err);
         if (!st && version == 0)
+            st = ufi_nearby_allowed(g, err);
+        if (!st && version == 0)
             st = ufi_audit_in(g, "create", "", g->encrypted ? "encrypted" : "plain", err);
         st = ufi_gallery_end(g, st, err);
         if (!st && version == 0)
@@ -180,7 +180,7 @@ uf_status uf_gallery_open(uf_gallery **out, const char *name, const uf_gallery_o
         g->name = shown_name(name);
     if (!g || !g->name) {
         ufi_free(g);
-        return ufi_fail(err, UF_E_NOMEM, "%s: no memory to open it", name);
+        return ufi_fail(err, UF_E_NOMEM, "no memory to open a gallery");
     }
     uf_status st = prepare(g, name, o, err);
     if (!st)

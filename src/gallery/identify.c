@@ -73,7 +73,7 @@ static uf_status ask_index(identification *d, uf_error *err)
     d->hit_count = 0;
     if (d->grouped && d->groups.count == 0)
         return UF_OK;
-    return uf_searcher_run(d->searcher, d->vector, 1, &s, d->hits, &d->hit_count, NULL, err);
+    return ufi_live_run(d->live, d->searcher, d->vector, 1, &s, d->hits, &d->hit_count, err);
 }
 
 typedef struct hit_row {

@@ -49,7 +49,8 @@ typedef struct ufi_live_index {
     uf_gallery *gallery;
     int64_t collection, model;
     uint32_t dimension;
-    uf_index *x;
+    uf_index *x; /* NULL: the database searches, and knows the model by its id */
+    char model_id[UFI_MODEL_ID_MAX + 1];
     uint32_t users;   /* searches that run */
     bool retired;     /* out of the list; the last user destroys it */
     uint64_t unsaved; /* changes since the snapshot; UINT64_MAX: there is none */
@@ -262,9 +263,28 @@ uf_status ufi_live_catch_up(uf_gallery *g, uf_error *err);
 uf_status ufi_live_rebuild(uf_gallery *g, int64_t collection, int64_t model, uint32_t dimension,
                            uf_error *err);
 void ufi_live_retire_all(uf_gallery *g);
+/* Templates to be found. */
+uf_status ufi_live_count(ufi_live_index *l, uint64_t *count, uf_error *err);
+/* uf_searcher_run, or the database's own search; without g->lock. */
+uf_status ufi_live_run(ufi_live_index *l, uf_searcher *s, const float *probes, size_t count,
+                       const uf_search_options *o, uf_hit *hits, uint32_t *counts, uf_error *err);
 /* Exact vectors by number; on the reader's connection, without g->lock. */
 uf_status ufi_live_fetch(void *gallery_index, const uint64_t *keys, size_t count, float *vectors,
                          uf_error *err);
+
+/* ---- nearby.c: searches by the database (ufi_sql_vectors) ---- */
+
+/* UF_E_ARG for an encrypted gallery whose database shall search. */
+uf_status ufi_nearby_allowed(const uf_gallery *g, uf_error *err);
+/* As uf_searcher_run; on the reader's connection, without g->lock. */
+uf_status ufi_nearby_run(ufi_live_index *l, const float *probes, size_t count,
+                         const uf_search_options *o, uf_hit *hits, uint32_t *counts, uf_error *err);
+/* A template that was enrolled, in its transaction; nothing where the database does not search. */
+uf_status ufi_nearby_add(uf_gallery *g, const char *model_id, uint32_t dimension,
+                         int64_t collection, int64_t number, int64_t person, const float *vector,
+                         uf_error *err);
+/* Vectors of the database anew from the records. */
+uf_status ufi_nearby_rebuild(ufi_live_index *l, uf_error *err);
 
 /* ---- snapshot.c ---- */
 

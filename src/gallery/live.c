@@ -196,6 +196,8 @@ static uf_status catch_up(ufi_live_index *l, uf_error *err)
 {
     uf_gallery *g = l->gallery;
     change_list c = {{0}, {0}};
+    if (!l->x)
+        return UF_OK; /* the database's own search is never behind */
     int64_t newest, oldest, mark = (int64_t)uf_index_describe(l->x).mark;
     uf_status st = newest_change(g, &newest, err);
     if (st || newest == mark)
@@ -263,6 +265,34 @@ static ufi_live_index *find(uf_gallery *g, int64_t collection, int64_t model)
     return l;
 }
 
+static uf_status model_row(void *user, const ufi_value *columns, size_t count, uf_error *err)
+{
+    ufi_live_index *l = user;
+    if (columns[0].type != UFI_VALUE_TEXT || columns[0].size >= sizeof l->model_id)
+        return ufi_fail(err, UF_E_FORMAT, "damaged: the name of model %lld", (long long)l->model);
+    memcpy(l->model_id, columns[0].data, columns[0].size + 1);
+    return UF_OK;
+}
+
+/* What `l` searches with: the database, a snapshot, or an index made of the records. */
+static uf_status equip(ufi_live_index *l, bool from_snapshot, uf_error *err)
+{
+    const ufi_value args[] = {ufi_integer(l->model)};
+    if (l->gallery->sql->ops->vectors)
+        return ufi_sql_one(l->gallery->sql, "SELECT name FROM model WHERE number = ?1", args, 1,
+                           model_row, l, err);
+    uf_status st = from_snapshot ? ufi_snapshot_load(l, NULL) : UF_E_NOT_FOUND;
+    if (!st) /* whatever is wrong with a snapshot, the records make it good */
+        st = catch_up(l, NULL);
+    if (!st)
+        return UF_OK;
+    uf_index_destroy(l->x);
+    l->x = NULL;
+    l->unsaved = UINT64_MAX;
+    st = make_index(l, &l->x, err);
+    return st ? st : fill_index(l, err);
+}
+
 static uf_status load(uf_gallery *g, int64_t collection, int64_t model, uint32_t dimension,
                       bool from_snapshot, ufi_live_index **out, uf_error *err)
 {
@@ -274,17 +304,7 @@ static uf_status load(uf_gallery *g, int64_t collection, int64_t model, uint32_t
     l->collection = collection;
     l->model = model;
     l->dimension = dimension;
-    uf_status st = from_snapshot ? ufi_snapshot_load(l, NULL) : UF_E_NOT_FOUND;
-    if (!st) /* whatever is wrong with a snapshot, the records make it good */
-        st = catch_up(l, NULL);
-    if (st) {
-        uf_index_destroy(l->x);
-        l->x = NULL;
-        l->unsaved = UINT64_MAX;
-        st = make_index(l, &l->x, err);
-        if (!st)
-            st = fill_index(l, err);
-    }
+    uf_status st = equip(l, from_snapshot, err);
     if (st) {
         destroy(l);
         return st;
@@ -324,6 +344,8 @@ uf_status ufi_live_rebuild(uf_gallery *g, int64_t collection, int64_t model, uin
 {
     ufi_live_index *old = find(g, collection, model), *made;
     uf_status st = load(g, collection, model, dimension, false, &made, err);
+    if (!st && !made->x)
+        st = ufi_nearby_rebuild(made, err);
     if (!st && old)
         retire(old);
     return st;
@@ -350,7 +372,24 @@ uf_status ufi_live_searcher(ufi_live_index *l, uf_searcher **out, uf_error *err)
         *out = l->searchers[--l->searcher_count];
         return UF_OK;
     }
-    return uf_searcher_create(out, l->x, l->gallery->threads, err);
+    *out = NULL;
+    return l->x ? uf_searcher_create(out, l->x, l->gallery->threads, err) : UF_OK;
+}
+
+uf_status ufi_live_count(ufi_live_index *l, uint64_t *count, uf_error *err)
+{
+    ufi_sql *sql = l->gallery->sql;
+    if (!l->x)
+        return sql->ops->vectors->count(sql, l->model_id, l->dimension, l->collection, count, err);
+    *count = uf_index_describe(l->x).count;
+    return UF_OK;
+}
+
+uf_status ufi_live_run(ufi_live_index *l, uf_searcher *s, const float *probes, size_t count,
+                       const uf_search_options *o, uf_hit *hits, uint32_t *counts, uf_error *err)
+{
+    return l->x ? uf_searcher_run(s, probes, count, o, hits, counts, NULL, err)
+                : ufi_nearby_run(l, probes, count, o, hits, counts, err);
 }
 
 void ufi_live_searcher_back(ufi_live_index *l, uf_searcher *s)

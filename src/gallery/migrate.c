@@ -287,7 +287,7 @@ static uf_status drop_some(uf_gallery *g, int64_t model, int64_t *dropped, uf_er
         return st;
     st = ufi_sql_integer(g->sql,
                          "SELECT max(number) FROM (SELECT number FROM template WHERE model = ?1"
-                         " ORDER BY number LIMIT ?2) AS some",
+                         " ORDER BY number LIMIT ?2) AS listed",
                          args, 2, 0, &last, err);
     if (!st && last > 0)
         st = drop_rows(g, model, last, dropped, err);

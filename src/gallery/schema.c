@@ -47,6 +47,45 @@ static const char sqlite_1[] =
     " action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, digest BLOB NOT NULL)"
     " STRICT;";
 
+/* Sealed templates are a little larger than the 2 KB beyond which PostgreSQL moves values out of
+ * the row, in pieces: toast_tuple_target keeps them, EXTERNAL does not try to compress them. */
+static const char postgresql_1[] =
+    "CREATE TABLE setting (name text PRIMARY KEY, number bigint NOT NULL, bytes bytea);"
+    "CREATE TABLE numbers (name text PRIMARY KEY, next bigint NOT NULL);"
+    "CREATE TABLE master_key (number bigint PRIMARY KEY, sealed bytea NOT NULL,"
+    " created bigint NOT NULL);"
+    "CREATE TABLE collection (number bigint PRIMARY KEY, name text NOT NULL UNIQUE);"
+    "CREATE TABLE model (number bigint PRIMARY KEY, name text NOT NULL UNIQUE,"
+    " dimension bigint NOT NULL);"
+    "CREATE TABLE person (number bigint PRIMARY KEY,"
+    " collection bigint NOT NULL REFERENCES collection(number), id text COLLATE \"C\" NOT NULL,"
+    " metadata text, consent text, purpose text, expires bigint NOT NULL, created bigint NOT NULL,"
+    " updated bigint NOT NULL, master bigint NOT NULL, sealed bytea NOT NULL,"
+    " UNIQUE (collection, id));"
+    "CREATE INDEX person_master ON person(master);"
+    "CREATE INDEX person_expires ON person(expires) WHERE expires > 0;"
+    "CREATE TABLE template (number bigint PRIMARY KEY,"
+    " person bigint NOT NULL REFERENCES person(number), model bigint NOT NULL"
+    " REFERENCES model(number), source text, quality double precision, created bigint NOT NULL,"
+    " sealed bytea NOT NULL) WITH (toast_tuple_target = 8160);"
+    "ALTER TABLE template ALTER COLUMN sealed SET STORAGE EXTERNAL;"
+    "CREATE INDEX template_person ON template(person, model);"
+    "CREATE TABLE crop (template bigint PRIMARY KEY REFERENCES template(number),"
+    " size bigint NOT NULL, sealed bytea NOT NULL);"
+    "ALTER TABLE crop ALTER COLUMN sealed SET STORAGE EXTERNAL;"
+    "CREATE TABLE census (collection bigint NOT NULL, model bigint NOT NULL,"
+    " people bigint NOT NULL, templates bigint NOT NULL, PRIMARY KEY (collection, model));"
+    "CREATE TABLE change (number bigint PRIMARY KEY, collection bigint NOT NULL,"
+    " model bigint NOT NULL, template bigint NOT NULL, kind bigint NOT NULL);"
+    "CREATE TABLE erasure (number bigint PRIMARY KEY);"
+    "CREATE TABLE snapshot (collection bigint NOT NULL, model bigint NOT NULL,"
+    " master bigint NOT NULL, mark bigint NOT NULL, secret bytea NOT NULL,"
+    " PRIMARY KEY (collection, model));"
+    "CREATE TABLE calibration (collection bigint NOT NULL, model bigint NOT NULL,"
+    " people bigint NOT NULL, scores bytea NOT NULL, PRIMARY KEY (collection, model));"
+    "CREATE TABLE audit (number bigint PRIMARY KEY, moment bigint NOT NULL, actor text NOT NULL,"
+    " action text NOT NULL, subject text NOT NULL, detail text NOT NULL, digest bytea NOT NULL);";
+
 /* What differs between databases. */
 typedef struct dialect {
     const char *name;
@@ -60,6 +99,13 @@ static const dialect dialects[] = {
      "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'setting'",
      "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
      {sqlite_1}},
+    {"postgresql",
+     "SELECT count(*) FROM pg_tables WHERE tablename = 'setting' AND schemaname ="
+     " btrim(split_part(current_setting('search_path'), ',', 1), '\"')",
+     "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n"
+     " ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname ="
+     " btrim(split_part(current_setting('search_path'), ',', 1), '\"')",
+     {postgresql_1}},
 };
 
 static const dialect *dialect_of(const ufi_sql *sql)

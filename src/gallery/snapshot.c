@@ -136,6 +136,8 @@ uf_status ufi_snapshot_write(ufi_live_index *l, uf_error *err)
 
 void ufi_snapshot_save(ufi_live_index *l)
 {
+    if (!l->x)
+        return;
     uint64_t count = uf_index_describe(l->x).count;
     uint64_t enough = l->unsaved == UINT64_MAX ? WORTH_SAVING : 1000;
     bool changed = l->unsaved == UINT64_MAX || (l->unsaved >= enough && l->unsaved >= count / 50);

@@ -1,8 +1,10 @@
 /* Which database a gallery's name means, and the two ways to run a statement. */
 #include "gallery/sql.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/status.h"
 
 ufi_value ufi_text(const char *s)
@@ -10,6 +12,22 @@ ufi_value ufi_text(const char *s)
     if (!s)
         return ufi_null();
     return (ufi_value){.type = UFI_VALUE_TEXT, .data = s, .size = strlen(s)};
+}
+
+char *ufi_sql_array(const uint64_t *numbers, size_t count)
+{
+    enum { DIGITS = 21 }; /* with the comma */
+    size_t at = 1;
+    char *text = ufi_malloc(count + 1, DIGITS);
+    if (!text)
+        return NULL;
+    text[0] = '{';
+    for (size_t i = 0; i < count; i++)
+        at += (size_t)snprintf(text + at, DIGITS + 1, "%s%llu", i ? "," : "",
+                               (unsigned long long)numbers[i]);
+    text[at++] = '}';
+    text[at] = '\0';
+    return text;
 }
 
 uf_status ufi_sql_open(ufi_sql **out, const char *name, bool create, bool read_only, uf_error *err)

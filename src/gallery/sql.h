@@ -54,6 +54,27 @@ typedef uf_status ufi_row_fn(void *user, const ufi_value *columns, size_t count,
 
 typedef struct ufi_sql ufi_sql;
 
+/* Vectors that the database keeps and searches by itself (PostgreSQL with pgvector), in galleries
+ * without encryption. A vector goes when its row of table "template" does. */
+typedef struct ufi_sql_vectors {
+    /* Vectors [count][dimension] of templates `keys` of people `groups`. In a transaction. */
+    uf_status (*add)(ufi_sql *s, const char *model_id, uint32_t dimension, int64_t collection,
+                     const uint64_t *keys, const uint64_t *groups, const float *vectors,
+                     size_t count, uf_error *err);
+    /* All of a collection, before they are added anew. In a transaction. */
+    uf_status (*clear)(ufi_sql *s, const char *model_id, uint32_t dimension, int64_t collection,
+                       uf_error *err);
+    uf_status (*count)(ufi_sql *s, const char *model_id, uint32_t dimension, int64_t collection,
+                       uint64_t *count, uf_error *err);
+    /* About the `wanted` nearest to the probe, nearest first and none of them exactly: the caller
+     * scores them. Only people `groups` when not NULL. keys[wanted], key_groups[wanted]; fewer than
+     * wanted in *count: there are no more. */
+    uf_status (*search)(ufi_sql *s, const char *model_id, uint32_t dimension, int64_t collection,
+                        const float *probe, const uint64_t *groups, size_t group_count,
+                        size_t wanted, uint64_t *keys, uint64_t *key_groups, size_t *count,
+                        uf_error *err);
+} ufi_sql_vectors;
+
 /* What a database must do. A driver is one file that fills this. */
 typedef struct ufi_sql_ops {
     const char *name; /* "sqlite", "postgresql" */
@@ -78,6 +99,11 @@ typedef struct ufi_sql_ops {
     uf_status (*scrub)(ufi_sql *s, bool all, uf_error *err);
     /* The database's own check; UF_E_FORMAT says what is damaged. */
     uf_status (*check)(ufi_sql *s, uf_error *err);
+    /* What is not as it should be with the server, for the operator; "" when all is well. Optional.
+     */
+    const char *(*warning)(ufi_sql *s);
+    /* Optional: NULL where this database does not search. */
+    const ufi_sql_vectors *vectors;
 } ufi_sql_ops;
 
 struct ufi_sql {
@@ -93,6 +119,8 @@ uf_status ufi_sqlite_open(ufi_sql **out, const char *path, bool create, bool rea
                           uf_error *err);
 uf_status ufi_postgres_open(ufi_sql **out, const char *address, bool read_only, uf_error *err);
 
+/* "{1,2,3}": an array, for "= ANY (?1::bigint[])" of PostgreSQL; of ufi_malloc, NULL: no memory. */
+char *ufi_sql_array(const uint64_t *numbers, size_t count);
 /* A statement without rows; *changed as above. */
 uf_status ufi_sql_run(ufi_sql *s, const char *sql, const ufi_value *args, size_t count,
                       int64_t *changed, uf_error *err);

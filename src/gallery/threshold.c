@@ -99,7 +99,7 @@ static uf_status measure_some(ufi_live_index *l, uf_searcher *searcher, const sa
         groups[kept++] = s->groups[first + i];
     }
     if (!st && kept > 0)
-        st = uf_searcher_run(searcher, vectors, kept, &o, hits, counts, NULL, err);
+        st = ufi_live_run(l, searcher, vectors, kept, &o, hits, counts, err);
     for (size_t i = 0; !st && i < kept; i++)
         for (uint32_t k = 0; k < counts[i]; k++)
             if (hits[2 * i + k].group != groups[i]) {

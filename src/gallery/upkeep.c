@@ -64,8 +64,10 @@ static uf_status describe(uf_gallery *g, uf_gallery_stats *s, uf_error *err)
         st = ufi_default_model(g, s, err);
     s->index_file_bytes = ufi_snapshot_bytes(g);
     for (ufi_live_index *l = g->indexes; l; l = l->next)
-        s->memory_bytes += uf_index_describe(l->x).memory_bytes;
+        s->memory_bytes += l->x ? uf_index_describe(l->x).memory_bytes : 0;
     snprintf(s->backend, sizeof s->backend, "%s", g->sql->ops->name);
+    if (g->sql->ops->warning)
+        snprintf(s->warning, sizeof s->warning, "%s", g->sql->ops->warning(g->sql));
     return st;
 }
 
@@ -155,7 +157,7 @@ static uf_status check_index(checker *c, const ufi_person_row *p, const ufi_temp
     for (size_t i = 0; i < c->pairs.count; i++)
         if (c->pairs.list[i].collection == p->collection && c->pairs.list[i].model == t->model) {
             c->found[i]++;
-            if (uf_index_contains(c->live[i]->x, (uint64_t)t->number))
+            if (!c->live[i]->x || uf_index_contains(c->live[i]->x, (uint64_t)t->number))
                 return UF_OK;
             return ufi_fail(err, UF_E_FORMAT,
                             "the index of collection \"%s\" lacks template %lld of \"%s\" "
@@ -188,7 +190,10 @@ static uf_status check_template_row(void *user, const ufi_value *columns, size_t
 static uf_status check_counts(checker *c, uf_error *err)
 {
     for (size_t i = 0; i < c->pairs.count; i++) {
-        uint64_t held = uf_index_describe(c->live[i]->x).count;
+        uint64_t held = 0;
+        uf_status st = ufi_live_count(c->live[i], &held, err);
+        if (st)
+            return st;
         if (c->found[i] != c->pairs.list[i].templates)
             return ufi_fail(err, UF_E_FORMAT,
                             "collection %lld, model %lld: %lld templates, but "
