@@ -57,6 +57,7 @@ static void check_upkeep(uf_gallery *g, bool encrypted, bool by_pgvector)
     CHECK_OK(uf_gallery_describe(g, &s, &err), err);
     CHECK(s.people == PEOPLE + 2 && s.templates == PEOPLE + 2 && s.collections == 2);
     CHECK(strcmp(s.backend, "postgresql") == 0 && s.database_bytes > 100000);
+    CHECK_MSG(strstr(uf_gallery_name(g), "uniface:***@"), "%s", uf_gallery_name(g));
     CHECK(s.encrypted == encrypted && strcmp(s.model_id, MODEL) == 0);
     CHECK_MSG(strstr(s.warning, "fsync"), "%s", s.warning); /* the tests' servers are fast */
     CHECK_MSG(!strstr(s.warning, "pgvector 0.8.0") == !by_pgvector, "%s", s.warning);
