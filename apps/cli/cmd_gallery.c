@@ -67,6 +67,8 @@ static void print_stats(const gallery_session *g, const uf_gallery_stats *s)
            (unsigned long long)s->audit_entries, (unsigned long long)s->database_bytes,
            (unsigned long long)s->index_file_bytes, (unsigned long long)s->memory_bytes,
            s->templates ? (double)s->memory_bytes / (double)s->templates : 0);
+    if (s->warning[0])
+        printf("warning: %s\n", s->warning);
 }
 
 static void stats_json(const gallery_session *g, const uf_gallery_stats *s)
@@ -86,6 +88,7 @@ static void stats_json(const gallery_session *g, const uf_gallery_stats *s)
     json_integer(&j, "key_id", (long long)s->key_id);
     json_integer(&j, "people_to_rotate", (long long)s->people_to_rotate);
     json_text(&j, "model_id", s->model_id[0] ? s->model_id : NULL);
+    json_text(&j, "warning", s->warning[0] ? s->warning : NULL);
     finish_json(&j);
 }
 

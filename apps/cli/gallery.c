@@ -77,7 +77,8 @@ static uf_status open_asking(gallery_session *g, const uf_gallery_options *optio
     uf_status st = uf_gallery_open(&g->g, g->name, &o, err);
     if (st != UF_E_ARG || !has_no_key(&o))
         return st;
-    snprintf(what, sizeof what, "%s of %.300s", is_new ? "new passphrase" : "passphrase", g->name);
+    snprintf(what, sizeof what, "%s of %.300s", is_new ? "new passphrase" : "passphrase",
+             strstr(g->name, "://") ? "the gallery" : g->name); /* passwords are in addresses */
     if (!cli_ask_passphrase(passphrase, what, is_new))
         return st;
     o.passphrase = passphrase;
@@ -100,6 +101,8 @@ int cli_gallery_open_named(gallery_session *g, const char *name, const char *key
         st = open_asking(g, &o, true, &err);
         g->made = !st;
     }
+    if (!st)
+        g->name = uf_gallery_name(g->g);
     return st ? cli_fail(&err) : 0;
 }
 

@@ -33,8 +33,8 @@
 
 typedef struct gallery_session {
     uf_gallery *g;
-    const char *name;
-    bool made; /* there was none before */
+    const char *name; /* as it may be shown, once it is open */
+    bool made;        /* there was none before */
 } gallery_session;
 
 /* Opens the gallery of the options; prints what is wrong and returns the exit status. `flags` are

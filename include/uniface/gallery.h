@@ -56,6 +56,8 @@ typedef struct uf_gallery_options {
  * `options` may be NULL. */
 UF_API uf_status uf_gallery_open(uf_gallery **out, const char *name,
                                  const uf_gallery_options *options, uf_error *err);
+/* The name for messages: an address without its password. Valid as long as the gallery. */
+UF_API const char *uf_gallery_name(const uf_gallery *g);
 /* Saves the index beside the gallery, when it changed. NULL is accepted. */
 UF_API void uf_gallery_close(uf_gallery *g);
 

@@ -202,6 +202,11 @@ uf_status uf_gallery_open(uf_gallery **out, const char *name, const uf_gallery_o
     return UF_OK;
 }
 
+const char *uf_gallery_name(const uf_gallery *g)
+{
+    return g->name;
+}
+
 void uf_gallery_close(uf_gallery *g)
 {
     if (!g)

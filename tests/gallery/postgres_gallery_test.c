@@ -13,8 +13,8 @@ enum { PEOPLE = 60 };
 
 static const char *address(const char *gallery, const char *more)
 {
-    static char out[8][600];
-    static int at;
+    static _Thread_local char out[8][600];
+    static _Thread_local int at;
     char *text = out[at++ % 8];
     snprintf(text, sizeof out[0], "%s?gallery=%s%s", getenv("UNIFACE_TEST_POSTGRES"), gallery,
              more);
@@ -57,6 +57,7 @@ static void check_upkeep(uf_gallery *g, bool encrypted, bool by_pgvector)
     CHECK_OK(uf_gallery_describe(g, &s, &err), err);
     CHECK(s.people == PEOPLE + 2 && s.templates == PEOPLE + 2 && s.collections == 2);
     CHECK(strcmp(s.backend, "postgresql") == 0 && s.database_bytes > 100000);
+    CHECK_MSG(strstr(uf_gallery_name(g), "uniface:***@"), "%s", uf_gallery_name(g));
     CHECK(s.encrypted == encrypted && strcmp(s.model_id, MODEL) == 0);
     CHECK_MSG(strstr(s.warning, "fsync"), "%s", s.warning); /* the tests' servers are fast */
     CHECK_MSG(!strstr(s.warning, "pgvector 0.8.0") == !by_pgvector, "%s", s.warning);
@@ -399,6 +400,37 @@ TEST(copies_from_sqlite_and_back_lose_nothing)
     check_copies("", 0);
     if (getenv("UNIFACE_TEST_VECTOR"))
         check_copies("&search=halfvec", UF_GALLERY_PLAIN);
+}
+
+/* Someone with no more than SELECT searches; the log entry is what cannot be written. */
+TEST(roles_that_only_read_search)
+{
+    uf_gallery *g = open_gallery("readable", "", UF_GALLERY_CREATE);
+    ufi_sql *s = NULL;
+    uf_error err = {0};
+    enroll(g, NULL, 0, 3);
+    REQUIRE_OK(ufi_postgres_open(&s, address("readable", ""), false, &err), err);
+    CHECK_OK(s->ops->script(s,
+                            "CREATE ROLE reader LOGIN PASSWORD 'read';"
+                            "GRANT USAGE ON SCHEMA readable TO reader;"
+                            "GRANT SELECT ON ALL TABLES IN SCHEMA readable TO reader",
+                            &err),
+             err);
+    s->ops->close(s);
+    char name[600];
+    uf_gallery *reader = NULL;
+    snprintf(name, sizeof name, "postgresql://reader:read%s", strchr(address("readable", ""), '@'));
+    REQUIRE_OK(maker_open(&reader, name, UF_GALLERY_READ_ONLY, &err), err);
+    CHECK(finds(reader, NULL, 2));
+    enroll(g, NULL, 3, 5);
+    CHECK(finds(reader, NULL, 4));
+    CHECK(maker_enroll(reader, NULL, 9, 1, MODEL, NULL, &err) == UF_E_STATE);
+    uf_gallery_close(reader);
+    REQUIRE_OK(maker_open(&reader, name, 0, &err), err);
+    CHECK(maker_enroll(reader, NULL, 9, 1, MODEL, NULL, &err) == UF_E_STATE);
+    CHECK_MSG(strstr(err.message, "42501"), "%s", err.message);
+    uf_gallery_close(reader);
+    uf_gallery_close(g);
 }
 
 TEST(passwords_are_not_shown)

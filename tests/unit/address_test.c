@@ -77,8 +77,7 @@ TEST(names_of_galleries_are_plain)
         "postgresql://h/db?gallery=1a",
         "postgresql://h/db?gallery=A",
         "postgresql://h/db?gallery=pg_catalog",
-        "postgresql://h/"
-        "db?gallery=a123456789b123456789c123456789d123456789e123456789f123456789g123"};
+        "p://?gallery=a123456789b123456789c123456789d123456789e123456789f123456789g123"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char *rest;
         ufi_address_choice choice;
