@@ -13,7 +13,7 @@ static int run_gallery(const cli_args *a)
 
 const cli_command cli_gallery = {
     .name = "gallery",
-    .summary = "Look after a gallery: check, copy, rotate keys, change models, ...",
+    .summary = "Look after a gallery: check, copy, rotate keys, change models",
     .operands = "COMMAND",
     .min_operands = 1,
     .max_operands = -1,

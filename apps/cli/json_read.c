@@ -168,12 +168,14 @@ static char *read_key(reader *r, const json_value *object)
         return fail(r, "a name in quotes should be here");
     r->at++;
     char *key = read_string(r);
-    if (key && json_member(object, key)) {
+    if (!key)
+        return NULL;
+    if (json_member(object, key)) {
         free(key);
         return fail(r, "a name stands twice in an object");
     }
     skip_space(r);
-    if (key && *r->at != ':') {
+    if (*r->at != ':') {
         free(key);
         return fail(r, "a colon should be here");
     }
@@ -245,7 +247,8 @@ json_value *json_read(const char *source, char why[96])
     reader r = {.start = source, .at = source, .why = why};
     why[0] = '\0';
     json_value *v = read_value(&r, 0);
-    skip_space(&r);
+    if (v)
+        skip_space(&r);
     if (v && *r.at) {
         fail(&r, "something follows the value");
         json_free(v);

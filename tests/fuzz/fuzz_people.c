@@ -77,8 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t seeds(size_t i, uint8_t *out, size_t cap)
 {
     static const char *const lines[] = {
-        "{\"id\":\"a\",\"collection\":null,\"metadata\":{\"x\":[1,-2.5e3,true,false,null]},"
-        "\"templates\":[{\"model_id\":\"00\",\"row\":0,\"quality\":0.5,\"crop\":\"crops/1.png\"}]}",
+        ("{\"id\":\"a\",\"collection\":null,\"metadata\":{\"x\":[1,-2.5e3,true,false,null]},"
+         "\"templates\":[{\"model_id\":\"00\",\"row\":0,\"quality\":0.5,\"crop\":\"c/1.png\"}]}"),
         "{\"id\":\"\\u00e9\\ud83d\\ude00\\n\\\"\\\\\",\"templates\":[]}",
         "[[[[{\"a\":{\"b\":[[]]}}]]], 0.125, 1E+2, \"\"]",
     };
