@@ -56,6 +56,9 @@ class Store:
                 raise Failure(line)
             if what == "?":
                 begun = who
+            elif what == "failed":
+                self.unsure.add(who)
+                begun = None
             elif what in "+-":
                 self.unsure.discard(who)
                 (self.there.add if what == "+" else self.there.discard)(who)
@@ -153,9 +156,39 @@ def full_disk(folder, draw):
         print(store.run("full", size)[-1])
 
 
+def failed_sync(folder, draw):
+    """The system cannot write for a while: whoever was acknowledged is there all the same."""
+    probe = ["strace", "-f", "-qq", "-e", "trace=none", "true"]
+    try:
+        if subprocess.run(probe, capture_output=True).returncode:
+            raise Skip("strace may not trace here")
+    except FileNotFoundError:
+        raise Skip("no strace") from None
+    failures = 0
+    for number in range(4):
+        (folder / str(number)).mkdir()
+        store = Store(folder / str(number))
+        store.run("make", 1)
+        store.there.add("q-0")
+        first = draw.randrange(1, 12)
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-o", str(folder / "trace"), "-e", "trace=fsync,fdatasync", "-e",
+             f"inject=fsync,fdatasync:error=EIO:when={first}..{first + 5}",
+             WORKER, "persist", store.path, store.key, "40"],
+            capture_output=True, text=True, timeout=600)
+        lines = done.stdout.splitlines()
+        store.follow(lines)
+        failures += sum(line.startswith("failed") for line in lines)
+        store.check()
+    if not failures:
+        raise Failure("no write failed")
+    print(f"{failures} enrolments failed, none was lost that was acknowledged")
+
+
 def main():
     passed = failed = skipped = 0
-    for test in (killed_at_any_moment, flipped, flipped_with_snapshot, cut, cut_with_snapshot, full_disk):
+    for test in (killed_at_any_moment, flipped, flipped_with_snapshot, cut, cut_with_snapshot, full_disk,
+                 failed_sync):
         seed = random.randrange(1 << 32)
         with tempfile.TemporaryDirectory(prefix="uniface-faults-") as folder:
             try:

@@ -3,11 +3,12 @@
  * tells through its standard output, a line at a time and unbuffered, what it begins and what was
  * acknowledged.
  *
- *   gallery_worker work  GALLERY KEYFILE SEED NAME   enrols and deletes NAME-0..NAME-59 until
- * killed gallery_worker check GALLERY KEYFILE             checks all, lists people, searches for
- * each gallery_worker make  GALLERY KEYFILE COUNT       enrols q-0..q-COUNT-1, and searches once
- *   gallery_worker damage GALLERY KEYFILE FILE SEED TRIES flip|cut   changes FILE, a bit or its end
- *   gallery_worker full  GALLERY KEYFILE BYTES       enrols until files may not grow
+ *   work GALLERY KEYFILE SEED NAME     enrols and deletes NAME-0..NAME-59 until killed
+ *   check GALLERY KEYFILE              checks all, lists people, searches for each
+ *   make GALLERY KEYFILE COUNT         enrols q-0..q-COUNT-1, and searches once
+ *   persist GALLERY KEYFILE COUNT      enrols p-0..p-COUNT-1, whatever fails
+ *   damage GALLERY KEYFILE FILE SEED TRIES flip|cut   changes FILE, a bit or its end
+ *   full GALLERY KEYFILE BYTES         enrols until files may not grow
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -210,6 +211,26 @@ static int make(const char *path, const char *key, int count)
     return st != UF_OK;
 }
 
+/* Goes on when an enrolment fails: what was not acknowledged may or may not be there. */
+static int persist(const char *path, const char *key, int count)
+{
+    uf_error err = {0};
+    uf_gallery *g = NULL;
+    char id[32];
+    if (open_gallery(&g, path, key, &err)) {
+        say("wrong", "open", err.message);
+        return 1;
+    }
+    for (int i = 0; i < count; i++) {
+        snprintf(id, sizeof id, "p-%d", i);
+        say("?", id, "enroll");
+        uf_status st = enroll(g, id, &err);
+        say(!st ? "+" : st == UF_E_IO ? "failed" : "wrong", id, st ? err.message : "");
+    }
+    uf_gallery_close(g);
+    return 0;
+}
+
 /* ---- damage ---- */
 
 static uint8_t *read_file(const char *path, size_t *size)
@@ -382,6 +403,8 @@ int main(int argc, char **argv)
         return check(argv[2], argv[3]);
     if (argc == 5 && strcmp(argv[1], "make") == 0)
         return make(argv[2], argv[3], atoi(argv[4]));
+    if (argc == 5 && strcmp(argv[1], "persist") == 0)
+        return persist(argv[2], argv[3], atoi(argv[4]));
     if (argc == 8 && strcmp(argv[1], "damage") == 0)
         return damage(argv[2], argv[3], argv[4], strtoull(argv[5], NULL, 10), atol(argv[6]),
                       strcmp(argv[7], "flip") == 0);
