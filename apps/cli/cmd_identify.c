@@ -28,16 +28,18 @@ static bool is_wanted(const identifying *q, size_t face)
 static int read_options(identifying *q)
 {
     const cli_args *a = q->a;
-    double k, threshold;
+    double k, threshold, min_score;
     q->o = (uf_identify_options)UF_IDENTIFY_OPTIONS_INIT;
     if (!cli_number(a, "top", 1, 1000, 5, &k) ||
         !cli_number(a, "fpir", 1e-6, 0.5, 0.01, &q->o.fpir) ||
-        !cli_number(a, "threshold", -1, 1, (double)NAN, &threshold))
+        !cli_number(a, "threshold", -1, 1, (double)NAN, &threshold) ||
+        !cli_number(a, "min-score", -1, 1, -1, &min_score))
         return EXIT_USAGE;
     if (cli_value(a, "fpir") && cli_value(a, "threshold"))
         return cli_complain(EXIT_USAGE, "identify: give --fpir or --threshold, not both");
     q->o.top_k = (uint32_t)k;
     q->o.threshold = (float)threshold;
+    q->o.min_score = (float)min_score;
     q->o.collection = cli_value(a, "collection");
     q->o.purpose = cli_value(a, "purpose");
     const int status = cli_filter_open(&q->filter, a);
@@ -223,6 +225,7 @@ const cli_command cli_identify = {
                 {"all-faces", 'a', NULL, "every face of the picture, not only the main one"},
                 {"fpir", 0, "RATE", "share of strangers that may be named (0.01)"},
                 {"threshold", 0, "S", "decide at this similarity instead"},
+                {"min-score", 0, "S", "leave out whom is less alike (faster among millions)"},
                 {"purpose", 0, "TEXT", "find only people enrolled for it; goes to the audit log"},
                 FILTER_OPTIONS,
                 DETECTOR_OPTIONS,

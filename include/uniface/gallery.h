@@ -114,10 +114,12 @@ typedef struct uf_identify_options {
     const uf_gallery_filter *filter;
     const char *purpose; /* for the audit log; people whose purpose is given and another are not
                             found; NULL: any */
+    float min_score; /* people below are left out; default -1: nobody is. A bound near the threshold
+                        makes searches for strangers among millions several times as fast */
 } uf_identify_options;
-#define UF_IDENTIFY_OPTIONS_INIT              \
-    {                                         \
-        NULL, 5, 0.01, (float)NAN, NULL, NULL \
+#define UF_IDENTIFY_OPTIONS_INIT                     \
+    {                                                \
+        NULL, 5, 0.01, (float)NAN, NULL, NULL, -1.0f \
     }
 
 typedef struct uf_candidate {

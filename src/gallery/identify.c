@@ -35,6 +35,8 @@ uf_status ufi_identify_check(const char *model_id, const uf_identify_options *o,
     if (!st && (o->top_k < 1 || o->top_k > UF_INDEX_MAX_HITS))
         st = ufi_fail(err, UF_E_ARG, "%u people wanted; it takes 1 to %d", o->top_k,
                       UF_INDEX_MAX_HITS);
+    if (!st && isnan(o->min_score))
+        st = ufi_fail(err, UF_E_ARG, "min_score is not a number");
     if (!st && isnan(o->threshold) && !(o->fpir > 0 && o->fpir < 1))
         st = ufi_fail(err, UF_E_ARG,
                       "a false positive identification rate of %g; it takes more "
@@ -66,6 +68,7 @@ static uf_status ask_index(identification *d, uf_error *err)
     uf_search_options s = UF_SEARCH_OPTIONS_INIT;
     static const uint64_t nobody = 0;
     s.top_k = d->o->top_k;
+    s.min_score = d->o->min_score;
     if (d->grouped) {
         s.groups = d->groups.list ? d->groups.list : &nobody;
         s.group_count = d->groups.count;

@@ -159,6 +159,33 @@ static uf_status enroll_as(uf_gallery *g, uint64_t n, const uf_person *like, uf_
     return uf_gallery_enroll(g, &e, 1, NULL, err);
 }
 
+TEST(who_is_not_alike_is_left_out_when_asked)
+{
+    uf_error err = {0};
+    uf_identify_options o = UF_IDENTIFY_OPTIONS_INIT;
+    o.min_score = NAN;
+    uf_candidate c;
+    size_t count = 0;
+    float v[8] = {1};
+    uf_gallery *g = NULL;
+    NEED_GALLERY;
+    REQUIRE_OK(maker_open(&g, maker_path("g"), UF_GALLERY_CREATE, &err), err);
+    const uf_template t = {.vector = v, .dimension = 8, .model_id = "m"};
+    const uf_enrolment e = {.person = {.id = "p"}, .templates = &t, .count = 1};
+    CHECK_OK(uf_gallery_enroll(g, &e, 1, NULL, &err), err);
+    o.top_k = 1;
+    o.threshold = 0.9f;
+    v[1] = 1; /* cosine 0.71 */
+    CHECK(uf_gallery_identify(g, v, 8, "m", &o, &c, &count, NULL, &err) == UF_E_ARG);
+    o.min_score = 0.7f;
+    CHECK_OK(uf_gallery_identify(g, v, 8, "m", &o, &c, &count, NULL, &err), err);
+    CHECK(count == 1 && !c.passes);
+    o.min_score = 0.72f;
+    CHECK_OK(uf_gallery_identify(g, v, 8, "m", &o, &c, &count, NULL, &err), err);
+    CHECK(count == 0);
+    uf_gallery_close(g);
+}
+
 TEST(filters_purposes_and_expiry)
 {
     uf_error err = {0};
