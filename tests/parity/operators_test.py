@@ -198,7 +198,8 @@ case("DynamicQuantizeLinear", image, outputs=3)
 byte_image = ints(0, 255, 2, 6, 9, 8, dtype=u8)
 case("ConvInteger", byte_image, [ints(-99, 99, 4, 6, 3, 3, dtype=i8), S(110, u8)], pads=[1, 1, 1, 1])
 case("MatMulInteger", ints(0, 255, 5, 7, dtype=u8), [ints(-99, 99, 7, 3, dtype=i8), S(110, u8)])
-case("QLinearConv", byte_image, [S(0.02), S(120, u8), ints(-99, 99, 4, 6, 3, 3, dtype=i8), np.abs(real(4)) * f32(0.01),
+# Weights of 7 bits: with 8, ONNX Runtime saturates sums of pairs on processors with AVX2 alone.
+case("QLinearConv", byte_image, [S(0.02), S(120, u8), ints(-63, 63, 4, 6, 3, 3, dtype=i8), np.abs(real(4)) * f32(0.01),
                                  ints(0, 1, 4, dtype=i8), S(0.2), S(100, u8), ints(-999, 999, 4, dtype=i32)])
 case("QLinearMatMul", ints(0, 255, 5, 7, dtype=u8), [S(0.02), S(120, u8), ints(0, 255, 7, 3, dtype=u8), S(0.03),
                                                      S(90, u8), S(0.2), S(100, u8)])
@@ -211,7 +212,7 @@ case("QLinearLeakyRelu", byte_image, [S(0.02), S(120, u8), S(0.03), S(20, u8)], 
 case("QLinearGlobalAveragePool", byte_image, [S(0.02), S(120, u8), S(0.01), S(128, u8)], domain=ms, channels_last=0)
 case("QLinearAveragePool", byte_image, [S(0.02), S(120, u8), S(0.015), S(110, u8)], domain=ms, kernel_shape=[3, 3],
      strides=[2, 2])
-case("QGemm", ints(0, 255, 5, 7, dtype=u8), [S(0.02), S(120, u8), ints(-99, 99, 7, 3, dtype=i8), S(0.03), S(0, i8),
+case("QGemm", ints(0, 255, 5, 7, dtype=u8), [S(0.02), S(120, u8), ints(-63, 63, 7, 3, dtype=i8), S(0.03), S(0, i8),
                                              ints(-99, 99, 3, dtype=i32), S(0.2), S(100, u8)], domain=ms, alpha=1.0)
 
 
