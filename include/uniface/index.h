@@ -33,7 +33,8 @@ enum {
 
 /* What an index keeps in memory of a vector of d dimensions, besides key and group. */
 typedef enum uf_index_detail {
-    UF_INDEX_SKETCH = 0, /* d / 8 bytes; every search asks `fetch` for its best candidates */
+    UF_INDEX_SKETCH = 0, /* d / 8 bytes; every search asks `fetch` for its best candidates: a few
+                            with a min_score near the scores of mates, a tenth of all without */
     UF_INDEX_INT8 = 1,   /* and d bytes of 8-bit codes (the default) */
     UF_INDEX_FLOAT = 2   /* and the vector itself, 4 d bytes: exact without `fetch` */
 } uf_index_detail;
@@ -136,7 +137,7 @@ typedef struct uf_hit {
 
 /* What a search did, summed over its probes. */
 typedef struct uf_search_work {
-    uint64_t sketches; /* vectors looked at by the sketch */
+    uint64_t sketches; /* halves of sketches that were read */
     uint64_t codes;    /* by their 8-bit codes */
     uint64_t exact;    /* exactly */
 } uf_search_work;
