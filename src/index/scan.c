@@ -246,7 +246,7 @@ static void flush_pending(uf_searcher *s, ufi_search_worker *w)
     const ufi_probe *p = &s->probes[s->at];
     const double width = x->width, all = (1 << UFK_SKETCH_PROBE_BITS) - 1;
     const double needed = ((double)s->floor - s->z * level_deviation(s, p)) * sqrt(width);
-    const uint8_t *bits[UFI_SEARCH_CODES];
+    const uint8_t *bits[UFI_SEARCH_CODES] = {NULL};
     uint32_t differ[UFI_SEARCH_CODES];
     for (size_t i = 0; i < w->pending_count; i++)
         bits[i] = x->segments[w->pending[i] / UFI_SEGMENT_SLOTS].level +
@@ -343,7 +343,7 @@ static void score_some(uf_searcher *s, ufi_search_worker *w, const uint32_t *slo
 {
     const uf_index *x = s->x;
     const ufi_probe *p = &s->probes[s->at];
-    const int8_t *codes[UFI_SEARCH_CODES];
+    const int8_t *codes[UFI_SEARCH_CODES] = {NULL};
     int32_t dots[UFI_SEARCH_CODES];
     for (size_t i = 0; i < count; i++)
         codes[i] = x->segments[slots[i] / UFI_SEGMENT_SLOTS].code +
