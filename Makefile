@@ -2,8 +2,6 @@
 BUILD ?= build
 
 FUZZ_SECONDS ?= 60
-MODELS ?= ../shared/models
-PHOTOS ?= ../shared/testdata
 
 .PHONY: all deps demo test faults fuzz bench bench-search layout format format-check clean
 
@@ -44,7 +42,8 @@ fuzz:
 bench: all
 	@tools/install-deps.sh bench
 	@[ -d $(BUILD)/bench ] || { python3 -m venv $(BUILD)/bench && $(BUILD)/bench/bin/pip install -q -r bench/requirements.txt; }
-	@$(BUILD)/bench/bin/python bench/table.py $(BUILD)/uniface "$(MODELS)" "$(PHOTOS)" docs/benchmarks.md
+	@$(BUILD)/bench/bin/python bench/table.py $(BUILD)/uniface \
+		"$(or $(MODELS),../shared/models)" "$(or $(PHOTOS),../shared/testdata)" docs/benchmarks.md
 
 # Vector search beside faiss, hnswlib and usearch, on the same vectors. Graphs take long to build:
 # make bench-search SEARCH="--count 1000000 --only 'UniFace int8,faiss Flat'"
