@@ -251,10 +251,11 @@ static uf_status refine(uf_searcher *s, uf_search_work *work, uf_error *err)
 {
     size_t count = 0;
     uf_status st = UF_OK;
+    if (!s->x->rows[1])
+        return UF_OK;
     for (size_t i = 0; !st && i < s->probe_count; i++) {
-        s->refined[i] = false;
         st = score_leaders(s, i, work, err);
-        s->refined[i] = s->x->rows[1] && ufi_search_blocks_left(s) > s->block_count / 2;
+        s->refined[i] = ufi_search_blocks_left(s) > s->block_count / 2;
         count += s->refined[i];
     }
     if (!st && count)
@@ -266,10 +267,12 @@ static uf_status refine(uf_searcher *s, uf_search_work *work, uf_error *err)
 static uf_status search_probe(uf_searcher *s, size_t at, bool all, uf_hit *hits, uint32_t *count,
                               uf_search_work *work, uf_error *err)
 {
+    /* A single probe that was not refined is still as `refine` left it. */
+    const bool scored = s->probe_count == 1 && s->x->rows[1] && !s->refined[at];
     uf_status st = UF_OK;
     if (all)
         begin_probe(s, at);
-    else
+    else if (!scored)
         st = score_leaders(s, at, work, err);
     if (!st && all)
         ufi_search_collect_all(s);
