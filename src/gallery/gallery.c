@@ -47,15 +47,39 @@ uf_status ufi_gallery_begin(uf_gallery *g, uf_error *err)
     st = refresh_keys(g, err);
     if (st)
         g->sql->ops->rollback(g->sql);
+    g->depth = !st;
     return st;
 }
 
 uf_status ufi_gallery_end(uf_gallery *g, uf_status st, uf_error *err)
 {
+    g->depth = 0;
     if (!st)
         return g->sql->ops->commit(g->sql, err);
     g->sql->ops->rollback(g->sql);
     return st;
+}
+
+uf_status ufi_gallery_begin_read(uf_gallery *g, uf_error *err)
+{
+    if (!g->encrypted || g->depth > 0) {
+        g->depth++;
+        return UF_OK;
+    }
+    uf_status st = g->sql->ops->begin_read(g->sql, err);
+    if (st)
+        return st;
+    st = refresh_keys(g, err);
+    if (st)
+        g->sql->ops->rollback(g->sql);
+    g->depth = !st;
+    return st;
+}
+
+void ufi_gallery_end_read(uf_gallery *g)
+{
+    if (--g->depth == 0 && g->encrypted)
+        g->sql->ops->rollback(g->sql);
 }
 
 uf_status ufi_gallery_enter_to_write(uf_gallery *g, uf_error *err)

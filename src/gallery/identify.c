@@ -104,8 +104,10 @@ static uf_status person_row(void *user, const ufi_value *columns, size_t count, 
 
 static uf_status name_hits(identification *d, uf_error *err)
 {
-    uf_status st = UF_OK;
+    uf_status st = ufi_gallery_begin_read(d->g, err);
     d->found = 0;
+    if (st)
+        return st;
     for (uint32_t i = 0; !st && i < d->hit_count; i++) {
         const ufi_value args[] = {ufi_integer((int64_t)d->hits[i].group)};
         hit_row h = {d, &d->hits[i]};
@@ -114,6 +116,7 @@ static uf_status name_hits(identification *d, uf_error *err)
                           " WHERE p.number = ?1",
                           args, 1, person_row, &h, err);
     }
+    ufi_gallery_end_read(d->g);
     d->dropped = d->hit_count - d->found;
     return st;
 }
@@ -291,10 +294,14 @@ static uf_status verify(verification *v, const char *collection, const char *id,
     if (st)
         return st;
     const ufi_value args[] = {ufi_integer(number), ufi_text(id), ufi_text(model_id)};
-    st = ufi_sql_rows(g->sql,
-                      "SELECT " UFI_TEMPLATE_COLUMNS " FROM " UFI_TEMPLATE_TABLES
-                      " WHERE p.collection = ?1 AND p.id = ?2 AND m.name = ?3",
-                      args, 3, compare_row, v, err);
+    st = ufi_gallery_begin_read(g, err);
+    if (!st) {
+        st = ufi_sql_rows(g->sql,
+                          "SELECT " UFI_TEMPLATE_COLUMNS " FROM " UFI_TEMPLATE_TABLES
+                          " WHERE p.collection = ?1 AND p.id = ?2 AND m.name = ?3",
+                          args, 3, compare_row, v, err);
+        ufi_gallery_end_read(g);
+    }
     if (!st && v->templates == 0)
         st = explain_none(g, collection, id, model_id, err);
     if (st)

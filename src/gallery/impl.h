@@ -72,6 +72,7 @@ struct uf_gallery {
     ufi_sql *sql, *reader;
     ufi_key_ring *ring;
     int64_t version; /* of the database, when keys were looked at last */
+    unsigned depth;  /* of transactions on `sql`: only the outermost begins and ends */
     ufi_live_index *indexes;
     uint64_t unlogged; /* searches that could not be written to the audit log */
 };
@@ -360,6 +361,10 @@ uf_status ufi_gallery_enter_to_write(uf_gallery *g, uf_error *err);
  * error, which is given back. */
 uf_status ufi_gallery_begin(uf_gallery *g, uf_error *err);
 uf_status ufi_gallery_end(uf_gallery *g, uf_status st, uf_error *err);
+/* Around reading what is sealed: rows and the keys that open them are of one moment, even when
+ * another process makes a new master key. Inside a transaction it changes nothing. */
+uf_status ufi_gallery_begin_read(uf_gallery *g, uf_error *err);
+void ufi_gallery_end_read(uf_gallery *g);
 /* Releases it; puts the gallery's name before an error. */
 uf_status ufi_gallery_leave(uf_gallery *g, uf_status st, uf_error *err);
 

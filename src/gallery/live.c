@@ -141,10 +141,14 @@ static uf_status fill_index(ufi_live_index *l, uf_error *err)
     if (!f || !f->vectors)
         st = ufi_fail(err, UF_E_NOMEM, "no memory to make an index");
     if (!st)
+        st = ufi_gallery_begin_read(g, err);
+    if (!st) {
         st = ufi_sql_rows(g->sql,
                           "SELECT " UFI_TEMPLATE_COLUMNS " FROM " UFI_TEMPLATE_TABLES
                           " WHERE +t.model = ?2 AND +p.collection = ?1 ORDER BY t.number",
                           args, 2, fill_row, f, err);
+        ufi_gallery_end_read(g);
+    }
     if (!st)
         st = flush(f, err);
     if (!st)
@@ -213,8 +217,12 @@ static uf_status catch_up(ufi_live_index *l, uf_error *err)
                           "SELECT template, kind FROM change WHERE number > ?1 AND number <= ?4"
                           " AND collection = ?2 AND model = ?3 ORDER BY number",
                           args, 4, change_row, &c, err);
-    if (!st)
+    if (!st && c.added.count)
+        st = ufi_gallery_begin_read(g, err);
+    if (!st && c.added.count) {
         st = add_changed(l, &c.added, err);
+        ufi_gallery_end_read(g);
+    }
     if (!st && c.removed.count)
         st = uf_index_remove(l->x, c.removed.list, c.removed.count, NULL, err);
     if (!st) {

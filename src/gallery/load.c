@@ -138,24 +138,34 @@ static uf_status template_row(void *user, const ufi_value *columns, size_t count
     return kept ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for templates");
 }
 
+static uf_status read_person(loader *l, int64_t person, uf_error *err)
+{
+    const ufi_value args[] = {ufi_integer(person)};
+    uf_status st = ufi_sql_one(l->g->sql,
+                               "SELECT " UFI_PERSON_COLUMNS " FROM " UFI_PERSON_TABLES
+                               " WHERE p.number = ?1",
+                               args, 1, person_row, l, err);
+    return st ? st
+              : ufi_sql_rows(l->g->sql,
+                             "SELECT " UFI_TEMPLATE_COLUMNS
+                             ", k.size, k.sealed FROM " UFI_TEMPLATE_TABLES
+                             " LEFT JOIN crop k ON k.template = t.number"
+                             " WHERE t.person = ?1 ORDER BY t.number",
+                             args, 1, template_row, l, err);
+}
+
 uf_status ufi_load(uf_gallery *g, int64_t person, ufi_loaded *out, uf_error *err)
 {
     const size_t bytes = UF_INDEX_MAX_DIMENSION * sizeof(float);
-    const ufi_value args[] = {ufi_integer(person)};
     loader l = {.g = g, .out = out, .vector = ufi_secret_alloc(bytes, NULL)};
     *out = (ufi_loaded){0};
     uf_status st = l.vector ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for a template");
     if (!st)
-        st = ufi_sql_one(
-            g->sql, "SELECT " UFI_PERSON_COLUMNS " FROM " UFI_PERSON_TABLES " WHERE p.number = ?1",
-            args, 1, person_row, &l, err);
-    if (!st)
-        st = ufi_sql_rows(g->sql,
-                          "SELECT " UFI_TEMPLATE_COLUMNS
-                          ", k.size, k.sealed FROM " UFI_TEMPLATE_TABLES
-                          " LEFT JOIN crop k ON k.template = t.number"
-                          " WHERE t.person = ?1 ORDER BY t.number",
-                          args, 1, template_row, &l, err);
+        st = ufi_gallery_begin_read(g, err);
+    if (!st) {
+        st = read_person(&l, person, err);
+        ufi_gallery_end_read(g);
+    }
     if (st)
         ufi_loaded_free(out);
     ufi_secret_free(l.vector, bytes);

@@ -60,7 +60,11 @@ uf_status uf_gallery_list(uf_gallery *g, const char *collection, const uf_galler
         st = ufi_collection_find(g, collection, &number, err);
     const ufi_value args[] = {ufi_integer(number)};
     if (!st)
+        st = ufi_gallery_begin_read(g, err);
+    if (!st) {
         st = ufi_sql_rows(g->sql, people_in, args, 1, list_row, &l, err);
+        ufi_gallery_end_read(g);
+    }
     return ufi_gallery_leave(g, st, err);
 }
 
@@ -146,8 +150,12 @@ uf_status uf_gallery_templates(uf_gallery *g, const char *collection, const char
     if (st)
         return st;
     l.vector = ufi_secret_alloc(vector_bytes, NULL);
-    st = l.vector ? list_templates(&l, collection, id, model_id, err)
+    st = l.vector ? ufi_gallery_begin_read(g, err)
                   : ufi_fail(err, UF_E_NOMEM, "no memory for a template");
+    if (!st) {
+        st = list_templates(&l, collection, id, model_id, err);
+        ufi_gallery_end_read(g);
+    }
     if (!st && id && l.count == 0)
         st = ufi_person_find(g, ufi_collection_or_default(collection), id, NULL, err);
     ufi_secret_free(l.vector, vector_bytes);

@@ -322,6 +322,20 @@ static uf_status pg_begin_light(ufi_sql *s, uf_error *err)
     return begin(self(s), true, err);
 }
 
+static uf_status pg_begin_read(ufi_sql *s, uf_error *err)
+{
+    static const char sql[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    ufi_postgres *p = self(s);
+    uf_status st = ufi_pg_exec(p, sql, NULL, err);
+    if (st && is_lost(p)) {
+        st = reconnect(p, err);
+        if (!st)
+            st = ufi_pg_exec(p, sql, NULL, err);
+    }
+    p->in_transaction = !st;
+    return st;
+}
+
 /* The answer to COMMIT never came: asks the server whether transaction `number` is there. */
 static uf_status look_up_commit(ufi_postgres *p, const char *number, uf_error *err)
 {
@@ -516,8 +530,8 @@ static const ufi_sql_vectors search_vectors = {
 #define POSTGRES_OPS                                                                            \
     .name = "postgresql", .close = pg_close, .script = pg_script, .run = pg_run,                \
     .begin = pg_begin, .commit = pg_commit, .rollback = pg_rollback,                            \
-    .begin_light = pg_begin_light, .version = pg_version, .scrub = pg_scrub, .check = pg_check, \
-    .warning = pg_warning
+    .begin_light = pg_begin_light, .begin_read = pg_begin_read, .version = pg_version,          \
+    .scrub = pg_scrub, .check = pg_check, .warning = pg_warning
 
 static const ufi_sql_ops memory_ops = {POSTGRES_OPS};
 static const ufi_sql_ops search_ops = {POSTGRES_OPS, .vectors = &search_vectors};

@@ -91,6 +91,8 @@ typedef struct ufi_sql_ops {
     /* The same for a transaction whose loss when the power fails is no harm (that of the process
      * loses nothing). */
     uf_status (*begin_light)(ufi_sql *s, uf_error *err);
+    /* A reading transaction: one state of the database until `rollback`, whatever others write. */
+    uf_status (*begin_read)(ufi_sql *s, uf_error *err);
     uf_status (*commit)(ufi_sql *s, uf_error *err); /* durable when it returns UF_OK */
     void (*rollback)(ufi_sql *s);
     /* A number that differs when another connection has changed the database since. */

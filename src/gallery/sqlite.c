@@ -198,6 +198,12 @@ static uf_status sqlite_begin_light(ufi_sql *base, uf_error *err)
     return st;
 }
 
+/* The state is fixed by the first statement that reads. */
+static uf_status sqlite_begin_read(ufi_sql *base, uf_error *err)
+{
+    return sqlite_run(base, "BEGIN DEFERRED", NULL, 0, NULL, NULL, NULL, err);
+}
+
 static uf_status sqlite_end_light(sqlite_sql *s, uf_error *err)
 {
     if (!s->light)
@@ -286,6 +292,7 @@ static const ufi_sql_ops sqlite_ops = {
     .run = sqlite_run,
     .begin = sqlite_begin,
     .begin_light = sqlite_begin_light,
+    .begin_read = sqlite_begin_read,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .version = sqlite_version,

@@ -219,8 +219,11 @@ static uf_status check_records(checker *c, uf_error *err)
         st = ufi_live_acquire(g, p->collection, p->model, p->dimension, &c->live[i], err);
     }
     if (!st)
-        st = ufi_sql_rows(g->sql, "SELECT " UFI_PERSON_COLUMNS " FROM " UFI_PERSON_TABLES, NULL, 0,
-                          check_person_row, c, err);
+        st = ufi_gallery_begin_read(g, err);
+    if (st)
+        return st;
+    st = ufi_sql_rows(g->sql, "SELECT " UFI_PERSON_COLUMNS " FROM " UFI_PERSON_TABLES, NULL, 0,
+                      check_person_row, c, err);
     if (!st)
         st = ufi_sql_rows(g->sql,
                           "SELECT " UFI_TEMPLATE_COLUMNS
@@ -228,6 +231,7 @@ static uf_status check_records(checker *c, uf_error *err)
                           " LEFT JOIN crop k ON k.template = t.number"
                           " ORDER BY t.number",
                           NULL, 0, check_template_row, c, err);
+    ufi_gallery_end_read(g);
     return st ? st : check_counts(c, err);
 }
 
