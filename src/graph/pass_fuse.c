@@ -118,10 +118,29 @@ static uf_status fuse_activation(ufi_pass *p, ufi_node *n)
 
 /* ---- residuals ---- */
 
-static bool same_shape(const ufi_value *a, const ufi_value *b)
+/* How many dimensions the graph's inputs leave open. */
+static uint32_t open_dims(const ufi_graph *g)
 {
-    return a->has_shape && b->has_shape && a->shape.rank == 4 && ufi_shape_known(&a->shape) &&
-           ufi_shape_equal(&a->shape, &b->shape) && a->dtype == b->dtype;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->input_count; i++) {
+        const ufi_value *v = &g->values[g->inputs[i]];
+        for (uint32_t d = 0; v->has_shape && d < v->shape.rank; d++)
+            count += v->shape.dims[d] < 0;
+        count += v->has_shape ? 0 : UF_MAX_DIMS;
+    }
+    return count;
+}
+
+/* Two open batches are the same one where the inputs leave nothing else open. */
+static bool same_shape(const ufi_pass *p, const ufi_value *a, const ufi_value *b)
+{
+    if (!a->has_shape || !b->has_shape || a->shape.rank != 4 || a->dtype != b->dtype ||
+        !ufi_shape_equal(&a->shape, &b->shape))
+        return false;
+    for (uint32_t d = 1; d < 4; d++)
+        if (a->shape.dims[d] < 0)
+            return false;
+    return a->shape.dims[0] >= 0 || open_dims(p->g) == 1;
 }
 
 /* The input of the addition that is made by a convolution which can take the other one in. */
@@ -146,7 +165,7 @@ static int residual_side(const ufi_pass *p, const ufi_node *n)
 static uf_status fuse_residual(ufi_pass *p, ufi_node *n)
 {
     if (n->op != UFI_OP_ADD || n->in[0] == n->in[1] || n->out[0] == UFI_NONE ||
-        !same_shape(ufi_pass_value(p, n->in[0]), ufi_pass_value(p, n->in[1])))
+        !same_shape(p, ufi_pass_value(p, n->in[0]), ufi_pass_value(p, n->in[1])))
         return UF_OK;
     int side = residual_side(p, n);
     if (side < 0)

@@ -430,7 +430,36 @@ TEST(siblings_are_joined)
     compare(&m, y, 5, true, "siblings");
 }
 
-/* A network with an open batch could not be fused when it was imported; its plan is. */
+/* Additions that are left of x + conv(x) where the input leaves batch or also height open. */
+static uint32_t additions_left(int64_t height)
+{
+    maker m;
+    uint32_t left = 0;
+    maker_init(&m, 41);
+    const conv_case c = {1, 8, 16, 16, 8, 3, 3, 1, 1, 1, 1, UFI_ACT_NONE, true, false};
+    uint32_t x = add_input(&m, shape_of(4, -1, 8, height, 16));
+    const uint32_t in[2] = {add_conv(&m, x, &c, UFI_NONE), x};
+    uint32_t y = add_node(&m, UFI_OP_ADD, in, 2, NULL);
+    if (!m.st)
+        m.st = ufi_graph_set_io(&m.g, m.inputs, m.input_count, &y, 1, &m.err);
+    if (!m.st)
+        m.st = ufi_graph_infer(&m.g, 0, &m.err);
+    if (!m.st)
+        m.st = ufi_graph_optimize(&m.g, &m.err);
+    CHECK_MSG(m.st == UF_OK, "%s", m.err.message);
+    for (uint32_t i = 0; i < m.g.node_count; i++)
+        left += m.g.nodes[i].op == UFI_OP_ADD;
+    ufi_graph_free(&m.g);
+    return left;
+}
+
+TEST(residuals_of_an_open_batch_are_fused)
+{
+    CHECK(additions_left(16) == 0);
+    CHECK(additions_left(-1) == 1); /* two open dimensions could be any two numbers */
+}
+
+/* What passes could not fuse when a network was imported, they fuse in its plan. */
 TEST(open_dimensions_are_optimised_in_the_plan)
 {
     maker m;
