@@ -24,11 +24,12 @@ struct ufi_observer {
     uint64_t runs;
 };
 
-/* What convolutions, additions and pooling read or write: all that can become bytes. */
+/* What convolutions, scalings, additions and pooling read or write: all that can become bytes. */
 static bool is_watched_op(uint16_t op)
 {
-    return op == UFI_OP_CONV || op == UFI_OP_GEMM || op == UFI_OP_ADD || op == UFI_OP_MAX_POOL ||
-           op == UFI_OP_RESIZE || op == UFI_OP_FLATTEN || op == UFI_OP_RESHAPE;
+    return op == UFI_OP_CONV || op == UFI_OP_GEMM || op == UFI_OP_AFFINE || op == UFI_OP_ADD ||
+           op == UFI_OP_MAX_POOL || op == UFI_OP_RESIZE || op == UFI_OP_FLATTEN ||
+           op == UFI_OP_RESHAPE;
 }
 
 static uf_status watch(ufi_observer *o, uint32_t v, uf_error *err)

@@ -102,6 +102,19 @@ static bool is_addition(const quantizer *q, const ufi_node *n)
            ufi_shape_equal(&a->shape, &b->shape);
 }
 
+/* A scale and an offset for each channel of an image: a depthwise convolution of one tap, in which
+ * the weight is the sign and its scale the size. */
+static bool is_scaling(const quantizer *q, const ufi_node *n)
+{
+    if (n->op != UFI_OP_AFFINE || !is_constant(q, n->in[1]) || !is_constant(q, n->in[2]))
+        return false;
+    const ufi_value *x = &q->g->values[n->in[0]];
+    return !x->data && x->dtype == UF_F32 && x->has_shape && x->shape.rank == 4 &&
+           x->shape.dims[1] > 1 &&
+           ufi_shape_count(&q->g->values[n->in[1]].shape) == x->shape.dims[1] &&
+           ufi_shape_count(&q->g->values[n->in[2]].shape) == x->shape.dims[1];
+}
+
 static void count_readers(quantizer *q)
 {
     for (uint32_t i = 0; i < q->g->node_count; i++) {
@@ -115,12 +128,12 @@ static void count_readers(quantizer *q)
             q->places[source].readers++;
         }
     }
-    /* Backwards: a maximum or an addition whose result is wanted in bytes wants its inputs so. */
+    /* Backwards: what works on bytes and whose result is wanted so wants its inputs so. */
     for (uint32_t i = q->g->node_count; i-- > 0;) {
         const ufi_node *n = &q->g->nodes[i];
         if (!n->out_count || n->out[0] == UFI_NONE || !q->places[n->out[0]].readers)
             continue;
-        if (keeps_scale(n) || is_addition(q, n))
+        if (keeps_scale(n) || is_addition(q, n) || is_scaling(q, n))
             q->places[n->in[0]].readers++;
         if (is_addition(q, n))
             q->places[n->in[1]].readers++;
@@ -408,6 +421,54 @@ static uf_status quantise_conv(quantizer *q, const ufi_node *n)
               : add_qconv(q, n, n->in[0], &q->g->values[n->in[1]].shape, n->out[0], floats, out);
 }
 
+static uf_status add_signs(quantizer *q, const float *factors, uint32_t channels, uint32_t in[12])
+{
+    int8_t *signs = ufi_malloc(channels, 1);
+    float *sizes = ufi_malloc(channels, sizeof *sizes);
+    uf_status st = signs && sizes ? UF_OK : no_memory(q);
+    for (uint32_t i = 0; !st && i < channels; i++) {
+        signs[i] = (int8_t)((factors[i] > 0) - (factors[i] < 0));
+        sizes[i] = signs[i] ? fabsf(factors[i]) : 1;
+    }
+    const ufi_tensor t = {UF_I8, UFI_PLAIN, {4, {channels, 1, 1, 1}}, signs};
+    if (!st)
+        st = ufi_graph_add_constant(q->to, "signs", &t, true, &in[1], q->err);
+    if (!st)
+        st = add_floats(q, "sizes", sizes, channels, &in[4]);
+    ufi_free(signs);
+    ufi_free(sizes);
+    return st;
+}
+
+static uf_status quantise_scaling(quantizer *q, const ufi_node *n)
+{
+    place *from = &q->places[n->in[0]], *to = &q->places[n->out[0]];
+    const int64_t channels = q->g->values[n->in[0]].shape.dims[1];
+    uint32_t in[12], index;
+    for (int i = 0; i < 12; i++)
+        in[i] = UFI_NONE;
+    uf_status st = need_bytes(q, n->in[0]);
+    if (!st)
+        st = need_scale(q, n->out[0]);
+    if (!st)
+        st = add_signs(q, q->g->values[n->in[1]].data, (uint32_t)channels, in);
+    if (!st)
+        st = add_floats(q, n->name, q->g->values[n->in[2]].data, channels, &in[5]);
+    if (!st)
+        st = new_value(q, n->out[0], UF_U8, &to->as_bytes);
+    if (st)
+        return st;
+    in[0] = from->as_bytes;
+    in[2] = from->scale;
+    in[3] = from->zero;
+    in[10] = to->scale;
+    in[11] = to->zero;
+    st = ufi_graph_add_node(q->to, UFI_OP_QCONV, n->name, in, 12, &to->as_bytes, 1, &index, q->err);
+    return st ? st
+              : ufi_node_set_ints(q->to, &q->to->nodes[index], UFI_ATTR_GROUP, &channels, 1,
+                                  q->err);
+}
+
 /* Gemm of a flattened image: a convolution with a kernel of the image's size, then the flattening.
  */
 static uf_status quantise_gemm(quantizer *q, const ufi_node *n, uint32_t source)
@@ -509,6 +570,8 @@ static uf_status rewrite_node(quantizer *q, uint32_t i)
         return pass_bytes(q, n);
     if (is_addition(q, n) && is_wanted_in_bytes(q, n))
         return quantise_addition(q, n);
+    if (is_scaling(q, n) && is_wanted_in_bytes(q, n))
+        return quantise_scaling(q, n);
     return copy_node(q, n);
 }
 

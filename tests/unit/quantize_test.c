@@ -309,9 +309,9 @@ TEST(an_empty_histogram_has_a_range)
 
 enum { SIDE = 24 };
 
-/* Convolutions of all kinds, a residual, pooling, enlargement and addition, a fully connected
- * layer. */
-static void make_network(maker *m)
+/* Convolutions of all kinds, a residual, pooling, enlargement and addition, perhaps a scaling of
+ * channels, a fully connected layer. */
+static void make_network(maker *m, bool scaled)
 {
     const conv_case first = {1, 3, SIDE, SIDE, 24, 3, 3, 1, 1, 1, 1, UFI_ACT_PRELU, true, false};
     const conv_case depth = {1, 24, SIDE, SIDE, 24, 3, 3, 1, 1, 1, 24, UFI_ACT_RELU, true, false};
@@ -335,6 +335,11 @@ static void make_network(maker *m)
                                     10, &m->err);
     const uint32_t both[2] = {b, large};
     uint32_t sum = add_node(m, UFI_OP_ADD, both, 2, NULL);
+    if (scaled) {
+        const uint32_t scaling[3] = {sum, add_weights(m, shape_of(1, 24, 0, 0, 0), 2.0f),
+                                     add_weights(m, shape_of(1, 24, 0, 0, 0), 0.5f)};
+        sum = add_node(m, UFI_OP_AFFINE, scaling, 3, NULL);
+    }
     const conv_case last = {1, 24, SIDE, SIDE, 8, 3, 3, 2, 1, 1, 1, UFI_ACT_RELU, true, false};
     uint32_t y = add_conv(m, sum, &last, UFI_NONE), flat = add_node(m, UFI_OP_FLATTEN, &y, 1, NULL);
     const uint32_t gemm[3] = {flat,
@@ -408,11 +413,11 @@ TEST(a_network_in_bytes)
     ufi_samples s = {0};
     ufi_trial best;
     float want[32], got[32];
-    make_network(&m);
+    make_network(&m, true);
     observe(&o, &s, &m.g, 12);
     const ufi_search_options options = {.all_methods = true, .threads = 1};
     REQUIRE_OK(ufi_quantize_search(&q, &m.g, o, &s, &options, &best, &m.err), m.err);
-    CHECK(count_op(&q, UFI_OP_QCONV) == 5);
+    CHECK(count_op(&q, UFI_OP_QCONV) == 6 && count_op(&q, UFI_OP_AFFINE) == 0);
     CHECK(count_op(&q, UFI_OP_CONV) == 0 && count_op(&q, UFI_OP_GEMM) == 0);
     CHECK(count_op(&q, UFI_OP_QLINEAR_ADD) == 1 && count_op(&q, UFI_OP_ADD) == 0);
     CHECK(count_op(&q, UFI_OP_QUANTIZE_LINEAR) == 1);
@@ -435,7 +440,7 @@ TEST(equalisation_keeps_the_function)
     ufi_samples s = {0};
     uint32_t groups;
     float want[32], got[32];
-    make_network(&m);
+    make_network(&m, false);
     observe(&o, &s, &m.g, 3);
     REQUIRE_OK(ufi_graph_clone(&g, &m.g, &m.err), m.err);
     REQUIRE_OK(ufi_equalize_graph(&g, o, &groups, &m.err), m.err);
@@ -456,7 +461,7 @@ TEST(without_calibration_int8_is_refused)
     ufi_graph q;
     ufi_observer *o = NULL;
     const ufi_quantize_options options = {.method = UFI_RANGE_MSE};
-    make_network(&m);
+    make_network(&m, false);
     REQUIRE_OK(ufi_observer_create(&o, &m.g, &m.err), m.err);
     CHECK(ufi_quantize_graph(&q, &m.g, o, &options, &m.err) == UF_E_STATE);
     ufi_observer_destroy(o);
@@ -469,7 +474,7 @@ TEST(half_precision_storage)
         maker m;
         ufi_graph g;
         float want[32], got[32];
-        make_network(&m);
+        make_network(&m, false);
         REQUIRE_OK(ufi_store_half(&g, &m.g, bf16 ? UF_BF16 : UF_F16, &m.err), m.err);
         run_graph(&m.g, 99, want);
         run_graph(&g, 99, got);
@@ -525,7 +530,7 @@ TEST(weights_that_stay_in_fp32_are_stored_in_half)
         ufi_graph g;
         float want[32], got[32], *weights;
         uint32_t before = 0, halves = 0;
-        make_network(&m);
+        make_network(&m, false);
         REQUIRE_OK(ufi_graph_clone(&g, &m.g, &m.err), m.err);
         for (uint32_t i = 0; i < g.node_count; i++)
             if (g.nodes[i].op == UFI_OP_CONV || g.nodes[i].op == UFI_OP_GEMM) {
