@@ -108,10 +108,13 @@ typedef struct ufk_qepilogue {
 } ufk_qepilogue;
 
 /* As ufk_conv_args; strides and lengths in bytes. Exactly one of c and c_f32 is given (c_stride in
- * elements of it). B is packed by ufk_qconv_pack. Sums stay below 2^31 (K <= 65536). */
+ * elements of it). B is packed by ufk_qconv_pack. Sums stay below 2^31 (K <= 65536). With lines > 1
+ * (kernels of qconv_lines only) there are as many times m pixels: those of line l begin at
+ * a + l * a_line_stride, their outputs and residuals follow those of the line before. What lies
+ * between two lines may be read. */
 typedef struct ufk_qconv_args {
     const uint8_t *a;
-    size_t a_stride;
+    size_t a_stride, a_line_stride, lines;
     size_t runs_y, run_stride_y, runs_x, run_stride_x, run_length;
     const int8_t *b;
     uint8_t *c;
@@ -263,8 +266,10 @@ typedef struct ufk_table {
     const char *winograd_f32_name;
 
     /* INT8 convolution; qconv_nr, qconv_nu and qconv_mr as for conv_f32: columns from j (a multiple
-     * of qconv_nr) on start at b + j * ufk_qconv_column_bytes(). */
+     * of qconv_nr) on start at b + j * ufk_qconv_column_bytes(). qconv_lines: takes several lines,
+     * which is faster than one call each. */
     size_t qconv_nr, qconv_nu, qconv_mr;
+    bool qconv_lines;
     void (*conv_u8)(const ufk_qconv_args *args);
     const char *conv_u8_name;
     void (*dwconv_u8)(const ufk_qdwconv_args *args);
@@ -338,6 +343,8 @@ size_t ufk_qconv_column_bytes(size_t runs, size_t run_length);
 size_t ufk_qconv_packed_bytes(const ufk_table *t, size_t runs, size_t run_length, size_t n);
 void ufk_qconv_pack(const ufk_table *t, int8_t *packed, const int8_t *b, size_t runs,
                     size_t run_length, size_t n);
+/* Line `l` of `args` alone. */
+ufk_qconv_args ufk_qconv_line(const ufk_qconv_args *args, size_t l);
 /* Winograd weight transform of one 3x3 filter: w[9] -> u[36] / u[16] (double inside). */
 void ufk_wino4_weight(float u[36], const float w[9]);
 void ufk_wino2_weight(float u[16], const float w[9]);

@@ -37,13 +37,16 @@ static ufk_qepilogue random_epilogue(size_t n, size_t depth, bool floats)
     return e;
 }
 
+/* With several lines: padded rows one below the other, as the convolutions of a plan have them. */
 static qconv_case random_case(size_t m, size_t n, size_t channels, size_t kernel, bool joined)
 {
     qconv_case k = {.floats = ca_range(0, 3) == 0};
     size_t stride = ca_range(1, 2), width = (m - 1) * stride + kernel;
+    size_t lines = ca_range(0, 2) ? 1 : ca_range(2, 5), rows = (lines - 1) * stride + kernel;
     ufk_qconv_args *a = &k.args;
-    *a = (ufk_qconv_args){.a_stride = stride * channels, .m = m, .n = n};
-    a->a = ca_random_bytes(width * kernel * channels);
+    *a = (ufk_qconv_args){.a_stride = stride * channels, .lines = lines, .m = m, .n = n};
+    a->a_line_stride = stride * width * channels;
+    a->a = ca_random_bytes(width * rows * channels);
     a->runs_y = kernel;
     a->run_stride_y = width * channels;
     a->runs_x = joined ? 1 : kernel;
@@ -53,11 +56,11 @@ static qconv_case random_case(size_t m, size_t n, size_t channels, size_t kernel
     k.runs = a->runs_y * a->runs_x;
     k.depth = kernel * kernel * channels;
     k.b = (int8_t *)ca_random_bytes(k.depth * n);
-    k.out_count = (m - 1) * a->c_stride + n;
+    k.out_count = (lines * m - 1) * a->c_stride + n;
     a->epilogue = random_epilogue(n, k.depth, k.floats);
     a->epilogue.residual_stride = n + ca_range(0, 3);
     if (ca_range(0, 1))
-        a->epilogue.residual = ca_random_bytes((m - 1) * a->epilogue.residual_stride + n);
+        a->epilogue.residual = ca_random_bytes((lines * m - 1) * a->epilogue.residual_stride + n);
     return k;
 }
 
@@ -72,23 +75,26 @@ static void *run_case(const ufk_table *t, const qconv_case *k)
         a.c_f32 = ca_output_floats(k->out_count);
     else
         a.c = ca_alloc(k->out_count, 1);
-    t->conv_u8(&a);
+    for (size_t l = 0; l < (t->qconv_lines ? 1 : a.lines); l++) {
+        const ufk_qconv_args line = ufk_qconv_line(&a, l);
+        t->conv_u8(t->qconv_lines ? &a : &line);
+    }
     return k->floats ? (void *)a.c_f32 : (void *)a.c;
 }
 
 static void check_reference(const qconv_case *k, const void *out)
 {
     const ufk_qconv_args *a = &k->args;
-    for (size_t i = 0; i < a->m; i++)
+    for (size_t i = 0; i < a->lines * a->m; i++)
         for (size_t j = 0; j < a->n; j++) {
             int32_t sum = 0;
             size_t row = 0;
             for (size_t y = 0; y < a->runs_y; y++)
                 for (size_t x = 0; x < a->runs_x; x++)
                     for (size_t c = 0; c < a->run_length; c++, row++)
-                        sum +=
-                            a->a[i * a->a_stride + y * a->run_stride_y + x * a->run_stride_x + c] *
-                            k->b[row * a->n + j];
+                        sum += a->a[i / a->m * a->a_line_stride + i % a->m * a->a_stride +
+                                    y * a->run_stride_y + x * a->run_stride_x + c] *
+                               k->b[row * a->n + j];
             const ufk_qepilogue *e = &a->epilogue;
             const uint8_t *residual = e->residual ? e->residual + i * e->residual_stride : NULL;
             float v = ufk_qfinish(e, sum, residual, j);
@@ -149,7 +155,8 @@ TEST(qconv_matches_reference_when_large)
 {
     for (int i = 0; i < 120; i++) {
         const size_t kernel = ca_range(1, 3), m = ca_range(2, 80), n = ca_range(1, 70);
-        const size_t least = 65536 / (m * n * kernel * kernel) + 1, more = ca_range(0, 1) ? 3 : 70;
+        const size_t least = (1 << 18) / (m * n * kernel * kernel) + 1,
+                     more = ca_range(0, 1) ? 3 : 70;
         qconv_case k = random_case(m, n, least + ca_range(0, more), kernel, ca_range(0, 1) == 1);
         check_case(&k);
     }
@@ -177,7 +184,8 @@ BENCH(qconv)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
             size_t m = shapes[s][0], k = shapes[s][1], n = shapes[s][2];
             char text[64];
-            ufk_qconv_args a = {.a = ca_random_bytes(m * k),
+            ufk_qconv_args a = {.lines = 1,
+                                .a = ca_random_bytes(m * k),
                                 .a_stride = k,
                                 .runs_y = 1,
                                 .runs_x = 1,

@@ -12,6 +12,7 @@
 
 #define BLOCK_BYTES ((size_t)192 << 10)
 #define MIN_DIRECT_WIDTH 28
+#define MIN_DIRECT_LINE 7
 /* Sums of more products than this could pass 2^31. */
 #define MAX_DEPTH 65536
 
@@ -100,7 +101,8 @@ static ufk_qconv_args base_args(const qconv_params *p, size_t g, size_t nt)
 {
     const cpu_conv_shape *s = &p->s;
     size_t in = s->in_c / s->groups, out = s->out_c / s->groups, n0 = nt * p->cut.n_block;
-    ufk_qconv_args a = {.runs_y = 1,
+    ufk_qconv_args a = {.lines = 1,
+                        .runs_y = 1,
                         .runs_x = 1,
                         .run_length = in * s->kernel_h * s->kernel_w,
                         .b = p->weights + g * p->group_bytes + n0 * p->column_bytes,
@@ -227,11 +229,18 @@ static void direct_task(void *arg, size_t task, size_t worker)
     a.run_stride_y = s->dilation_h * padded_w * s->in_c;
     a.run_length = s->kernel_w * s->in_c;
     a.a_stride = s->stride_w * s->in_c;
+    a.a_line_stride = s->stride_h * padded_w * s->in_c;
     a.m = s->out_w;
-    for (size_t r = 0; r < rows; r++) {
-        a.a = band + r * s->stride_h * padded_w * s->in_c;
-        set_output(&a, job, (image * s->out_h + y0 + r) * s->out_w, 0, nt);
+    a.lines = rows;
+    a.a = band;
+    set_output(&a, job, (image * s->out_h + y0) * s->out_w, 0, nt);
+    if (job->plan->k->qconv_lines) {
         job->plan->k->conv_u8(&a);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        const ufk_qconv_args line = ufk_qconv_line(&a, r);
+        job->plan->k->conv_u8(&line);
     }
 }
 
@@ -413,7 +422,10 @@ static cpu_pack_kind choose(const cpu_builder *b, qconv_params *p, size_t *bytes
         p->task = pointwise_task;
         return CPU_PACK_QCONV_FLAT;
     }
-    if (s->out_w < MIN_DIRECT_WIDTH || s->groups > 1 || s->dilation_w > 1) {
+    /* Short lines pay where several are walked as one, which takes pixels of one distance. */
+    const size_t shortest =
+        b->k->qconv_lines && s->stride_w == 1 ? MIN_DIRECT_LINE : MIN_DIRECT_WIDTH;
+    if (s->out_w < shortest || s->groups > 1 || s->dilation_w > 1) {
         p->cut = cpu_cut(out, 1, s->batch * pixels, most, mr, b->workers, nr);
         *bytes = p->cut.m_block * k;
         p->task = im2col_task;

@@ -78,6 +78,21 @@ static int32_t column_sum(const ufk_qconv_args *args, size_t i, const int8_t *b,
     return sum;
 }
 
+ufk_qconv_args ufk_qconv_line(const ufk_qconv_args *args, size_t l)
+{
+    ufk_qconv_args line = *args;
+    const size_t first = l * args->m;
+    line.lines = 1;
+    line.a += l * args->a_line_stride;
+    if (line.c)
+        line.c += first * args->c_stride;
+    if (line.c_f32)
+        line.c_f32 += first * args->c_stride;
+    if (line.epilogue.residual)
+        line.epilogue.residual += first * args->epilogue.residual_stride;
+    return line;
+}
+
 void ufk_conv_u8_c(const ufk_qconv_args *args)
 {
     const size_t bytes = ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length);
@@ -100,6 +115,7 @@ void ufk_qconv_init(ufk_table *t, uint32_t flags)
     t->qconv_nr = PANEL;
     t->qconv_nu = PANEL;
     t->qconv_mr = 1;
+    t->qconv_lines = false;
     t->conv_u8 = ufk_conv_u8_c;
     t->conv_u8_name = "conv_u8_c";
 #if defined(__x86_64__)

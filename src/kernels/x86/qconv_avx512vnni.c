@@ -165,18 +165,17 @@ static void (*const tiles[TILE_ROWS][MAX_VECTORS])(const tile *t) = {
 
 /* ---- the walk over tiles ---- */
 
-static void row_of_tiles(const ufk_qconv_args *args, size_t column_bytes, size_t i, size_t rows,
-                         size_t j_begin, size_t j_end)
+/* Tiles of `rows` pixels from t->place.i on, columns j_begin to j_end. */
+static void row_of_tiles(tile *t, size_t column_bytes, size_t rows, size_t j_begin, size_t j_end)
 {
-    tile t = {.place = {.args = args, .i = i}};
     for (size_t j = j_begin; j < j_end; j += PANEL) {
         const size_t columns = j_end - j < PANEL ? j_end - j : PANEL;
         const size_t vectors = (columns + LANES - 1) / LANES;
         const size_t tail = columns - (vectors - 1) * LANES;
-        t.place.j = j;
-        t.b = args->b + j * column_bytes + vectors * LANES * sizeof(int32_t);
-        t.place.columns = (__mmask16)(0xFFFFu >> (LANES - tail));
-        tiles[rows - 1][vectors - 1](&t);
+        t->place.j = j;
+        t->b = t->place.args->b + j * column_bytes + vectors * LANES * sizeof(int32_t);
+        t->place.columns = (__mmask16)(0xFFFFu >> (LANES - tail));
+        tiles[rows - 1][vectors - 1](t);
     }
 }
 
@@ -187,13 +186,14 @@ void ufk_conv_u8_avx512vnni(const ufk_qconv_args *args)
     size_t block = UFK_QWEIGHT_BLOCK_BYTES / bytes / PANEL * PANEL;
     if (block < PANEL)
         block = PANEL;
+    tile t = {.place = ufk_place(args)};
     for (size_t j = 0; j < args->n; j += block) {
         const size_t j_end = args->n - j < block ? args->n : j + block;
-        size_t i = 0;
-        for (size_t done = 0; done < tile_count; done++) {
-            const size_t rows = (args->m - i + tile_count - done - 1) / (tile_count - done);
-            row_of_tiles(args, bytes, i, rows, j, j_end);
-            i += rows;
+        t.place.i = 0;
+        for (size_t left = tile_count; left > 0; left--) {
+            const size_t rows = (args->m - t.place.i + left - 1) / left;
+            row_of_tiles(&t, bytes, rows, j, j_end);
+            t.place.i += rows;
         }
     }
 }

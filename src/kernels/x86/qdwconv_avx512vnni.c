@@ -13,12 +13,10 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
 #include "kernels/topics.h"
+#include "kernels/x86/qconv_avx512.h"
 
 enum { BLOCK = 64, QUARTERS = 4, LANES = 16, MAX_TAPS = 64, MAX_GROUPS = MAX_TAPS / 4 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* One block of channels. */
 typedef struct block {
@@ -26,8 +24,8 @@ typedef struct block {
     size_t channel, count;
     __mmask64 mask;
     size_t taps, groups;
-    size_t pixels; /* of one block: 1, or more where all channels fit several times */
-    bool floor;    /* lo is above 0: saturation does not do it */
+    size_t pixels;  /* of one block: 1, or more where all channels fit several times */
+    __m512i lo, hi; /* of the epilogue, in bytes */
     __m512i weights[MAX_GROUPS][QUARTERS]; /* of groups of four taps, or of columns (3x3) */
     __m512 scale[QUARTERS], bias[QUARTERS], slope[QUARTERS];
     uint8_t outside[BLOCK]; /* the zero point */
@@ -81,7 +79,8 @@ static void prepare(block *b, const ufk_qdwconv_args *a, size_t channel, size_t 
     b->mask = ~(__mmask64)0 >> (BLOCK - b->count);
     b->taps = a->kernel_h * a->kernel_w;
     b->groups = columns ? 3 : (b->taps + 3) / 4;
-    b->floor = a->epilogue.lo > 0;
+    b->lo = _mm512_set1_epi8((char)_mm_cvtss_si32(_mm_set_ss(a->epilogue.lo)));
+    b->hi = _mm512_set1_epi8((char)_mm_cvtss_si32(_mm_set_ss(a->epilogue.hi)));
     memset(b->outside, a->in_zero, sizeof b->outside);
     for (size_t g = 0; g < b->groups; g++) {
         __m512i rows[4];
@@ -118,13 +117,15 @@ ALWAYS_INLINE void sum_taps(const block *b, const uint8_t *const *tap, size_t ta
     }
 }
 
-/* What is known of an epilogue where code is made for it; a constant wherever this is inlined. */
+/* What is known of an epilogue where code is made for it; a constant wherever this is inlined.
+ * Plain ones are tame. */
 typedef enum form { PLAIN, PLAIN_PRELU, GENERAL } form;
 
 static form form_of(const ufk_qdwconv_args *a)
 {
     const ufk_act act = a->epilogue.act;
-    if (a->epilogue.residual || a->out_f32 || act > UFK_ACT_PRELU)
+    if (a->epilogue.residual || a->out_f32 || act > UFK_ACT_PRELU ||
+        !ufk_is_tame(&a->epilogue, a->channels, a->kernel_h * a->kernel_w))
         return GENERAL;
     return act == UFK_ACT_PRELU ? PLAIN_PRELU : PLAIN;
 }
@@ -147,8 +148,9 @@ ALWAYS_INLINE __m512 finish(const block *b, int q, __m512i sum, const __m512i *r
         v = _mm512_mul_ps(v, _mm512_min_ps(gate, _mm512_set1_ps(1.0f)));
         v = _mm512_fmadd_ps(v, _mm512_set1_ps(e->out_scale), _mm512_set1_ps(e->zero));
     }
-    if (b->floor || (f == GENERAL && b->args->out_f32))
-        v = _mm512_max_ps(v, _mm512_set1_ps(e->lo));
+    if (f != GENERAL)
+        return v;
+    v = _mm512_max_ps(v, _mm512_set1_ps(e->lo));
     return _mm512_min_ps(v, _mm512_set1_ps(e->hi));
 }
 
@@ -163,8 +165,7 @@ static void store_floats(float *out, const __m512 v[QUARTERS], __mmask64 mask)
     memcpy(out, ordered, (size_t)_mm_popcnt_u64(mask) * sizeof *out);
 }
 
-/* What follows the sums of the block whose first pixel is `pixel`. Below 0 the saturation of the
- * packing is the lower bound. */
+/* What follows the sums of the block whose first pixel is `pixel`. */
 ALWAYS_INLINE void put(const block *b, const __m512i sum[QUARTERS], size_t pixel, __mmask64 mask,
                        form f)
 {
@@ -189,7 +190,9 @@ ALWAYS_INLINE void put(const block *b, const __m512i sum[QUARTERS], size_t pixel
     }
     const __m512i words_lo = _mm512_packs_epi32(_mm512_cvtps_epi32(v[0]), _mm512_cvtps_epi32(v[1]));
     const __m512i words_hi = _mm512_packs_epi32(_mm512_cvtps_epi32(v[2]), _mm512_cvtps_epi32(v[3]));
-    _mm512_mask_storeu_epi8(a->out + at, mask, _mm512_packus_epi16(words_lo, words_hi));
+    __m512i bytes = _mm512_packus_epi16(words_lo, words_hi);
+    bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, b->lo), b->hi);
+    _mm512_mask_storeu_epi8(a->out + at, mask, bytes);
 }
 
 ALWAYS_INLINE void one_pixel(const block *b, const uint8_t *const *tap, size_t taps, size_t pixel,
@@ -390,6 +393,16 @@ ALWAYS_INLINE void row_flat(const block *b, const block *single, size_t y, form 
         border_pixel(single, row, inside, y, x, f);
 }
 
+/* A kernel of one tap, each pixel under its output: a scaling of channels. */
+ALWAYS_INLINE void row_scaled(const block *b, size_t y, form f)
+{
+    const ufk_qdwconv_args *a = b->args;
+    for (size_t pixel = y * a->out_w; pixel < (y + 1) * a->out_w; pixel++) {
+        const uint8_t *tap = a->in + pixel * a->channels + b->channel;
+        one_pixel(b, &tap, 1, pixel, f);
+    }
+}
+
 static void row_any(const block *b, size_t y)
 {
     const ufk_qdwconv_args *a = b->args;
@@ -420,6 +433,7 @@ static void row_any(const block *b, size_t y)
     }
 ROWS(rows_sliding, row_sliding(b, y, k))
 ROWS(rows_3x3, row_3x3(b, y, k))
+ROWS(rows_scaled, row_scaled(b, y, k))
 ROWS(rows_flat, row_flat(b, single, y, k))
 
 static void ufk_dwconv_u8_avx512vnni(const ufk_qdwconv_args *a)
@@ -428,6 +442,8 @@ static void ufk_dwconv_u8_avx512vnni(const ufk_qdwconv_args *a)
     const bool is_3x3 = a->kernel_h == 3 && a->kernel_w == 3;
     const bool columns = is_3x3 && a->dilation_h == 1 && a->dilation_w == 1;
     const bool sliding = columns && a->stride_h == 1 && a->stride_w == 1;
+    const bool scaled = a->kernel_h * a->kernel_w == 1 && a->in_h == a->out_h &&
+                        a->in_w == a->out_w && a->pad_top == 0 && a->pad_left == 0;
     if (a->kernel_h * a->kernel_w > MAX_TAPS) {
         ufk_dwconv_u8_c(a);
         return;
@@ -446,7 +462,9 @@ static void ufk_dwconv_u8_avx512vnni(const ufk_qdwconv_args *a)
             rows_sliding(&b, NULL, a->y_begin, a->y_end, form_of(a));
         else if (is_3x3)
             rows_3x3(&b, NULL, a->y_begin, a->y_end, form_of(a));
-        for (size_t y = a->y_begin; !is_3x3 && y < a->y_end; y++)
+        else if (scaled)
+            rows_scaled(&b, NULL, a->y_begin, a->y_end, form_of(a));
+        for (size_t y = a->y_begin; !is_3x3 && !scaled && y < a->y_end; y++)
             row_any(&b, y);
     }
 }
