@@ -49,6 +49,21 @@ static const char *const tampering[] = {
     "UPDATE census SET templates = templates + 1 WHERE model = 1",
 };
 
+/* A change that calls see as long as nobody undoes it: they find themselves in its transaction. */
+static void tamper(uf_gallery *g, const char *change)
+{
+    uf_error err = {0};
+    CHECK_OK(g->sql->ops->script(g->sql, "BEGIN", &err), err);
+    CHECK_OK(g->sql->ops->script(g->sql, change, &err), err);
+    g->depth = 1;
+}
+
+static void undo(uf_gallery *g)
+{
+    g->depth = 0;
+    g->sql->ops->rollback(g->sql);
+}
+
 TEST(whatever_is_changed_from_outside_the_check_finds)
 {
     uf_error err = {0};
@@ -61,11 +76,12 @@ TEST(whatever_is_changed_from_outside_the_check_finds)
         for (size_t i = 0; i < sizeof tampering / sizeof tampering[0]; i++) {
             uf_status st;
             ufi_live_retire_all(g);
-            REQUIRE_OK(g->sql->ops->script(g->sql, "PRAGMA foreign_keys=OFF; BEGIN", &err), err);
-            REQUIRE_OK(g->sql->ops->script(g->sql, tampering[i], &err), err);
+            REQUIRE_OK(g->sql->ops->script(g->sql, "PRAGMA foreign_keys=OFF", &err), err);
+            tamper(g, tampering[i]);
             st = uf_gallery_check(g, NULL, NULL, &err);
-            CHECK_MSG(st == UF_E_FORMAT || st == UF_E_STATE, "%s: %s", tampering[i], err.message);
-            g->sql->ops->rollback(g->sql);
+            CHECK_MSG(st == UF_E_FORMAT || (st == UF_E_STATE && strstr(err.message, "master key")),
+                      "%s: %s", tampering[i], err.message);
+            undo(g);
         }
         ufi_live_retire_all(g);
         CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
@@ -87,11 +103,10 @@ TEST(records_that_were_swapped_are_errors_not_answers)
                 "UPDATE template SET sealed = (SELECT sealed FROM template WHERE number = 2)"
                 " WHERE number = 1",
                 "UPDATE template SET person = 1 WHERE number = 2"};
-            REQUIRE_OK(g->sql->ops->script(g->sql, "BEGIN", &err), err);
-            REQUIRE_OK(g->sql->ops->script(g->sql, swaps[i], &err), err);
+            tamper(g, swaps[i]);
             CHECK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, &score, &err) == UF_E_FORMAT);
             CHECK(strstr(err.message, "template") && strstr(err.message, "p1"));
-            g->sql->ops->rollback(g->sql);
+            undo(g);
         }
         CHECK_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, &score, &err), err);
         uf_gallery_close(g);

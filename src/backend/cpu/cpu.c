@@ -14,9 +14,9 @@ static uint32_t count(void)
 
 static uf_status describe(uint32_t index, ufi_device_info *out, uf_error *err)
 {
-    char flags[64];
+    char flags[73];
     ufi_cpu_flags_text(ufi_cpu_flags(), flags, sizeof flags);
-    snprintf(out->description, sizeof out->description, "%.48s, %s%s%.48s", ufi_cpu_name(),
+    snprintf(out->description, sizeof out->description, "%.40s, %s%s%s", ufi_cpu_name(),
              ufi_cpu_arch(), flags[0] ? " " : "", flags);
     out->cores = ufi_cpu_count();
     return UF_OK;
