@@ -157,7 +157,7 @@ static void scan_both(void *arg, size_t task, size_t worker)
     scan_piece(arg, task, worker, 2);
 }
 
-static void clear_leaders(uf_searcher *s, size_t probe)
+void ufi_search_clear_leaders(uf_searcher *s, size_t probe)
 {
     for (unsigned w = 0; w < ufi_pool_size(s->pool); w++) {
         s->workers[w].leaders[probe].count = 0;
@@ -168,7 +168,7 @@ static void clear_leaders(uf_searcher *s, size_t probe)
 void ufi_search_scan(uf_searcher *s)
 {
     for (size_t p = 0; p < s->probe_count; p++)
-        clear_leaders(s, p);
+        ufi_search_clear_leaders(s, p);
     ufi_pool_run(s->pool, scan_first, s, s->piece_count);
 }
 
@@ -206,7 +206,7 @@ void ufi_search_refine(uf_searcher *s)
 {
     for (size_t p = 0; p < s->probe_count; p++)
         if (s->refined[p])
-            clear_leaders(s, p);
+            ufi_search_clear_leaders(s, p);
     ufi_pool_run(s->pool, s->probe_count == 1 ? refine_piece : scan_both, s, s->piece_count);
 }
 

@@ -22,7 +22,10 @@ static bool make_workers(uf_searcher *s)
     for (unsigned w = 0; s->workers && w < count; w++) {
         s->workers[w].sums = ufi_aligned_malloc((size_t)UFK_SKETCH_PROBES * UFI_SEARCH_TILE *
                                                 UFK_SKETCH_BLOCK * sizeof *s->workers[w].sums);
-        if (!s->workers[w].sums)
+        if (s->x->kernels->dot_many_pays)
+            s->workers[w].near =
+                ufi_malloc((size_t)UFK_DOT_CODES * UFK_DOT_PROBES, sizeof *s->workers[w].near);
+        if (!s->workers[w].sums || (s->x->kernels->dot_many_pays && !s->workers[w].near))
             return false;
     }
     return s->workers != NULL;
@@ -31,10 +34,11 @@ static bool make_workers(uf_searcher *s)
 static bool make_probes(uf_searcher *s)
 {
     const size_t one = ufi_probe_layout(s->x, &s->probes[0], NULL);
-    s->probe_bytes = one * UFI_SEARCH_PROBES;
+    s->probe_bytes = (one + s->x->width) * UFI_SEARCH_PROBES;
     s->probe_memory = ufi_secret_alloc(s->probe_bytes, NULL);
     for (size_t i = 0; s->probe_memory && i < UFI_SEARCH_PROBES; i++)
         ufi_probe_layout(s->x, &s->probes[i], s->probe_memory + i * one);
+    s->packed = (int8_t *)s->probe_memory + UFI_SEARCH_PROBES * one;
     s->exact = ufi_aligned_malloc((size_t)UFI_SEARCH_CODES * s->x->dimension * sizeof *s->exact);
     s->exact_keys = ufi_malloc(UFI_SEARCH_CODES, sizeof *s->exact_keys);
     s->top.group = ufi_malloc(UF_INDEX_MAX_HITS, sizeof *s->top.group);
@@ -71,6 +75,7 @@ void uf_searcher_destroy(uf_searcher *s)
         return;
     for (unsigned w = 0; s->workers && w < ufi_pool_size(s->pool); w++) {
         ufi_free(s->workers[w].sums);
+        ufi_free(s->workers[w].near);
         ufi_free(s->workers[w].slots.slot);
         ufi_free(s->workers[w].candidates.item);
     }
@@ -285,6 +290,18 @@ static uf_status search_probe(uf_searcher *s, size_t at, bool all, uf_hit *hits,
     return st ? st : ufi_search_finish(s, hits, count, work, err);
 }
 
+/* With leaders by codes of the whole batch. */
+static uf_status search_leaders(uf_searcher *s, size_t at, uf_hit *hits, uint32_t *count,
+                                uf_search_work *work, uf_error *err)
+{
+    uf_status st = score_leaders(s, at, work, err);
+    if (!st && !ufi_search_leaders_suffice(s))
+        return search_probe(s, at, true, hits, count, work, err);
+    if (!st && failed(s))
+        st = ufi_fail(err, UF_E_NOMEM, "no memory for the candidates of a search");
+    return st ? st : ufi_search_finish(s, hits, count, work, err);
+}
+
 /* ---- batches ---- */
 
 enum { FEW = 4096 }; /* so many vectors that pass a filter are scored by their codes at once */
@@ -303,12 +320,18 @@ static uf_status search_pieces(uf_searcher *s, uf_hit *hits, uint32_t *counts, u
         s->floors[i] = s->options.min_score;
         s->refined[i] = false;
     }
-    if (!all) {
+    const bool many = !all && ufi_search_many_pays(s);
+    if (many) {
+        ufi_search_scan_many(s);
+    } else if (!all) {
         ufi_search_scan(s);
         st = refine(s, work, err);
     }
-    for (size_t i = 0; !st && i < s->probe_count; i++)
-        st = search_probe(s, i, all, hits + i * s->options.top_k, &counts[i], work, err);
+    for (size_t i = 0; !st && i < s->probe_count; i++) {
+        uf_hit *to = hits + i * s->options.top_k;
+        st = many ? search_leaders(s, i, to, &counts[i], work, err)
+                  : search_probe(s, i, all, to, &counts[i], work, err);
+    }
     return st;
 }
 

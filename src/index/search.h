@@ -7,6 +7,7 @@
  *   refine   probes for which many may still reach the floor: both planes, better leaders
  *   collect  those whose estimate may reach the floor, by their signs and then by a second bit a
  *            coordinate, scored by their codes: candidates
+ *   many     instead of all that, for a crowd of probes where the processor can: all codes
  *   exact    candidates which the codes cannot tell apart, by their vectors
  */
 #ifndef UFI_INDEX_SEARCH_H
@@ -17,7 +18,8 @@
 enum {
     UFI_SEARCH_PROBES = 64, /* at once */
     UFI_SEARCH_TILE = 64,   /* blocks that stay in the cache while the probes pass */
-    UFI_SEARCH_CODES = 128  /* codes scored in one call */
+    UFI_SEARCH_CODES = 128, /* codes scored in one call */
+    UFI_SEARCH_MANY = 12    /* probes from which on scanning all codes pays, where it can */
 };
 
 typedef struct ufi_candidate {
@@ -54,6 +56,8 @@ typedef struct ufi_top {
 
 typedef struct ufi_search_worker {
     uint16_t *sums; /* [UFK_SKETCH_PROBES][UFI_SEARCH_TILE * 32] */
+    ufk_near *near; /* [UFK_DOT_CODES * UFK_DOT_PROBES]; NULL where that does not pay */
+    float largest_step;
     ufi_leaders leaders[UFI_SEARCH_PROBES];
     uint32_t pending[UFI_SEARCH_CODES];  /* slots that pass by their signs */
     float pending_sum[UFI_SEARCH_CODES]; /* sum of sign(o_i) q_i */
@@ -87,6 +91,7 @@ struct uf_searcher {
 
     uint8_t *probe_memory;
     size_t probe_bytes;
+    int8_t *packed; /* the batch's codes together; in probe_memory */
     ufi_probe probes[UFI_SEARCH_PROBES];
     size_t probe_count; /* of the batch */
 
@@ -120,8 +125,17 @@ size_t ufi_search_blocks_left(const uf_searcher *s);
 void ufi_search_collect_all(uf_searcher *s);
 /* The leaders of all workers become slots of worker 0's list. */
 void ufi_search_take_leaders(uf_searcher *s);
+void ufi_search_clear_leaders(uf_searcher *s, size_t probe);
 /* Scores the workers' lists by their codes: candidates that may reach the floor, which rises. */
 void ufi_search_score(uf_searcher *s);
+
+/* ---- many.c ---- */
+
+bool ufi_search_many_pays(const uf_searcher *s);
+/* Leaders of all probes of the batch, by codes. */
+void ufi_search_scan_many(uf_searcher *s);
+/* Whether nobody but the probe's leaders, which were scored, can be an answer. */
+bool ufi_search_leaders_suffice(const uf_searcher *s);
 
 /* ---- lists.c ---- */
 

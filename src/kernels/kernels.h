@@ -202,6 +202,25 @@ typedef enum ufk_unop {
     UFK_SQUARE
 } ufk_unop;
 
+/* ---- many probes and many 8-bit codes: which pairs are near ---- */
+
+enum { UFK_DOT_PROBES = 64, UFK_DOT_CODES = 256 };
+
+typedef struct ufk_near {
+    uint32_t code, probe;
+    int32_t sum; /* their inner product */
+} ufk_near;
+
+/* Codes and probes have values of -127..127; sums stay below 2^31. */
+typedef struct ufk_dot_many_args {
+    const int8_t *probes; /* packed by ufk_dot_many_pack */
+    const int8_t *codes;  /* [count][n]; count a multiple of 32, at most UFK_DOT_CODES */
+    size_t count, n;      /* n a multiple of 64 */
+    const float *steps;   /* [count] */
+    const float *bounds;  /* [UFK_DOT_PROBES] */
+    ufk_near *out;        /* room for count * UFK_DOT_PROBES */
+} ufk_dot_many_args;
+
 typedef struct ufk_table {
     uint32_t flags; /* the word it was made from */
 
@@ -298,6 +317,12 @@ typedef struct ufk_table {
     void (*dot_i8)(int32_t *out, const int8_t *probe, const int8_t *const *codes, size_t count,
                    size_t n);
     const char *dot_i8_name;
+    /* The pairs for which sum * steps[code] >= bounds[probe], in any order; their number is
+     * returned. What lies behind the codes may be fetched. dot_many_pays: faster than looking at
+     * sketches first. */
+    size_t (*dot_many_i8)(const ufk_dot_many_args *args);
+    bool dot_many_pays;
+    const char *dot_many_name;
 
     void (*sketch_scan)(const ufk_sketch_args *args);
     /* Bit i: sums[i] >= least. */
@@ -343,6 +368,8 @@ size_t ufk_qconv_column_bytes(size_t runs, size_t run_length);
 size_t ufk_qconv_packed_bytes(const ufk_table *t, size_t runs, size_t run_length, size_t n);
 void ufk_qconv_pack(const ufk_table *t, int8_t *packed, const int8_t *b, size_t runs,
                     size_t run_length, size_t n);
+/* Packs probe number `i` of n values: [n / 4][UFK_DOT_PROBES][4]. */
+void ufk_dot_many_pack(int8_t *packed, size_t i, const int8_t *probe, size_t n);
 /* Line `l` of `args` alone. */
 ufk_qconv_args ufk_qconv_line(const ufk_qconv_args *args, size_t l);
 /* Winograd weight transform of one 3x3 filter: w[9] -> u[36] / u[16] (double inside). */
