@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "crowd.h"
+#include "index/index.h"
 
 TEST(answers_are_those_of_comparing_all)
 {
@@ -25,6 +26,32 @@ TEST(answers_are_those_of_comparing_all)
             uf_index_destroy(x);
             x = index_of(&c, UF_INDEX_SKETCH, true, &err);
             compare(x, &c, NULL, &o, 9, 1, 2e-6f);
+            uf_index_destroy(x);
+        }
+        free_crowd(&c);
+    }
+}
+
+/* As on a processor with a matrix unit. With 400 pictures of each person those of one may take all
+ * places among the leaders, and the probe is searched by itself. */
+TEST(many_probes_at_once)
+{
+    uf_error err = {0};
+    for (size_t pictures = 2; pictures <= 400; pictures += 398) {
+        crowd c = make_crowd(2400, 128, pictures);
+        for (int detail = 0; detail < 2; detail++) {
+            uf_index *x = index_of(&c, detail ? UF_INDEX_FLOAT : UF_INDEX_INT8, !detail, &err);
+            REQUIRE(x);
+            ufk_table kernels = *x->kernels;
+            kernels.dot_many_pays = true;
+            x->kernels = &kernels;
+            uf_search_options o = UF_SEARCH_OPTIONS_INIT;
+            o.top_k = 3;
+            compare(x, &c, NULL, &o, 80, 1 + (uint32_t)detail, 2e-6f);
+            const uint64_t few[] = {0, 1, 3};
+            o.groups = few;
+            o.group_count = 3;
+            compare(x, &c, NULL, &o, 20, 1, 2e-6f);
             uf_index_destroy(x);
         }
         free_crowd(&c);
