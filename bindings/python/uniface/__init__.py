@@ -1,0 +1,28 @@
+"""UniFace: find faces, turn them into templates, compare and search them.
+
+    import uniface
+
+    detector = uniface.models.FaceDetector.load_pretrained()
+    embedder = uniface.models.FaceEmbedder.load_pretrained("large_accuracy_model")
+    image = uniface.Image.from_path("photo.jpg")
+    faces = detector.predict(image)
+    templates = embedder.embed_faces(image, faces)      # (len(faces), dimension), unit length
+
+Pictures are (height, width, 3) of uint8 0..255 or float 0..1, RGB, channels last. All functions
+release the GIL while the library works. Errors are uniface.exceptions.UniFaceError.
+"""
+from . import (alignment, datasets, detection, exceptions, models, optimization, preprocess, runtime,
+               store, verification)
+from ._native import version as library_version
+from .detection import Face, Faces
+from .image import Image
+from .models import import_model, load_model, save_model
+from .optimization import Precision
+
+__version__ = "3.1.0"
+
+__all__ = [
+    "Face", "Faces", "Image", "Precision", "alignment", "datasets", "detection", "exceptions",
+    "import_model", "library_version", "load_model", "models", "optimization", "preprocess",
+    "runtime", "save_model", "store", "verification",
+]
