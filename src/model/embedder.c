@@ -1,6 +1,7 @@
 /*
- * Crops in, unit vectors out. A network whose input batch is fixed is run picture by picture. With
- * `flip` the mirrored crop's vector is added before normalising.
+ * Crops in, unit vectors out. A network whose input batch is fixed, or that mixes the pictures of a
+ * batch, is run picture by picture: a template may not depend on the company. With `flip` the
+ * mirrored crop's vector is added before normalising.
  */
 #include "model/embedder.h"
 
@@ -205,6 +206,7 @@ uf_status ufi_embedder_create(uf_embedder **out, const ufi_model_file *file, ufi
         size_t bytes = (size_t)e->size * (size_t)e->size * 3;
         e->batch = (size_t)options->batch;
         e->flip = options->flip != 0;
+        e->one_by_one = ufi_network_mixes_batch(&e->net);
         e->crop = ufi_malloc(bytes, 1);
         e->mirrored = ufi_malloc(bytes, 1);
         if (!e->crop || !e->mirrored)
