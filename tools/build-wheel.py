@@ -7,6 +7,8 @@ usage: build-wheel.py [BUILD-FOLDER [MESON-OPTION...]]      (default build-wheel
 Libraries for pictures, XML, SQLite and encryption are linked in from Debian's archives, so that the
 wheel needs nothing but libc; libpq has no complete archive, so galleries in PostgreSQL are left out.
 The platform's name says which glibc it needs: the newest version among the symbols that were linked.
+Pillow is declared although the package never imports it: services in the field import it beside uniface
+and name everything else in their requirements.txt, so it must come with us.
 A wheel is a zip file with a list of its files: no package of Python is needed to write one.
 """
 import base64
@@ -33,6 +35,7 @@ Summary: Face biometrics: find faces, turn them into templates, compare and sear
 License: Apache-2.0
 Requires-Python: >=3.10
 Requires-Dist: numpy>=1.21
+Requires-Dist: pillow
 Classifier: Programming Language :: Python :: 3
 Classifier: Operating System :: POSIX :: Linux
 Classifier: Typing :: Typed

@@ -36,7 +36,7 @@ def path_bytes(path: PathLike) -> bytes:
     return name
 
 
-def _array_of(value: Any, argument: str, wanted: str) -> np.ndarray:
+def array_of(value: Any, argument: str, wanted: str) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, (str, bytes, os.PathLike)) or value is None:
@@ -85,7 +85,7 @@ class Batch(NamedTuple):
 def batch_of(value: Any, argument: str = "batch") -> Batch:
     """A batch of pictures of one size: (N, height, width, 3 or 4 or 1), (N, height, width), or one
     picture without the first dimension."""
-    array = _array_of(value, argument, BATCH_WANTED)
+    array = array_of(value, argument, BATCH_WANTED)
     pixels = _four_dimensions(array)
     if pixels is None:
         raise refuse(argument, array, BATCH_WANTED)
@@ -113,7 +113,7 @@ def picture_of(value: Any, argument: str = "image") -> np.ndarray:
     pixels = getattr(value, "_pixels", None)
     if pixels is not None:
         return pixels
-    array = _array_of(value, argument, PICTURE_WANTED)
+    array = array_of(value, argument, PICTURE_WANTED)
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in _FORMAT_OF:
@@ -132,7 +132,7 @@ def view_of(pixels: np.ndarray) -> tuple:
 def floats_of(value: Any, shape: tuple, argument: str) -> np.ndarray:
     """float32 of a shape (None: any number), contiguous and finite."""
     wanted = f"{str(shape).replace('None', 'N')} of finite float32"
-    array = _array_of(value, argument, wanted)
+    array = array_of(value, argument, wanted)
     if array.dtype.kind not in "fiu" or array.ndim != len(shape) or any(
             want is not None and want != got for want, got in zip(shape, array.shape)):
         raise refuse(argument, array, wanted)

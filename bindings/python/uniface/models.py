@@ -96,7 +96,12 @@ class Model:
               **options: Any) -> M:
         """Another object of the same network, which shares its weights; for another thread, or with
         other options."""
-        made = type(self)(self._handle, self._path, device or self._device,
+        device = device or self._device
+        handle = self._handle
+        exists = any(name == device for name, _, _ in _native.devices())
+        if exists and device != self._device:
+            handle = _native.model_from_bytes(self._as_bytes())  # weights are packed for one device
+        made = type(self)(handle, self._path, device,
                           self._threads if threads is None else threads,
                           **{**self._options, **options})
         made._prepare()
@@ -112,13 +117,15 @@ class Model:
             raise InvalidArgument(f"threads: got {self._threads!r}, wants 0..1024")
         return self._threads
 
-    def __reduce__(self) -> tuple:
+    def _as_bytes(self) -> bytes:
         with tempfile.TemporaryDirectory() as made:
             path = os.path.join(made, "model.ufm")
             self.save(path)
             with open(path, "rb") as file:
-                data = file.read()
-        return _from_bytes, (type(self), data, self._path, self._device, self._threads,
+                return file.read()
+
+    def __reduce__(self) -> tuple:
+        return _from_bytes, (type(self), self._as_bytes(), self._path, self._device, self._threads,
                              self._options)
 
     # ---- what it is ----
@@ -157,10 +164,7 @@ class Model:
     def size_bytes(self) -> int:
         """Size of the model as a .ufm file."""
         if self._size_bytes is None:
-            with tempfile.TemporaryDirectory() as made:
-                path = os.path.join(made, "model.ufm")
-                self.save(path)
-                self._size_bytes = os.path.getsize(path)
+            self._size_bytes = len(self._as_bytes())
         return self._size_bytes
 
     @property
@@ -342,7 +346,9 @@ def _stacked(pictures: Sequence[Any]) -> Any:
     if not arrays:
         return np.empty((0, 1, 1, 3), np.uint8)
     if not all(isinstance(a, np.ndarray) for a in arrays):
-        return np.asarray(arrays) if not any(isinstance(a, np.ndarray) for a in arrays) else arrays
+        if any(isinstance(a, np.ndarray) for a in arrays):
+            return arrays
+        return _arrays.array_of(arrays, "batch", _arrays.BATCH_WANTED)
     same = all(a.shape == arrays[0].shape and a.dtype == arrays[0].dtype for a in arrays)
     return np.stack(arrays) if same else arrays
 
