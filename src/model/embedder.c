@@ -131,14 +131,12 @@ uf_status uf_embedder_run_crops(uf_embedder *e, const uint8_t *crops, size_t n, 
     return st;
 }
 
-uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *face, float *out,
-                          uf_error *err)
+uf_status ufi_embedder_crop(const uf_embedder *e, const uf_image *image, const uf_face *face,
+                            uint8_t *crop, uf_error *err)
 {
     uf_image rgb;
     uf_picture *owned;
     float m[6];
-    if (!e || !face || !out)
-        return ufi_fail(err, UF_E_ARG, "uf_embedder_run: an argument is NULL");
     uf_status st = check_face(face, err);
     if (!st)
         st = ufi_image_to_rgb(&rgb, &owned, image, err);
@@ -149,8 +147,17 @@ uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *
     else
         box_matrix(face, e->size, m);
     if (!st)
-        st = ufi_image_warp(e->crop, e->size, e->size, &rgb, m, err);
+        st = ufi_image_warp(crop, e->size, e->size, &rgb, m, err);
     uf_picture_destroy(owned);
+    return st;
+}
+
+uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *face, float *out,
+                          uf_error *err)
+{
+    if (!e || !face || !out)
+        return ufi_fail(err, UF_E_ARG, "uf_embedder_run: an argument is NULL");
+    uf_status st = ufi_embedder_crop(e, image, face, e->crop, err);
     return st ? st : uf_embedder_run_crops(e, e->crop, 1, out, err);
 }
 
