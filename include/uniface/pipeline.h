@@ -27,19 +27,20 @@ typedef struct uf_pipeline uf_pipeline;
 typedef struct uf_pipeline_options {
     uf_detector_options detector; /* its engine options count for both networks */
     uint32_t decoders;            /* threads that read and decode; 0 (default): one for each core */
-    uint32_t batch;               /* pictures in one run of the networks, 1..256; default 16 */
+    uint32_t batch;               /* pictures in one run of the networks, 1..256; default 8 */
     uint32_t ring;                /* pictures between put and next, at least batch; 0 (default):
                                      3 * batch */
-    uint32_t max_faces;           /* of a picture, best score first, up to 1024; 0 (default): only
-                                     the face that the picture is about, large and near the middle */
+    uint32_t max_faces;           /* of a picture, best score first, up to 1024; 0 (default):
+                                     only the one it is about, large and in the middle */
     int32_t flip;                 /* add the embedding of the mirrored crop; default 0 */
     uint64_t max_bytes;           /* pixels held at a time, above which decoders wait; default
                                      256 MiB. A single picture may be larger */
     uf_decode_options decode;
 } uf_pipeline_options;
-#define UF_PIPELINE_OPTIONS_INIT                                                              \
-    {                                                                                         \
-        UF_DETECTOR_OPTIONS_INIT, 0, 16, 0, 0, 0, (uint64_t)256 << 20, UF_DECODE_OPTIONS_INIT \
+#define UF_PIPELINE_MAX_BYTES ((uint64_t)256 << 20)
+#define UF_PIPELINE_OPTIONS_INIT                                                               \
+    {                                                                                          \
+        UF_DETECTOR_OPTIONS_INIT, 0, 8, 0, 0, 0, UF_PIPELINE_MAX_BYTES, UF_DECODE_OPTIONS_INIT \
     }
 
 /* One of the models may be NULL. Without a detector each picture is an aligned face crop, scaled to

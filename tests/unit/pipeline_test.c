@@ -276,7 +276,7 @@ TEST(ends_in_the_middle_of_work)
     for (int taken = 0; taken < 20; taken++) {
         uf_pipeline *p = NULL;
         REQUIRE_OK(uf_pipeline_create(&p, NULL, m, NULL, &err), err);
-        for (int i = 0; i < 40; i++)
+        for (int i = 0; i < 24; i++)
             CHECK_OK(uf_pipeline_put(p, paths[i % FILES], &err), err);
         for (int i = 0; i < taken; i++)
             CHECK_OK(uf_pipeline_next(p, &item, &err), err);

@@ -191,7 +191,8 @@ PyMODINIT_FUNC PyInit__native(void);
 PyMODINIT_FUNC PyInit__native(void)
 {
     static bool is_watched;
-    PyMethodDef *const tables[] = {model_methods, face_methods, optimize_methods, evaluate_methods};
+    PyMethodDef *const tables[] = {model_methods,   face_methods,     optimize_methods,
+                                   gallery_methods, evaluate_methods, pipeline_methods};
     PyObject *module = PyModule_Create(&definition);
     for (size_t i = 0; module && i < sizeof tables / sizeof *tables; i++)
         if (PyModule_AddFunctions(module, tables[i]) != 0)

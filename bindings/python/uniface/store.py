@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from ._arrays import PathLike
-from .exceptions import ModelNotFound
+from ._arrays import PathLike, path_bytes
+from .exceptions import InvalidArgument, ModelNotFound
 
 SUFFIX = ".ufm"
 
@@ -36,7 +36,11 @@ def names() -> list[str]:
 def resolve(path_or_name: PathLike) -> str:
     """The file of a model: the path itself, with .ufm added, or a name in the store. Raises
     ModelNotFound, which says where it looked and how to put a model there."""
-    name = os.fsdecode(path_or_name)
+    try:
+        name = os.fsdecode(path_bytes(path_or_name))
+    except TypeError:
+        raise InvalidArgument(
+            f"model: got {path_or_name!r}, wants a path or a name of the store") from None
     candidates = [name] if name.endswith((SUFFIX, ".onnx", ".xml")) else [name, name + SUFFIX]
     if name and not os.path.isabs(name):
         base = name if name.endswith(SUFFIX) else name + SUFFIX
