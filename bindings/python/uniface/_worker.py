@@ -18,17 +18,18 @@ class Worker:
     object anew from its model, which is shared.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         self._make = make
+        self._arguments = arguments
         self._lock = threading.Lock()
-        self.handle = make()
+        self.handle = make(*arguments)
         _workers.add(self)
 
     def __enter__(self) -> Any:
         self._lock.acquire()
         try:
             if _native.is_stale(self.handle):
-                self.handle = self._make()
+                self.handle = self._make(*self._arguments)
         except BaseException:
             self._lock.release()
             raise

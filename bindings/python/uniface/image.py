@@ -49,6 +49,8 @@ class Image:
     @classmethod
     def from_bytes(cls, data: bytes, min_side: int = 0, max_pixels: int = 100_000_000) -> "Image":
         """The same from the bytes of a file."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise _arrays.refuse("data", data, "the bytes of a JPEG, PNG or WebP file")
         return cls._of(_native.picture_decode(bytes(data), min_side, max_pixels))
 
     @classmethod

@@ -38,10 +38,10 @@ class Accuracy(NamedTuple):
 def _scores(genuine: Any, impostor: Any) -> Tuple[np.ndarray, np.ndarray]:
     arrays = []
     for name, value in (("genuine", genuine), ("impostor", impostor)):
-        array = np.asarray(value, dtype=np.float32)
-        if array.ndim != 1:
+        array = _arrays.array_of(value, name, "(N,) similarities")
+        if array.ndim != 1 or array.dtype.kind not in "fiu":
             raise _arrays.refuse(name, array, "(N,) similarities")
-        arrays.append(np.ascontiguousarray(array))
+        arrays.append(np.ascontiguousarray(array, dtype=np.float32))
     return arrays[0], arrays[1]
 
 

@@ -205,9 +205,10 @@ class FaceEmbedder(Model):
         self._dimension = self._crop_size = 0
 
     def _prepare(self) -> None:
-        threads = self._checked_threads()
-        self._worker = Worker(lambda: _native.embedder_new(
-            self._handle, self._device, threads, self._options["batch"], self._options["flip"]))
+        # Not a function of self: that would be a cycle, which lives until it is collected.
+        self._worker = Worker(_native.embedder_new, self._handle, self._device,
+                              self._checked_threads(), self._options["batch"],
+                              self._options["flip"])
         self._dimension, self._crop_size = _native.embedder_facts(self._worker.handle)
 
     def _turn(self) -> Worker:
@@ -298,11 +299,10 @@ class FaceDetector(Model):
         return cls.load_optimized(name, **options)
 
     def _prepare(self) -> None:
-        threads = self._checked_threads()
         score, nms = (-1.0 if self._options[name] is None else float(self._options[name])
                       for name in ("score_threshold", "nms_threshold"))
-        self._worker = Worker(lambda: _native.detector_new(
-            self._handle, self._device, threads, self._options["size"], score, nms))
+        self._worker = Worker(_native.detector_new, self._handle, self._device,
+                              self._checked_threads(), self._options["size"], score, nms)
 
     def predict(self, images: Any) -> Any:
         """Faces of one picture (a Faces), or of each picture of a list or batch (a list of Faces).

@@ -52,8 +52,8 @@ class InferenceEngine:
         if not isinstance(device, str):
             raise InvalidArgument(f"device: got {device!r}, wants \"CPU\", \"GPU:0\" or \"auto\"")
         self.model: Model = model.clone(device=device, threads=threads)
-        self._worker = Worker(lambda: _native.engine_new(
-            self.model._handle, device, self.model._checked_threads()))
+        self._worker = Worker(_native.engine_new, self.model._handle, device,
+                              self.model._checked_threads())
 
     @property
     def device(self) -> str:
@@ -81,7 +81,10 @@ class InferenceEngine:
                                   f"{len(wanted)}: {[tuple(t.shape) for t in wanted]}")
         arrays = []
         for value, want in zip(tensors, wanted):
-            array = np.ascontiguousarray(value, dtype=want.dtype)
+            array = _arrays.array_of(value, f"input {want.name!r}", f"{want.dtype}")
+            if array.dtype.kind not in "fiub":
+                raise _arrays.refuse(f"input {want.name!r}", array, f"an array of {want.dtype}")
+            array = np.ascontiguousarray(array, dtype=want.dtype)
             if array.ndim != len(want.shape) or any(
                     w not in (-1, got) for w, got in zip(want.shape, array.shape)):
                 raise _arrays.refuse(f"input {want.name!r}", array,
