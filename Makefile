@@ -3,7 +3,7 @@ BUILD ?= build
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: all deps demo test faults fuzz bench bench-search layout format format-check clean
+.PHONY: all deps demo test faults fuzz bench bench-search wheel layout format format-check clean
 
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
@@ -52,6 +52,11 @@ bench-search: all
 	@tools/install-deps.sh bench
 	@[ -d $(BUILD)/bench-search ] || { python3 -m venv $(BUILD)/bench-search && $(BUILD)/bench-search/bin/pip install -q -r bench/requirements-search.txt; }
 	@$(BUILD)/bench-search/bin/python bench/search_peers.py $(BUILD)/uniface $(SEARCH)
+
+# The Python package with the library inside: dist/uniface-3.1.0-cp310-abi3-....whl
+wheel:
+	@tools/install-deps.sh wheel
+	@python3 tools/build-wheel.py build-wheel
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -6,6 +6,11 @@ if [ "${1:-}" = ci ]; then
     want="$want git clang clang-format libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-venv groff postgresql-15 postgresql-server-dev-15 dpkg-dev strace"
 fi
 if [ "${1:-}" = bench ]; then want="$want python3-venv"; fi
+# Headers of the python3 that builds the wheel; another one than Debian's brings its own.
+if [ "${1:-}" = wheel ] && ! python3 -c 'import os, sysconfig, sys
+sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then
+    want="$want python3-dev"
+fi
 missing=""
 for package in $want; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||

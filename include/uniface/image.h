@@ -77,6 +77,12 @@ UF_API uf_image uf_picture_view(const uf_picture *p);
 UF_API uint8_t *uf_picture_pixels(uf_picture *p, size_t *stride);
 /* Width and height of the file's picture (upright) before any reduction by min_side. */
 UF_API void uf_picture_source_size(const uf_picture *p, int32_t *width, int32_t *height);
+/* `image`, scaled to width x height without keeping its proportions, as dense RGB8 into `out`
+ * ([height][width][3]): bilinear, averaged first where it shrinks by 2 or more. This is how a
+ * network's input is made of a picture. Errors: UF_E_ARG, also for sides that are not
+ * 1..UF_IMAGE_MAX_SIDE and when `out` overlaps the picture; UF_E_NOMEM. Since 0.3. */
+UF_API uf_status uf_image_resize(const uf_image *image, int32_t width, int32_t height, uint8_t *out,
+                                 uf_error *err);
 /* Writes PNG, JPEG or WebP by the path's suffix, atomically. */
 UF_API uf_status uf_picture_save(const uf_picture *p, const char *path, uf_error *err);
 

@@ -10,5 +10,6 @@
 #include "uniface/index.h"
 #include "uniface/model.h"
 #include "uniface/optimize.h"
+#include "uniface/pipeline.h"
 
 #endif

@@ -18,7 +18,8 @@ struct uf_model {
 uf_status ufi_model_new(uf_model **out, uf_error *err);
 uf_status ufi_model_finish(uf_model **out, uf_model *m, uf_status st);
 /* The model made ready for `device` (NULL: "auto"), on first use. Later calls must name the same
- * device or "auto": UF_E_STATE otherwise. The program is the model's. Thread: any. */
+ * device or "auto": UF_E_STATE otherwise, UF_E_DEVICE_NOT_FOUND when there is no such device. The
+ * program is the model's. Thread: any. */
 uf_status ufi_model_program(uf_model *m, const char *device, ufi_program **out, uf_error *err);
 /* Lets go of the pages of the mapped file: after packing, the weights exist twice. They come back
  * when touched. */

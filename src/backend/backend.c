@@ -102,6 +102,13 @@ static uf_status find_device(const char *name, const ufi_device_ops **ops, uint3
 
 /* ---- programs ---- */
 
+uf_status ufi_device_check(const char *name, uf_error *err)
+{
+    const ufi_device_ops *ops;
+    uint32_t index;
+    return find_device(name, &ops, &index, err);
+}
+
 uf_status ufi_program_create(ufi_program **out, const ufi_graph *graph, const char *device,
                              uf_error *err)
 {

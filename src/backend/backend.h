@@ -11,6 +11,9 @@
 typedef struct ufi_program ufi_program;
 typedef struct ufi_context ufi_context;
 
+/* UF_E_DEVICE_NOT_FOUND, with the devices that exist, unless `name` is one of them (or "auto"). */
+uf_status ufi_device_check(const char *name, uf_error *err);
+
 /* "CPU", "GPU:0", or "auto". `graph` (and the file its constants are mapped from) must outlive the
  * program. Errors: UF_E_DEVICE_NOT_FOUND lists the devices that exist. */
 uf_status ufi_program_create(ufi_program **out, const ufi_graph *graph, const char *device,

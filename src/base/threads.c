@@ -285,6 +285,84 @@ void ufi_mutex_unlock(ufi_mutex *m)
     pthread_mutex_unlock(&m->mutex);
 }
 
+struct ufi_condition {
+    pthread_cond_t condition;
+};
+
+uf_status ufi_condition_create(ufi_condition **out, uf_error *err)
+{
+    *out = NULL;
+    ufi_condition *c = ufi_calloc(1, sizeof *c);
+    if (!c)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a condition");
+    if (pthread_cond_init(&c->condition, NULL) != 0) {
+        ufi_free(c);
+        return ufi_fail(err, UF_E_NOMEM, "the system refuses a condition");
+    }
+    *out = c;
+    return UF_OK;
+}
+
+void ufi_condition_destroy(ufi_condition *c)
+{
+    if (!c)
+        return;
+    pthread_cond_destroy(&c->condition);
+    ufi_free(c);
+}
+
+void ufi_condition_wait(ufi_condition *c, ufi_mutex *m)
+{
+    pthread_cond_wait(&c->condition, &m->mutex);
+}
+
+void ufi_condition_wake_all(ufi_condition *c)
+{
+    pthread_cond_broadcast(&c->condition);
+}
+
+struct ufi_thread {
+    pthread_t thread;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void *thread_main(void *arg)
+{
+    ufi_thread *t = arg;
+    t->fn(t->arg);
+    return NULL;
+}
+
+uf_status ufi_thread_start(ufi_thread **out, void (*fn)(void *arg), void *arg, uf_error *err)
+{
+    sigset_t all, before;
+    *out = NULL;
+    ufi_thread *t = ufi_calloc(1, sizeof *t);
+    if (!t)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a thread");
+    t->fn = fn;
+    t->arg = arg;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int refused = pthread_create(&t->thread, NULL, thread_main, t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (refused) {
+        ufi_free(t);
+        return ufi_fail(err, UF_E_NOMEM, "the system refuses a thread");
+    }
+    *out = t;
+    return UF_OK;
+}
+
+void ufi_thread_join(ufi_thread *t)
+{
+    if (!t)
+        return;
+    pthread_join(t->thread, NULL);
+    ufi_free(t);
+}
+
 struct ufi_rwlock {
     pthread_rwlock_t lock;
 };

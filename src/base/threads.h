@@ -30,6 +30,19 @@ void ufi_mutex_destroy(ufi_mutex *m);
 void ufi_mutex_lock(ufi_mutex *m);
 void ufi_mutex_unlock(ufi_mutex *m);
 
+/* What threads wait on until others have changed something, with the mutex that protects it. */
+typedef struct ufi_condition ufi_condition;
+uf_status ufi_condition_create(ufi_condition **out, uf_error *err);
+void ufi_condition_destroy(ufi_condition *c);
+/* Lets go of the mutex while it waits; may return without cause. */
+void ufi_condition_wait(ufi_condition *c, ufi_mutex *m);
+void ufi_condition_wake_all(ufi_condition *c);
+
+/* A thread with work of its own, all signals blocked. Join it once; NULL is accepted. */
+typedef struct ufi_thread ufi_thread;
+uf_status ufi_thread_start(ufi_thread **out, void (*fn)(void *arg), void *arg, uf_error *err);
+void ufi_thread_join(ufi_thread *t);
+
 /* Many readers or one writer; a waiting writer goes before new readers. A reader may not lock
  * again. */
 typedef struct ufi_rwlock ufi_rwlock;

@@ -88,3 +88,24 @@ uf_status ufi_image_warp(uint8_t *canvas, int32_t width, int32_t height, const u
                                         (size_t)image->height, m, 0);
     return UF_OK;
 }
+
+uf_status uf_image_resize(const uf_image *image, int32_t width, int32_t height, uint8_t *out,
+                          uf_error *err)
+{
+    uf_image rgb;
+    uf_picture *owned;
+    ufi_letterbox box;
+    if (!out || width < 1 || height < 1 || width > UF_IMAGE_MAX_SIDE || height > UF_IMAGE_MAX_SIDE)
+        return ufi_fail(err, UF_E_ARG,
+                        "uf_image_resize: out must be given, width and height must be 1 to %d",
+                        UF_IMAGE_MAX_SIDE);
+    uf_status st = ufi_image_to_rgb(&rgb, &owned, image, err);
+    if (st)
+        return st;
+    if (ufi_image_overlaps(image, out, (size_t)width * (size_t)height * 3))
+        st = ufi_fail(err, UF_E_ARG, "uf_image_resize: out overlaps the picture");
+    if (!st)
+        st = ufi_image_letterbox(out, width, height, &rgb, UFI_FIT_STRETCH, &box, err);
+    uf_picture_destroy(owned);
+    return st;
+}

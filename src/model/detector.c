@@ -418,13 +418,10 @@ uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces,
 /* ---- several pictures in one run ---- */
 
 /* Pictures of a batch must come out as they would alone. That is so when each output has one more
- * than before along its first dimension and nothing else changed, and when no operator looks at the
- * whole batch to choose how it computes. */
+ * than before along its first dimension and nothing else changed (and no operator mixes the batch).
+ */
 static bool has_batch(const ufi_graph *g, const ufi_context *c, const ufi_shape *alone, size_t n)
 {
-    for (uint32_t i = 0; i < g->node_count; i++)
-        if (g->nodes[i].op == UFI_OP_DYNAMIC_QUANTIZE_LINEAR)
-            return false;
     for (uint32_t i = 0; i < g->output_count; i++) {
         ufi_shape s = ufi_context_output(c, i)->shape;
         if (s.rank < 3 || alone[i].rank < 3 || alone[i].dims[0] != 1 || s.dims[0] != (int64_t)n)
@@ -443,7 +440,7 @@ static uf_status learn_batch(uf_detector *d, size_t width, size_t height, uf_err
     ufi_shape alone[UFI_DETECTOR_MAX_OUTPUTS];
     if (d->batch)
         return UF_OK;
-    if (g->output_count > UFI_DETECTOR_MAX_OUTPUTS) {
+    if (g->output_count > UFI_DETECTOR_MAX_OUTPUTS || ufi_network_mixes_batch(&d->net)) {
         d->batch = 1;
         return UF_OK;
     }

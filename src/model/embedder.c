@@ -1,6 +1,7 @@
 /*
- * Crops in, unit vectors out. A network whose input batch is fixed is run picture by picture. With
- * `flip` the mirrored crop's vector is added before normalising.
+ * Crops in, unit vectors out. A network whose input batch is fixed, or that mixes the pictures of a
+ * batch, is run picture by picture: a template may not depend on the company. With `flip` the
+ * mirrored crop's vector is added before normalising.
  */
 #include "model/embedder.h"
 
@@ -130,14 +131,12 @@ uf_status uf_embedder_run_crops(uf_embedder *e, const uint8_t *crops, size_t n, 
     return st;
 }
 
-uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *face, float *out,
-                          uf_error *err)
+uf_status ufi_embedder_crop(const uf_embedder *e, const uf_image *image, const uf_face *face,
+                            uint8_t *crop, uf_error *err)
 {
     uf_image rgb;
     uf_picture *owned;
     float m[6];
-    if (!e || !face || !out)
-        return ufi_fail(err, UF_E_ARG, "uf_embedder_run: an argument is NULL");
     uf_status st = check_face(face, err);
     if (!st)
         st = ufi_image_to_rgb(&rgb, &owned, image, err);
@@ -148,8 +147,17 @@ uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *
     else
         box_matrix(face, e->size, m);
     if (!st)
-        st = ufi_image_warp(e->crop, e->size, e->size, &rgb, m, err);
+        st = ufi_image_warp(crop, e->size, e->size, &rgb, m, err);
     uf_picture_destroy(owned);
+    return st;
+}
+
+uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *face, float *out,
+                          uf_error *err)
+{
+    if (!e || !face || !out)
+        return ufi_fail(err, UF_E_ARG, "uf_embedder_run: an argument is NULL");
+    uf_status st = ufi_embedder_crop(e, image, face, e->crop, err);
     return st ? st : uf_embedder_run_crops(e, e->crop, 1, out, err);
 }
 
@@ -205,6 +213,7 @@ uf_status ufi_embedder_create(uf_embedder **out, const ufi_model_file *file, ufi
         size_t bytes = (size_t)e->size * (size_t)e->size * 3;
         e->batch = (size_t)options->batch;
         e->flip = options->flip != 0;
+        e->one_by_one = ufi_network_mixes_batch(&e->net);
         e->crop = ufi_malloc(bytes, 1);
         e->mirrored = ufi_malloc(bytes, 1);
         if (!e->crop || !e->mirrored)

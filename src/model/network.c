@@ -87,6 +87,15 @@ uf_status ufi_network_prepare(ufi_network *n, size_t batch, size_t width, size_t
     return UF_OK;
 }
 
+bool ufi_network_mixes_batch(const ufi_network *n)
+{
+    const ufi_graph *g = &n->file->graph;
+    for (uint32_t i = 0; i < g->node_count; i++)
+        if (g->nodes[i].op == UFI_OP_DYNAMIC_QUANTIZE_LINEAR)
+            return true;
+    return false;
+}
+
 void ufi_network_feed(ufi_network *n, size_t i, const uint8_t *rgb)
 {
     float *to = ufi_context_input(n->context, 0)->data;

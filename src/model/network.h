@@ -22,6 +22,9 @@ void ufi_network_close(ufi_network *n); /* accepts zeros */
 /* Plans for `batch` pictures of width x height, if it is not planned for that already. */
 uf_status ufi_network_prepare(ufi_network *n, size_t batch, size_t width, size_t height,
                               uf_error *err);
+/* Whether an operator looks at the whole batch to choose how it computes, so that what comes of a
+ * picture would depend on the others: such a network takes pictures one by one. */
+bool ufi_network_mixes_batch(const ufi_network *n);
 /* Normalises dense RGB8 of the prepared size into picture `i` of the batch. */
 void ufi_network_feed(ufi_network *n, size_t i, const uint8_t *rgb);
 /* Numbers of the metadata; UF_E_FORMAT when `key` has not exactly `count` of them. */

@@ -343,6 +343,28 @@ TEST(letterboxing)
     uf_picture_destroy(p);
 }
 
+TEST(resizing)
+{
+    uf_error err;
+    static uint8_t out[W * H * 3];
+    uf_picture *p = draw(W, H);
+    uf_image v = uf_picture_view(p), bgr = v, bad = v;
+    REQUIRE_OK(uf_image_resize(&v, W, H, out, &err), err);
+    CHECK(memcmp(out, v.planes[0], sizeof out) == 0);
+    REQUIRE_OK(uf_image_resize(&v, W / 2, H / 2, out, &err), err);
+    bgr.format = UF_PIXEL_BGR8;
+    const uint8_t red = out[0];
+    REQUIRE_OK(uf_image_resize(&bgr, W / 2, H / 2, out, &err), err);
+    CHECK(out[2] == red);
+    CHECK(uf_image_resize(&v, 0, 5, out, &err) == UF_E_ARG);
+    CHECK(uf_image_resize(&v, 5, UF_IMAGE_MAX_SIDE + 1, out, &err) == UF_E_ARG);
+    CHECK(uf_image_resize(&v, 5, 5, NULL, &err) == UF_E_ARG);
+    CHECK(uf_image_resize(&v, 5, 5, (uint8_t *)(uintptr_t)v.planes[0], &err) == UF_E_ARG);
+    bad.width = 0;
+    CHECK(uf_image_resize(&bad, 5, 5, out, &err) == UF_E_ARG);
+    uf_picture_destroy(p);
+}
+
 TEST(warping)
 {
     uf_error err;

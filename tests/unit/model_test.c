@@ -126,6 +126,8 @@ TEST(errors_say_what_to_do)
     CHECK(uf_engine_create(&e, m, &o, &err) == UF_E_DEVICE_NOT_FOUND && !e);
     CHECK_MSG(strstr(err.message, "CPU") != NULL, "%s", err.message);
     REQUIRE_OK(uf_engine_create(&e, m, NULL, &err), err);
+    uf_engine *second = NULL; /* the model is on a device already */
+    CHECK(uf_engine_create(&second, m, &o, &err) == UF_E_DEVICE_NOT_FOUND && !second);
     CHECK(uf_engine_run(e, &err) == UF_E_STATE && strstr(err.message, "uf_engine_prepare"));
     CHECK(uf_engine_input(e, 0, NULL) == NULL);
     CHECK(uf_engine_prepare(e, &wrong, 1, &err) != UF_OK);

@@ -70,4 +70,43 @@ TEST(mutex_excludes)
     ufi_mutex_destroy(NULL);
 }
 
+typedef struct meeting {
+    ufi_mutex *mutex;
+    ufi_condition *changed;
+    int turn;
+} meeting;
+
+/* Waits for turn 1 and makes it 2. */
+static void answer_turn(void *arg)
+{
+    meeting *m = arg;
+    ufi_mutex_lock(m->mutex);
+    while (m->turn != 1)
+        ufi_condition_wait(m->changed, m->mutex);
+    m->turn = 2;
+    ufi_condition_wake_all(m->changed);
+    ufi_mutex_unlock(m->mutex);
+}
+
+TEST(threads_wait_for_each_other)
+{
+    uf_error err = {0};
+    meeting m = {0};
+    ufi_thread *t = NULL;
+    REQUIRE_OK(ufi_mutex_create(&m.mutex, &err), err);
+    REQUIRE_OK(ufi_condition_create(&m.changed, &err), err);
+    REQUIRE_OK(ufi_thread_start(&t, answer_turn, &m, &err), err);
+    ufi_mutex_lock(m.mutex);
+    m.turn = 1;
+    ufi_condition_wake_all(m.changed);
+    while (m.turn != 2)
+        ufi_condition_wait(m.changed, m.mutex);
+    ufi_mutex_unlock(m.mutex);
+    ufi_thread_join(t);
+    ufi_thread_join(NULL);
+    ufi_condition_destroy(m.changed);
+    ufi_condition_destroy(NULL);
+    ufi_mutex_destroy(m.mutex);
+}
+
 TEST_MAIN

@@ -1,0 +1,119 @@
+"""Smaller and faster models."""
+from __future__ import annotations
+
+import enum
+import os
+from typing import Any, Callable, Iterable, Optional
+
+import numpy as np
+
+from . import _arrays, _native
+from .datasets import CalibrationData, Sample, load_calibration_data
+from .detection import Faces
+from .exceptions import InvalidArgument, NotSupported
+from .models import Model, wrap
+
+Progress = Optional[Callable[[int, int], Any]]
+RANGES = ("auto", "mse", "minmax", "percentile", "entropy")
+
+
+class Precision(enum.Enum):
+    """How weights (and, for INT8, activations) are kept."""
+
+    FP32 = 0
+    FP16 = 1  # weights in half the space, computed in FP32
+    BF16 = 2  # the same with 8 bits of mantissa
+    INT8 = 3  # weights and activations in bytes
+
+
+def _checked(model: Any) -> Model:
+    if not isinstance(model, Model):
+        raise InvalidArgument(f"model: got {_arrays.described(model)}, wants a uniface model")
+    return model
+
+
+def _samples(dataset: Any) -> Iterable[Sample]:
+    """What may be given as calibration: CalibrationData, a folder, a batch, or pictures."""
+    if isinstance(dataset, CalibrationData):
+        return dataset
+    if isinstance(dataset, (str, os.PathLike)):
+        return load_calibration_data(dataset)
+    if isinstance(dataset, np.ndarray):
+        pixels = _arrays.batch_of(dataset, "calibration_dataset").pixels
+        return [Sample(picture, None) for picture in pixels]
+    try:
+        return [s if isinstance(s, Sample) else Sample(s, None) for s in dataset]
+    except TypeError:
+        raise _arrays.refuse("calibration_dataset", dataset,
+                             "a folder, CalibrationData, or pictures") from None
+
+
+def _calibration(model: Model, dataset: Any) -> Any:
+    handle, _, _ = _native.calibration_new(model._handle, model.device, model._checked_threads())
+    for image, face in _samples(dataset):
+        pixels = _arrays.picture_of(image, "calibration_dataset")
+        rows = Faces.of(face).rows if face is not None else None
+        _native.calibration_add(handle, _arrays.view_of(pixels),
+                                0 if rows is None else rows.ctypes.data)
+    return handle
+
+
+def _made_like(handle: Any, model: Model) -> Any:
+    return wrap(handle, None, model.device, model._threads, **model._options)
+
+
+def quantize_model(model: Any, precision: Precision = Precision.INT8,
+                   calibration_dataset: Any = None, *, range_method: str = "auto",
+                   min_agreement: float = 0.0, progress: Progress = None) -> Any:
+    """A new model of another precision; `model` stays as it is.
+
+    precision: FP16 and BF16 need nothing else. INT8 measures the ranges of activations on
+    `calibration_dataset`: what uniface.datasets.load_calibration_data gives, a folder, a batch
+    (N, height, width, 3), or an iterable of pictures; at least 8, better some hundreds.
+    range_method: "auto", "mse", "minmax", "percentile" or "entropy".
+    min_agreement: mean cosine with `model` on the calibration pictures (of a detector mean overlap
+    of faces) below which layers stay in FP32; 0: 0.995 (detector 0.985); < 0: all are quantised.
+    progress(done, total) is called now and then; an exception it raises stops the work.
+
+    Raises NotCalibrated without enough pictures, StateError when `model` is quantised already.
+    """
+    if not isinstance(precision, Precision):
+        raise InvalidArgument(f"precision: got {precision!r}, wants a uniface.Precision")
+    if range_method not in RANGES:
+        raise InvalidArgument(f"range_method: got {range_method!r}, wants one of {RANGES}")
+    model = _checked(model)
+    if precision is Precision.FP32:
+        if model.precision != "fp32":
+            raise NotSupported(f"the model is {model.precision}: what was rounded away does not "
+                               "come back; load the FP32 model it was made from")
+        return model.clone()
+    calibration = (_calibration(model, calibration_dataset)
+                   if precision is Precision.INT8 and calibration_dataset is not None else None)
+    handle = _native.quantize(model._handle, calibration, precision.value,
+                              RANGES.index(range_method), min_agreement, progress)
+    return _made_like(handle, model)
+
+
+def prune(model: Any, calibration_dataset: Any = None, *, keep: float = 0.75,
+          sparsity: float = 0.0, min_agreement: float = 0.0, progress: Progress = None) -> Any:
+    """A new FP32 model with fewer channels.
+
+    keep: share (0..1] of the multiplications that stays. min_agreement > 0: takes out as many as
+    this agreement with `model` allows, and `keep` is not read. sparsity > 0: no channel goes, but
+    this share of each layer's weights becomes 0, which needs no pictures and makes nothing faster.
+    calibration_dataset: as for quantize_model. Raises NotCalibrated without enough pictures.
+    """
+    model = _checked(model)
+    calibration = (_calibration(model, calibration_dataset)
+                   if calibration_dataset is not None else None)
+    handle = _native.prune(model._handle, calibration, keep, sparsity, min_agreement, progress)
+    return _made_like(handle, model)
+
+
+def distill(model: Any = None, *args: Any, **options: Any) -> Any:
+    """Trains a small model to give the answers of a large one. The C library cannot train yet, so
+    this raises NotSupported."""
+    raise NotSupported(
+        "uniface.optimization.distill needs training, and the C library of this version "
+        f"({_native.version()}) has none (no uf_distill). Smaller models without training: "
+        "quantize_model and prune")

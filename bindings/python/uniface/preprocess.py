@@ -1,0 +1,43 @@
+"""From pictures to batches."""
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+import numpy as np
+
+from . import _arrays, _native
+from .exceptions import InvalidArgument
+
+
+def _sides(target_size: Any) -> Tuple[int, int]:
+    sides = (target_size, target_size) if isinstance(target_size, int) else target_size
+    try:
+        width, height = (int(side) for side in sides)
+    except (TypeError, ValueError):
+        raise InvalidArgument(f"target_size: got {target_size!r}, wants (width, height)") from None
+    if not (0 < width <= _arrays.MAX_SIDE and 0 < height <= _arrays.MAX_SIDE):
+        raise InvalidArgument(
+            f"target_size: got {target_size!r}, wants two sides of 1..{_arrays.MAX_SIDE} pixels")
+    return width, height
+
+
+def resize(img: Any, target_size: Any = (160, 160)) -> np.ndarray:
+    """A picture (height, width[, channels]) scaled to target_size = (width, height) without keeping
+    its proportions: (target height, target width, 3) of uint8, RGB. Bilinear, averaged first where
+    it shrinks by 2 or more, as the library does it everywhere."""
+    pixels = _arrays.picture_of(img, "img")
+    width, height = _sides(target_size)
+    out = np.empty((height, width, 3), np.uint8)
+    _native.resize(_arrays.view_of(pixels), width, height, out.ctypes.data)
+    return out
+
+
+def resize_and_normalize(img: Any, target_size: Any = (160, 160)) -> np.ndarray:
+    """A picture as the models' `predict` takes it: (target height, target width, 3) of float32 in
+    0..1, RGB. What a network wants beyond that (its own mean, scale and order of channels) is part
+    of the model and done by `predict`.
+
+    img: (height, width, 3) RGB of uint8 0..255 or float 0..1, gray or RGBA, or a uniface.Image.
+    target_size: (width, height) in pixels. Raises InvalidArgument (a ValueError).
+    """
+    return resize(img, target_size).astype(np.float32) * np.float32(1 / 255)

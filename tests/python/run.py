@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Builds the wheel, installs it into a fresh environment and runs the tests beside this file.
+
+usage: run.py WORK-FOLDER [PYTEST-ARGUMENT...]
+
+The environment stays in the work folder for the next time. Ends with "N passed, N failed, N skipped"; where
+no environment can be made (no venv, no package index) it says so and skips.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PACKAGES = ["numpy", "pytest", "pillow", "opencv-python-headless", "matplotlib"]
+
+
+def end(passed, failed, skipped):
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 77 if not passed else 0)
+
+
+def skip(reason):
+    print(f"SKIP python: {reason}")
+    end(0, 0, 1)
+
+
+def call(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode, done.stdout
+
+
+def environment(work):
+    python = work / "venv" / "bin" / "python"
+    if not python.exists():
+        failed, text = call(sys.executable, "-m", "venv", str(work / "venv"))
+        if failed:
+            skip(f"no virtual environment: {text.strip().splitlines()[-1]}")
+    failed, text = call(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES)
+    if failed:
+        skip(f"the package index cannot be used: {text.strip().splitlines()[-1]}")
+    return str(python)
+
+
+def wheel(work):
+    """The path of a wheel of these sources. The build folder is the test's own."""
+    failed, text = call(sys.executable, str(ROOT / "tools" / "build-wheel.py"), str(work / "wheel"))
+    if failed:
+        print(text)
+        print("failed: the wheel cannot be built")
+        end(0, 1, 0)
+    return text.strip().splitlines()[-1].rsplit(": ", 1)[0]
+
+
+def counts(report):
+    """(passed, failed, skipped) of pytest's report, each skip printed with its reason."""
+    suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
+    for case in suite.iter("testcase"):
+        for skipped in case.iter("skipped"):
+            print(f"SKIP {case.get('name')}: {skipped.get('message')}")
+    total, skipped = int(suite.get("tests")), int(suite.get("skipped"))
+    failed = int(suite.get("failures")) + int(suite.get("errors"))
+    return total - skipped - failed, failed, skipped
+
+
+def main():
+    if sys.version_info < (3, 10):
+        skip("the package wants Python 3.10 or later")
+    work = pathlib.Path(sys.argv[1]).resolve() / "python-test"
+    work.mkdir(parents=True, exist_ok=True)
+    python = environment(work)
+    path = wheel(work)
+    failed, text = call(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps",
+                        "--force-reinstall", path)
+    if failed:
+        print(text)
+        print("failed: the wheel cannot be installed")
+        end(0, 1, 0)
+    report = work / "report.xml"
+    report.unlink(missing_ok=True)
+    env = dict(os.environ, UNIFACE_TEST_WHEEL=path, PYTHONDONTWRITEBYTECODE="1")
+    status = subprocess.run([python, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
+                             f"--junitxml={report}", str(HERE), *sys.argv[2:]], cwd=work, env=env)
+    if not report.exists():
+        print(f"failed: pytest ended with {status.returncode} and no report")
+        end(0, 1, 0)
+    end(*counts(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+/* Pipelines: order, errors of single pictures, bounds, and answers that equal those of single runs.
+ * Built with the thread sanitizer these are the tests of its threads. */
+#include "uniface/pipeline.h"
+
+#include <sys/stat.h>
+
+#include "detector_maker.h"
+
+enum { FILES = 12, SIDE = 64, PICTURES = 200 };
+
+static char folder[] = "/tmp/uniface-pipeline-XXXXXX";
+static char paths[FILES][64];
+
+/* A picture whose four cells of 32 x 32 are dark or bright, by the bits of its number, in a colour
+ * of its own. */
+static uf_status write_picture(int number, const char *path, uf_error *err)
+{
+    uint8_t pixels[SIDE * SIDE * 3];
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++)
+            for (int c = 0; c < 3; c++) {
+                const int cell = (y / 32) * 2 + x / 32, bright = number >> cell & 1;
+                pixels[(y * SIDE + x) * 3 + c] =
+                    (uint8_t)((bright ? 200 : 30) + (number * (3 + c)) % 50);
+            }
+    const uf_image image = {
+        .format = UF_PIXEL_RGB8, .width = SIDE, .height = SIDE, .planes = {pixels}};
+    uf_picture *p = NULL;
+    uf_status st = uf_picture_from_image(&p, &image, err);
+    if (!st)
+        st = uf_picture_save(p, path, err);
+    uf_picture_destroy(p);
+    return st;
+}
+
+/* False when this build writes no PNG. */
+static bool write_pictures(void)
+{
+    uf_error err;
+    if (paths[0][0])
+        return true;
+    if (!mkdtemp(folder))
+        return false;
+    for (int i = 0; i < FILES; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "%s/%d.png", folder, i);
+        if (write_picture(i + 1, path, &err))
+            return false;
+        memcpy(paths[i], path, sizeof path);
+    }
+    return true;
+}
+
+/* Means of four cells of the crop, 12 numbers. */
+static uf_model *make_embedder_model(void)
+{
+    static pb graph, node, source;
+    char path[] = "/tmp/uniface-embedder-XXXXXX";
+    const int64_t kernel[2] = {32, 32}, input[4] = {0, 3, SIDE, SIDE}, output[2] = {0, 12};
+    uf_import_options o = UF_IMPORT_OPTIONS_INIT;
+    uf_error err = {UF_OK, ""};
+    uf_model *m = NULL;
+    o.preset = "arcface";
+    graph.size = 0;
+    onnx_begin_node(&node, "AveragePool", "x", "p");
+    onnx_ints(&node, "kernel_shape", kernel, 2);
+    onnx_ints(&node, "strides", kernel, 2);
+    onnx_end_node(&graph, &node);
+    onnx_begin_node(&node, "Flatten", "p", "y");
+    onnx_end_node(&graph, &node);
+    onnx_io(&graph, 11, "x", input, 4);
+    onnx_io(&graph, 12, "y", output, 2);
+    onnx_model(&source, &graph, 13);
+    int fd = mkstemp(path);
+    if (fd < 0 || write(fd, source.bytes, source.size) != (ssize_t)source.size)
+        return NULL;
+    close(fd);
+    if (uf_model_import(&m, path, &o, &err))
+        printf("no embedder: %s\n", err.message);
+    unlink(path);
+    return m;
+}
+
+typedef struct answer {
+    uf_status status;
+    size_t faces;
+    uf_face first;
+    float template[12];
+} answer;
+
+/* Puts `count` pictures, number i the file i modulo FILES, and takes all. */
+static void run_all(uf_pipeline *p, size_t count, answer *answers)
+{
+    uf_error err;
+    uf_pipeline_item item;
+    size_t put = 0, taken = 0;
+    while (put < count || uf_pipeline_pending(p)) {
+        while (put < count && uf_pipeline_room(p))
+            REQUIRE_OK(uf_pipeline_put(p, paths[put++ % FILES], &err), err);
+        REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+        REQUIRE(item.number == taken);
+        answers[taken] = (answer){.status = item.status, .faces = item.face_count};
+        if (item.faces && item.face_count)
+            answers[taken].first = item.faces[0];
+        if (item.templates && item.face_count)
+            memcpy(answers[taken].template, item.templates, sizeof answers[taken].template);
+        taken++;
+    }
+    CHECK(taken == count);
+}
+
+static float similarity(const float *a, const float *b)
+{
+    return uf_similarity(a, b, 12);
+}
+
+TEST(crops_come_out_in_order_and_as_alone)
+{
+    static answer answers[PICTURES];
+    uf_error err;
+    uf_embedder *alone = NULL;
+    uf_pipeline *p = NULL;
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    uf_model *m = make_embedder_model();
+    REQUIRE(m);
+    o.batch = 5;
+    o.decoders = 3;
+    REQUIRE_OK(uf_embedder_create(&alone, m, NULL, &err), err);
+    REQUIRE_OK(uf_pipeline_create(&p, NULL, m, &o, &err), err);
+    CHECK(uf_pipeline_dimension(p) == 12 && uf_pipeline_room(p) == 16);
+    run_all(p, PICTURES, answers);
+    for (size_t i = 0; i < PICTURES; i++) {
+        float want[12];
+        uf_picture *picture = NULL;
+        REQUIRE_OK(uf_picture_load(&picture, paths[i % FILES], NULL, &err), err);
+        const uf_image view = uf_picture_view(picture);
+        CHECK_OK(uf_embedder_run_crops(alone, view.planes[0], 1, want, &err), err);
+        CHECK(answers[i].status == UF_OK && answers[i].faces == 1);
+        CHECK(similarity(want, answers[i].template) > 0.99999f);
+        uf_picture_destroy(picture);
+    }
+    uf_pipeline_destroy(p);
+    uf_embedder_destroy(alone);
+    uf_model_close(m);
+}
+
+TEST(faces_are_those_of_single_runs)
+{
+    static answer answers[PICTURES];
+    uf_error err;
+    uf_detector *alone = NULL;
+    uf_embedder *embedder = NULL;
+    uf_pipeline *p = NULL;
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    uf_model *d = make_detector_model(BATCH_OPEN, SIDE), *m = make_embedder_model();
+    REQUIRE(d && m);
+    o.max_faces = 3;
+    o.ring = 20;
+    REQUIRE_OK(uf_detector_create(&alone, d, NULL, &err), err);
+    REQUIRE_OK(uf_embedder_create(&embedder, m, NULL, &err), err);
+    REQUIRE_OK(uf_pipeline_create(&p, d, m, &o, &err), err);
+    run_all(p, PICTURES, answers);
+    for (size_t i = 0; i < PICTURES; i++) {
+        uf_face faces[8];
+        size_t count;
+        float want[12];
+        uf_picture *picture = NULL;
+        REQUIRE_OK(uf_picture_load(&picture, paths[i % FILES], NULL, &err), err);
+        const uf_image view = uf_picture_view(picture);
+        REQUIRE_OK(uf_detector_run(alone, &view, faces, 8, &count, &err), err);
+        CHECK(count > 0 && answers[i].faces == (count < 3 ? count : 3));
+        CHECK_MSG(fabsf(answers[i].first.x - faces[0].x) < 1e-2f &&
+                      fabsf(answers[i].first.score - faces[0].score) < 1e-5f,
+                  "picture %zu: x %g, alone %g; score %.7f, alone %.7f", i,
+                  (double)answers[i].first.x, (double)faces[0].x, (double)answers[i].first.score,
+                  (double)faces[0].score);
+        CHECK_OK(uf_embedder_run(embedder, &view, &faces[0], want, &err), err);
+        CHECK(similarity(want, answers[i].template) > 0.9999f);
+        uf_picture_destroy(picture);
+    }
+    uf_pipeline_destroy(p);
+    uf_detector_destroy(alone);
+    uf_embedder_destroy(embedder);
+    uf_model_close(d);
+    uf_model_close(m);
+}
+
+TEST(the_main_face_is_large_and_in_the_middle)
+{
+    uf_error err;
+    uf_pipeline *p = NULL;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    uf_model *d = make_detector_model(BATCH_OPEN, SIDE);
+    REQUIRE(d);
+    REQUIRE_OK(uf_pipeline_create(&p, d, NULL, NULL, &err), err);
+    REQUIRE_OK(uf_pipeline_put(p, paths[10], &err), err); /* 11: three cells are bright */
+    REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+    CHECK(item.face_count == 1 && item.faces && !item.templates && item.width == SIDE);
+    uf_pipeline_destroy(p);
+    uf_model_close(d);
+}
+
+TEST(a_bad_picture_takes_no_other_with_it)
+{
+    uf_error err;
+    uf_pipeline *p = NULL;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    uf_model *m = make_embedder_model();
+    REQUIRE(m);
+    REQUIRE_OK(uf_pipeline_create(&p, NULL, m, NULL, &err), err);
+    REQUIRE_OK(uf_pipeline_put(p, paths[0], &err), err);
+    REQUIRE_OK(uf_pipeline_put(p, "/no/such/picture.png", &err), err);
+    REQUIRE_OK(uf_pipeline_put_bytes(p, "no picture at all", 17, &err), err);
+    REQUIRE_OK(uf_pipeline_put_bytes(p, "", 0, &err), err);
+    REQUIRE_OK(uf_pipeline_put(p, paths[1], &err), err);
+    REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+    CHECK(item.status == UF_OK && item.templates && item.message[0] == '\0');
+    REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+    CHECK(item.status == UF_E_IO && !item.templates && !item.face_count);
+    CHECK_MSG(strstr(item.message, "/no/such/picture.png"), "%s", item.message);
+    for (int i = 0; i < 2; i++) {
+        REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+        CHECK(item.status == UF_E_FORMAT || item.status == UF_E_UNSUPPORTED);
+        CHECK(item.message[0] && item.width == 0);
+    }
+    REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+    CHECK(item.status == UF_OK && item.number == 4 && item.width == SIDE);
+    CHECK(uf_pipeline_next(p, &item, &err) == UF_E_STATE);
+    uf_pipeline_destroy(p);
+    uf_model_close(m);
+}
+
+TEST(the_ring_and_the_pixels_are_bounded)
+{
+    static answer answers[PICTURES];
+    uf_error err;
+    uf_pipeline *p = NULL;
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    uf_model *d = make_detector_model(BATCH_OPEN, SIDE);
+    REQUIRE(d);
+    o.batch = 4;
+    o.ring = 4;
+    o.max_bytes = 1; /* one picture at a time, and still no standstill */
+    REQUIRE_OK(uf_pipeline_create(&p, d, NULL, &o, &err), err);
+    for (int i = 0; i < 5; i++)
+        CHECK(uf_pipeline_put(p, paths[i], &err) == UF_OK);
+    CHECK(uf_pipeline_room(p) == 0 && uf_pipeline_pending(p) == 5);
+    CHECK(uf_pipeline_put(p, paths[0], &err) == UF_E_STATE && strstr(err.message, "full"));
+    uf_pipeline_destroy(p);
+    REQUIRE_OK(uf_pipeline_create(&p, d, NULL, &o, &err), err);
+    run_all(p, PICTURES, answers);
+    for (size_t i = 0; i < PICTURES; i++)
+        CHECK(answers[i].status == UF_OK && answers[i].faces == 1);
+    uf_pipeline_destroy(p);
+    uf_model_close(d);
+}
+
+TEST(ends_in_the_middle_of_work)
+{
+    uf_error err;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    uf_model *m = make_embedder_model();
+    REQUIRE(m);
+    for (int taken = 0; taken < 20; taken++) {
+        uf_pipeline *p = NULL;
+        REQUIRE_OK(uf_pipeline_create(&p, NULL, m, NULL, &err), err);
+        for (int i = 0; i < 24; i++)
+            CHECK_OK(uf_pipeline_put(p, paths[i % FILES], &err), err);
+        for (int i = 0; i < taken; i++)
+            CHECK_OK(uf_pipeline_next(p, &item, &err), err);
+        uf_pipeline_destroy(p);
+    }
+    uf_model_close(m);
+}
+
+TEST(options_and_arguments_are_checked)
+{
+    uf_error err;
+    uf_pipeline *p = NULL;
+    uf_pipeline_item item;
+    uf_model *m = make_embedder_model();
+    const uf_pipeline_options good = UF_PIPELINE_OPTIONS_INIT;
+    uf_pipeline_options o = good;
+    REQUIRE(m);
+    CHECK(uf_pipeline_create(&p, NULL, NULL, NULL, &err) == UF_E_ARG && !p);
+    CHECK(uf_pipeline_create(&p, m, NULL, NULL, &err) == UF_E_MISMATCH && !p);
+    o.batch = 0;
+    CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG && strstr(err.message, "batch"));
+    o = good, o.ring = 3;
+    CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG && strstr(err.message, "ring"));
+    o = good, o.max_faces = 5000;
+    CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG);
+    o = good, o.decoders = 1000;
+    CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG);
+    o = good, o.detector.engine.device = "GPU:7";
+    CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_DEVICE_NOT_FOUND && !p);
+    REQUIRE_OK(uf_pipeline_create(&p, NULL, m, NULL, &err), err);
+    CHECK(uf_pipeline_put(p, NULL, &err) == UF_E_ARG);
+    CHECK(uf_pipeline_put_bytes(p, NULL, 5, &err) == UF_E_ARG);
+    CHECK(uf_pipeline_next(p, NULL, &err) == UF_E_ARG);
+    CHECK(uf_pipeline_next(p, &item, &err) == UF_E_STATE);
+    uf_pipeline_destroy(p);
+    uf_pipeline_destroy(NULL);
+    uf_model_close(m);
+}
+
+TEST(last_files_go)
+{
+    for (int i = 0; i < FILES; i++)
+        unlink(paths[i]);
+    rmdir(folder);
+}
+
+TEST_MAIN
