@@ -239,13 +239,13 @@ static verdict check_framing(const srv_head *head)
 /* What says who asks, or what is sent, is said once. */
 static verdict check_singles(const srv_head *head)
 {
-    static const char *const names[] = {"Content-Type", "Authorization", "X-API-Key"};
+    static const char *const names[] = {"Content-Type", "Authorization", "X-API-Key", "Expect"};
     bool twice = false;
     size_t size = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         (void)single_value(head, names[i], &size, &twice);
         if (twice)
-            return refuse(400, "Content-Type, Authorization or X-API-Key is there twice");
+            return refuse(400, "Content-Type, Authorization, X-API-Key or Expect is there twice");
     }
     const char *expect = single_value(head, "Expect", &size, &twice);
     if (expect && (size != 12 || strncasecmp(expect, "100-continue", 12)))

@@ -136,6 +136,7 @@ TEST(fields)
         WITH("two keys", 400, "GET", "X-API-Key:a", "x-api-key:b"),
         WITH("two Authorizations", 400, "GET", "Authorization:a", "Authorization:b"),
         WITH("100-continue", 0, "POST", "Expect:100-Continue", "Content-Length:5"),
+        WITH("two expectations", 400, "GET", "Expect:100-continue", "Expect:1"),
         WITH("another expectation", 417, "GET", "Expect:200-ok"),
         WITH("upgrade is not taken up", 0, "GET", "Upgrade:h2c", "Connection:Upgrade"),
     };
