@@ -6,15 +6,15 @@
 
 enum { FOREIGN = 64, PADDING = 65, LINE_END = 66 };
 
-#define VALUE(c)                                 \
-    ((c) >= 'A' && (c) <= 'Z'   ? (c) - 'A'      \
-     : (c) >= 'a' && (c) <= 'z' ? (c) - 'a' + 26 \
-     : (c) >= '0' && (c) <= '9' ? (c) - '0' + 52 \
-     : (c) == '+'               ? 62             \
-     : (c) == '/'               ? 63             \
-     : (c) == '='               ? PADDING        \
-     : (c) == 13 || (c) == 10   ? LINE_END       \
-                                : FOREIGN)
+#define VALUE(c)                                           \
+    ((uint8_t)((c) >= 'A' && (c) <= 'Z'   ? (c) - 'A'      \
+               : (c) >= 'a' && (c) <= 'z' ? (c) - 'a' + 26 \
+               : (c) >= '0' && (c) <= '9' ? (c) - '0' + 52 \
+               : (c) == '+'               ? 62             \
+               : (c) == '/'               ? 63             \
+               : (c) == '='               ? PADDING        \
+               : (c) == 13 || (c) == 10   ? LINE_END       \
+                                          : FOREIGN))
 #define VALUES_4(c) VALUE(c), VALUE(c + 1), VALUE(c + 2), VALUE(c + 3)
 #define VALUES_16(c) VALUES_4(c), VALUES_4(c + 4), VALUES_4(c + 8), VALUES_4(c + 12)
 #define VALUES_64(c) VALUES_16(c), VALUES_16(c + 16), VALUES_16(c + 32), VALUES_16(c + 48)
