@@ -44,11 +44,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t seeds(size_t i, uint8_t *out, size_t cap)
 {
     static const char *const forms[] = {
-        "multipart/form-data; boundary=b\n--b\r\nContent-Disposition: form-data; name=\"file\"; "
-        "filename=\"a.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\r\n--\r\n-b\r\n--b\r\n"
-        "Content-Disposition: form-data; name=x\r\n\r\n1\r\n--b--\r\n",
-        "multipart/form-data; charset=utf-8; boundary=\"a b\"\npreamble\r\n--a b \r\n"
-        "content-disposition:form-data;name=\"\\\"\"\r\nX: y\r\n\r\n\r\r\n\r\n--a b--epilogue"};
+        ("multipart/form-data; boundary=b\n--b\r\nContent-Disposition: form-data; name=\"file\"; "
+         "filename=\"a.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\r\n--\r\n-b\r\n--b\r\n"
+         "Content-Disposition: form-data; name=x\r\n\r\n1\r\n--b--\r\n"),
+        ("multipart/form-data; charset=utf-8; boundary=\"a b\"\npreamble\r\n--a b \r\n"
+         "content-disposition:form-data;name=\"\\\"\"\r\nX: y\r\n\r\n\r\r\n\r\n--a b--epilogue")};
     if (i >= sizeof forms / sizeof forms[0])
         return 0;
     memcpy(out, forms[i], strlen(forms[i]));

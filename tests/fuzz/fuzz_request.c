@@ -106,8 +106,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t seeds(size_t i, uint8_t *out, size_t cap)
 {
     static const char *const heads[] = {
-        "POST /v1/detect?a=%C3%A9 HTTP/1.1\nHost: localhost:8000\nContent-Length: 120\n"
-        "Content-Type: image/jpeg\nX-API-Key: abc\nExpect: 100-continue\n",
+        ("POST /v1/detect?a=%C3%A9 HTTP/1.1\nHost: localhost:8000\nContent-Length: 120\n"
+         "Content-Type: image/jpeg\nX-API-Key: abc\nExpect: 100-continue\n"),
         "POST /embed_face/ HTTP/1.1\nhost:[::1]:80\nTransfer-Encoding: chunked\nAccept: */*\n",
         "GET http://a/ HTTP/1.0\nContent-Length: 0\n",
         "POST / HTTP/1.1\nHost: a\nContent-Length: 4\nTransfer-Encoding: chunked\n"};
