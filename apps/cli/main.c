@@ -38,6 +38,8 @@ const cli_command *const cli_commands[] = {&cli_import,
                                            &cli_gallery_import,
                                            &cli_cluster,
                                            &cli_bench_search,
+                                           &cli_health,
+                                           &cli_top,
                                            &cli_completion,
                                            &cli_man,
                                            NULL};
