@@ -134,6 +134,7 @@ def visit(b, base, photo):
     b.js("attempt(() => look(new Blob(['x'], {type:'text/plain'})))")
     check("what is no picture", b.until("/JPEG, PNG or WebP/.test($('message').textContent)"))
 
+    check("no picture is to be taken yet", b.js("$('shoot').offsetParent === null"))
     b.js("$('camera').click()")
     check("camera", b.until("!$('shoot').hidden && $('video').videoWidth > 0"), b.js("$('message').textContent"))
     b.js("$('faces').replaceChildren(); $('shoot').click()")

@@ -118,7 +118,8 @@ function listFaces(faces) {
     const facts = [];
     const score = face.score ?? face.confidence;
     if (typeof score === 'number') facts.push(`found with ${percent(score)}`);
-    if (typeof face.quality === 'number') facts.push(`quality ${percent(face.quality)}`);
+    const quality = face.quality?.score ?? face.quality;
+    if (typeof quality === 'number') facts.push(`quality ${percent(quality)}`);
     const others = (face.matches || []).slice(1).map(matchText);
     if (others.length) facts.push(`or ${others.join(', ')}`);
     item.textContent = titleOf(face, i) + ' ';
