@@ -17,7 +17,7 @@ static const char stage_name[] = "uniface_stage_seconds";
 static const char queue_name[] = "uniface_queue_depth";
 static const char batch_name[] = "uniface_batch_size";
 static const char people_name[] = "uniface_gallery_people";
-static const char faces_name[] = "uniface_gallery_faces";
+static const char templates_name[] = "uniface_gallery_templates";
 
 typedef struct reading {
     prom_text metrics;
@@ -134,7 +134,7 @@ static void print_json(const view *v)
     json_number(&j, "threads", gauge(v, "process_threads"));
     json_number(&j, "uptime_seconds", uptime(v));
     json_number(&j, "people", gauge(v, people_name));
-    json_number(&j, "faces", gauge(v, faces_name));
+    json_number(&j, "templates", gauge(v, templates_name));
     json_close(&j, '}');
     json_end(&j);
 }
@@ -171,12 +171,12 @@ static void print_screen(const view *v, const char *url)
            url, uptime(v), difference(v, "process_cpu_seconds_total", NULL, NULL) / v->seconds,
            gauge(v, "process_resident_memory_bytes") / 1048576, gauge(v, "process_open_fds"),
            gauge(v, "process_threads"));
-    printf("requests %.1f/s   errors 4xx %.1f/s, 5xx %.1f/s   queue %.0f   people %.0f   faces "
+    printf("requests %.1f/s   errors 4xx %.1f/s, 5xx %.1f/s   queue %.0f   people %.0f   templates "
            "%.0f\n\n",
            difference(v, requests_name, NULL, NULL) / v->seconds,
            difference(v, requests_name, "status", "4") / v->seconds,
            difference(v, requests_name, "status", "5") / v->seconds, gauge(v, queue_name),
-           gauge(v, people_name), gauge(v, faces_name));
+           gauge(v, people_name), gauge(v, templates_name));
     print_rows(v, latency_name, "route");
     putchar('\n');
     print_rows(v, stage_name, "stage");

@@ -111,9 +111,9 @@ uniface_request_seconds_count{{route="/v1/detect"}} {40 * n}
 uniface_batch_size_bucket{{network="embedder",le="+Inf"}} {10 * n}
 uniface_batch_size_sum{{network="embedder"}} {35 * n}
 uniface_batch_size_count{{network="embedder"}} {10 * n}
-uniface_queue_depth{{network="detector"}} 3
-uniface_queue_depth{{network="embedder"}} 4
-uniface_gallery_people{{collection="a"}} 12
+uniface_queue_depth 7
+uniface_gallery_people 12
+uniface_gallery_templates 24
 process_cpu_seconds_total {0.5 * n}
 process_resident_memory_bytes 5.24288e+07
 process_start_time_seconds {time.time() - 100}
@@ -132,7 +132,7 @@ def top():
     check("latencies", route["route"] == "/v1/detect" and near(route["per_second"], 80)
           and abs(route["mean_ms"] - 25) < 1e-3 and abs(route["p50_ms"] - 10) < 1e-3
           and abs(route["p99_ms"] - (10 + 90 * 0.98)) < 1e-3, route)
-    check("gauges", a["queue_depth"] == 7 and a["people"] == 12 and a["resident_bytes"] == 52428800
+    check("gauges", a["queue_depth"] == 7 and a["people"] == 12 and a["templates"] == 24 and a["resident_bytes"] == 52428800
           and 99 <= a["uptime_seconds"] <= 105, a)
     check("batches", a["batches"][0]["network"] == "embedder" and abs(a["batches"][0]["mean_size"] - 3.5) < 1e-6)
     check("a screen", "/v1/detect" in call("top", server.url, "--once", "--interval", "0.1").text)
