@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+from prometheus_data import expressions
+
 root, metrics_test = sys.argv[1:]
 deploy = os.path.join(root, "deploy")
 counts = {"passed": 0, "failed": 0, "skipped": 0}
@@ -39,15 +41,6 @@ def run(*command, **options):
     return done.returncode, done.stdout + done.stderr
 
 
-def dashboard_expressions():
-    with open(os.path.join(deploy, "grafana", "uniface.json")) as f:
-        panels = json.load(f)["panels"]
-    for panel in panels:
-        for target in panel["targets"]:
-            expression = target["expr"].replace("$__rate_interval", "5m").replace("$job", ".*")
-            yield panel["title"], expression
-
-
 def prometheus():
     if not shutil.which("promtool"):
         skip("rules and dashboard: no promtool")
@@ -56,7 +49,7 @@ def prometheus():
     for command in (("check", "rules", "rules.yml"), ("test", "rules", "rules_test.yml")):
         status, out = run("promtool", *command, cwd=folder)
         check("promtool " + " ".join(command), status == 0, out)
-    for title, expression in dashboard_expressions():
+    for title, expression in expressions(root):
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as f:
             json.dump({"groups": [{"name": "a", "rules": [{"record": "a:b", "expr": expression}]}]}, f)
             f.flush()
@@ -79,7 +72,7 @@ def names_exist():
         return
     used = text("deploy", "prometheus", "rules.yml") + text("apps", "server", "ui", "app.js")
     used += text("apps", "cli", "cmd_top.c") + text("deploy", "kubernetes", "overlays", "replicas", "hpa.yaml")
-    used += " ".join(e for _, e in dashboard_expressions())
+    used += " ".join(e for _, e in expressions(root))
     used = re.sub(r"rules_test|uniface_(client|score_threshold)", "", used)
     for name in sorted(set(re.findall(r"\b(?:uniface|process)_[a-z_]+\b", used))):
         base = re.sub(r"_(bucket|sum|count)$", "", name)
