@@ -42,6 +42,8 @@ const cli_command *const cli_commands[] = {&cli_import,
                                            &cli_serve,
                                            &cli_serve_keys,
 #endif
+                                           &cli_health,
+                                           &cli_top,
                                            &cli_completion,
                                            &cli_man,
                                            NULL};

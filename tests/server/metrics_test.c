@@ -166,4 +166,26 @@ TEST(the_process_is_described)
     srv_text_free(&b);
 }
 
-TEST_MAIN
+/* For promtool: what the parts write, in full. */
+static int write_sample_text(void)
+{
+    srv_metrics *m = srv_metrics_create(families, FAMILIES);
+    srv_text t = {0};
+    if (!m)
+        return 1;
+    srv_series_add(srv_metrics_series(m, REQUESTS, (const char *[]){"/v1/a\"\\\n", "200"}), 3);
+    srv_series_set(srv_metrics_series(m, DEPTH, (const char *[]){"x"}), 0.1);
+    for (int i = 0; i < 20; i++)
+        srv_series_observe(srv_metrics_series(m, SECONDS, (const char *[]){"r"}), 0.3 * i);
+    srv_metrics_write_process(false, &t);
+    srv_metrics_write(m, false, &t);
+    fputs(t.data, stdout);
+    srv_text_free(&t);
+    srv_metrics_destroy(m);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    return argc > 1 && !strcmp(argv[1], "--write") ? write_sample_text() : test_run_all(argc, argv);
+}
