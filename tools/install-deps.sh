@@ -3,7 +3,7 @@
 set -eu
 want="gcc libc6-dev make meson ninja-build pkg-config python3 libjpeg-dev libpng-dev libwebp-dev libexpat1-dev libsqlite3-dev libsodium-dev libpq-dev libmicrohttpd-dev libjansson-dev"
 if [ "${1:-}" = ci ]; then
-    want="$want git clang clang-format libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-venv groff postgresql-15 postgresql-server-dev-15 dpkg-dev strace"
+    want="$want git clang clang-format libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-venv groff postgresql-15 postgresql-server-dev-15 dpkg-dev strace prometheus chromium openssl python3-yaml"
 fi
 if [ "${1:-}" = bench ]; then want="$want python3-venv"; fi
 # Headers of the python3 that builds the wheel; another one than Debian's brings its own.

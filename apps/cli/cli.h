@@ -13,7 +13,7 @@
 /* Exit statuses, documented in every --help. */
 enum { EXIT_DIFFERENT = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_INTERNAL = 4 };
 
-enum { CLI_MAX_OPTIONS = 32 };
+enum { CLI_MAX_OPTIONS = 48 };
 
 typedef struct cli_option {
     const char *name;
@@ -49,7 +49,7 @@ extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_device
     cli_export, cli_cluster, cli_bench_search, cli_gallery, cli_gallery_verify, cli_gallery_stats,
     cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire, cli_gallery_audit,
     cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate, cli_gallery_copy,
-    cli_gallery_export, cli_gallery_import;
+    cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */
@@ -104,6 +104,8 @@ void json_open(cli_json *j, const char *key, char bracket);      /* '{' or '['; 
 void json_close(cli_json *j, char bracket);                      /* '}' or ']' */
 void json_text(cli_json *j, const char *key, const char *value); /* NULL writes null */
 void json_number(cli_json *j, const char *key, double value);    /* not finite: null */
+/* The server links a library that exports the short name too. */
+#define json_integer cli_json_integer
 void json_integer(cli_json *j, const char *key, long long value);
 void json_bool(cli_json *j, const char *key, bool value);
 void json_raw(cli_json *j, const char *key, const char *json); /* NULL writes null */

@@ -38,6 +38,12 @@ const cli_command *const cli_commands[] = {&cli_import,
                                            &cli_gallery_import,
                                            &cli_cluster,
                                            &cli_bench_search,
+#ifdef UFI_WITH_SERVER
+                                           &cli_serve,
+                                           &cli_serve_keys,
+#endif
+                                           &cli_health,
+                                           &cli_top,
                                            &cli_completion,
                                            &cli_man,
                                            NULL};

@@ -24,12 +24,12 @@ typedef enum srv_multipart_status {
 /* Strings are valid during the call. */
 typedef struct srv_part {
     const char *name;         /* never NULL */
-    const char *filename;     /* as sent, without a path; NULL: none */
+    const char *filename;     /* as sent, without a path; NULL: none (filename* is not read) */
     const char *content_type; /* NULL: none */
 } srv_part;
 
-/* Called with `part` at a part's beginning (data NULL), with its bytes, and at its end (data NULL,
- * end true). Returns false to stop. */
+/* Called with `part` at a part's beginning (data NULL), with its bytes (never none), and at its end
+ * (data NULL, end true). Returns false to stop. */
 typedef bool srv_part_fn(void *user, const srv_part *part, const void *data, size_t size, bool end);
 
 typedef struct srv_multipart srv_multipart;

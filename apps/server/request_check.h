@@ -22,7 +22,8 @@ typedef struct srv_head {
 } srv_head;
 
 /* 0, or the status to answer before the connection is closed: 400 (framing, syntax), 405 or 501
- * (a method that nobody serves), 414, 431, 505. *why: a constant text. */
+ * (a method that nobody serves), 414, 417, 431, 505. *why: a constant text. `target` is as it was
+ * sent, before %XX is resolved; values may have blanks around them. */
 int srv_request_check(const srv_head *head, const char **why);
 
 #endif

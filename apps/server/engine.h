@@ -1,0 +1,75 @@
+/*
+ * The engine room: models, and runs of them batched over all requests.
+ *
+ * Two lanes, detect and embed, each a queue that is fair between clients. Workers (one per core)
+ * own a detector and an embedder each, with one thread, and take from a lane what is ready: a full
+ * batch, or whatever is there when nothing more is to be expected, or when the first has waited
+ * long enough. Embedding goes first: it ends what has begun.
+ */
+#ifndef UF_SERVER_ENGINE_H
+#define UF_SERVER_ENGINE_H
+
+#include <stdbool.h>
+
+#include "uniface/uniface.h"
+
+typedef enum srv_lane_name { SRV_LANE_DETECT, SRV_LANE_EMBED, SRV_LANE_COUNT } srv_lane_name;
+
+typedef struct srv_engine_options {
+    unsigned workers;  /* 0: one per core */
+    unsigned batch;    /* most pictures or crops in a run */
+    unsigned wait_us;  /* the longest that a batch is waited for */
+    unsigned queue;    /* most requests between admission and answer */
+    int detector_size; /* uf_detector_options.size */
+} srv_engine_options;
+
+typedef struct srv_engine srv_engine;
+typedef struct srv_loaded srv_loaded; /* a model, counted by those who use it */
+
+/* What happened to a run, for metrics. */
+typedef void srv_batch_fn(void *user, srv_lane_name lane, size_t size, double seconds);
+
+uf_status srv_engine_create(srv_engine **out, const srv_engine_options *o, srv_batch_fn *observer,
+                            void *user, uf_error *err);
+/* No request may be inside. */
+void srv_engine_destroy(srv_engine *e);
+
+/* ---- models ---- */
+
+/* Opens the file, tries it in a handle, and from then on runs take it; those that run finish with
+ * the old one. On failure nothing changes. `name` is what clients see. */
+uf_status srv_engine_load(srv_engine *e, srv_lane_name lane, const char *name, const char *path,
+                          uf_error *err);
+void srv_engine_unload(srv_engine *e, srv_lane_name lane);
+/* The model of a lane, held until it is released; NULL: none is loaded. */
+srv_loaded *srv_engine_hold(srv_engine *e, srv_lane_name lane);
+void srv_engine_release(srv_loaded *m);
+const uf_model *srv_loaded_model(const srv_loaded *m);
+const char *srv_loaded_name(const srv_loaded *m);
+size_t srv_loaded_dimension(const srv_loaded *m);    /* of an embedder */
+int32_t srv_loaded_crop_size(const srv_loaded *m);   /* of an embedder */
+int32_t srv_loaded_min_side(const srv_loaded *m);    /* of a detector */
+const float *srv_loaded_points(const srv_loaded *m); /* of an embedder: align.template */
+
+/* ---- requests ---- */
+
+/* Admits a request, which then counts as one that may still come to a lane. False: the queue is
+ * full. */
+bool srv_engine_enter(srv_engine *e);
+void srv_engine_leave(srv_engine *e);
+size_t srv_engine_depth(srv_engine *e); /* admitted requests */
+unsigned srv_engine_workers(const srv_engine *e);
+/* Takes one of a few places for decoding, so that many requests do not decode at once. */
+void srv_engine_decode_begin(srv_engine *e);
+void srv_engine_decode_end(srv_engine *e);
+
+/* Blocks until done. `client` orders the queues; after `deadline` (srv_now) a run that has not
+ * begun is given up: UF_E_CANCELLED. UF_E_STATE: no model is loaded. */
+uf_status srv_engine_detect(srv_engine *e, const char *client, double deadline,
+                            const uf_image *images, size_t n, uf_face *faces, size_t cap,
+                            size_t *counts, uf_error *err);
+/* `crops` were made for `m`, which the caller holds: [n][side][side][3]. */
+uf_status srv_engine_embed(srv_engine *e, const char *client, double deadline, srv_loaded *m,
+                           const uint8_t *crops, size_t n, float *out, uf_error *err);
+
+#endif

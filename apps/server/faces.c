@@ -1,0 +1,272 @@
+/* From a body's bytes to faces and templates; each stage's time is kept for the metrics. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "server/base64.h"
+#include "server/body.h"
+#include "server/state.h"
+
+static uf_status fail(uf_error *err, uf_status status, const char *text)
+{
+    err->status = status;
+    snprintf(err->message, sizeof err->message, "%s", text);
+    return status;
+}
+
+void srv_photo_free(srv_photo *p)
+{
+    uf_picture_destroy(p->picture);
+    free(p->faces);
+    *p = (srv_photo){0};
+}
+
+uf_status srv_photo_decode(srv_request *q, const srv_item *item, srv_photo *out, uf_error *err)
+{
+    uf_decode_options o = UF_DECODE_OPTIONS_INIT;
+    srv_engine *e = q->server->engine;
+    o.max_pixels = (uint64_t)q->server->config.max_pixels;
+    const double began = srv_now();
+    srv_engine_decode_begin(e);
+    uf_status st = uf_picture_decode(&out->picture, item->data, item->size, &o, err);
+    srv_engine_decode_end(e);
+    q->stages[SRV_STAGE_DECODE] += srv_now() - began;
+    out->name = *item->name || !item->filename ? item->name : item->filename;
+    if (!st)
+        out->view = uf_picture_view(out->picture);
+    return st;
+}
+
+uf_status srv_photo_detect(srv_request *q, srv_photo *photos, size_t n, uf_error *err)
+{
+    const double began = srv_now();
+    uf_image *views = calloc(n + 1, sizeof *views);
+    uf_face *faces = malloc((n + 1) * SRV_FACES_MAX * sizeof *faces);
+    size_t *counts = calloc(n + 1, sizeof *counts);
+    uf_status st = UF_OK;
+    if (!views || !faces || !counts)
+        st = fail(err, UF_E_NOMEM, "out of memory");
+    for (size_t i = 0; !st && i < n; i++)
+        views[i] = photos[i].view;
+    if (!st)
+        st = srv_engine_detect(q->server->engine, q->client, q->deadline, views, n, faces,
+                               SRV_FACES_MAX, counts, err);
+    for (size_t i = 0; !st && i < n; i++) {
+        srv_photo *p = &photos[i];
+        p->count = counts[i] < SRV_FACES_MAX ? counts[i] : SRV_FACES_MAX;
+        p->faces = malloc((p->count + 1) * sizeof *p->faces);
+        if (!p->faces)
+            st = fail(err, UF_E_NOMEM, "out of memory");
+        else
+            memcpy(p->faces, faces + i * SRV_FACES_MAX, p->count * sizeof *p->faces);
+        srv_telemetry_faces(q->server->telemetry, p->count);
+    }
+    free(views);
+    free(faces);
+    free(counts);
+    q->stages[SRV_STAGE_DETECT] += srv_now() - began;
+    return st;
+}
+
+int srv_largest_face(const srv_photo *p)
+{
+    int best = -1;
+    for (size_t i = 0; i < p->count; i++)
+        if (best < 0 ||
+            p->faces[i].width * p->faces[i].height > p->faces[best].width * p->faces[best].height)
+            best = (int)i;
+    return best;
+}
+
+/* The crop's points are those of its template, to which it is aligned again with the model's own.
+ */
+uf_face srv_face_of_crop(const srv_photo *p)
+{
+    return (uf_face){.width = (float)p->view.width, .height = (float)p->view.height, .score = 1};
+}
+
+/* ---- templates ---- */
+
+void srv_vectors_free(srv_vectors *v)
+{
+    free(v->data);
+    free(v->crops);
+    *v = (srv_vectors){0};
+}
+
+/* Points whose alignment to the template is the wanted square of the picture. */
+static void points_of_square(float x, float y, float width, float height, const float *t,
+                             uf_point out[UF_LANDMARKS])
+{
+    for (int i = 0; i < UF_LANDMARKS; i++)
+        out[i] = (uf_point){x + t[2 * i] * width, y + t[2 * i + 1] * height};
+}
+
+static bool is_whole(const uf_image *view, const uf_face *f)
+{
+    return f->x == 0 && f->y == 0 && f->width == (float)view->width &&
+           f->height == (float)view->height;
+}
+
+/* A face without points is cropped by its box, enlarged to a square, as the library does it
+ * (uf_embedder_run); a box that is the whole picture is a crop already. */
+static uf_status align(const srv_photo *p, const uf_face *f, const srv_loaded *m, uint8_t *crop,
+                       uf_error *err)
+{
+    const float *t = srv_loaded_points(m);
+    const int32_t size = srv_loaded_crop_size(m);
+    uf_point points[UF_LANDMARKS];
+    if (f->has_landmarks) {
+        memcpy(points, f->landmarks, sizeof points);
+    } else if (is_whole(&p->view, f)) {
+        points_of_square(0, 0, f->width, f->height, t, points);
+    } else {
+        const float side = fmaxf(f->width, f->height) * 1.1f;
+        const float shift = side / (float)size / 2 - 0.5f - side / 2;
+        points_of_square(f->x + f->width / 2 + shift, f->y + f->height / 2 + shift, side, side, t,
+                         points);
+    }
+    return uf_face_align(&p->view, points, t, size, crop, err);
+}
+
+uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *faces, size_t n,
+                          srv_vectors *out, uf_error *err)
+{
+    srv_engine *e = q->server->engine;
+    srv_loaded *m = srv_engine_hold(e, SRV_LANE_EMBED);
+    const double began = srv_now();
+    if (!m)
+        return fail(err, UF_E_STATE, "no embedder is loaded");
+    const size_t side = (size_t)srv_loaded_crop_size(m), bytes = side * side * 3;
+    *out = (srv_vectors){.count = n,
+                         .dimension = srv_loaded_dimension(m),
+                         .crops = malloc(n * bytes + 1),
+                         .crop_side = (uint32_t)side};
+    out->data = malloc(n * out->dimension * sizeof(float) + 1);
+    snprintf(out->model_id, sizeof out->model_id, "%s", uf_model_id(srv_loaded_model(m)));
+    uf_status st = out->crops && out->data ? UF_OK : fail(err, UF_E_NOMEM, "out of memory");
+    for (size_t i = 0; !st && i < n; i++)
+        st = align(p, &faces[i], m, out->crops + i * bytes, err);
+    const double aligned = srv_now();
+    q->stages[SRV_STAGE_ALIGN] += aligned - began;
+    if (!st)
+        st = srv_engine_embed(e, q->client, q->deadline, m, out->crops, n, out->data, err);
+    q->stages[SRV_STAGE_EMBED] += srv_now() - aligned;
+    srv_engine_release(m);
+    if (st)
+        srv_vectors_free(out);
+    return st;
+}
+
+/* ---- pictures of a body ---- */
+
+/* A base64 member becomes an item of the request, so that it is freed with it. */
+static srv_item *item_of_member(srv_request *q, const char *name, const json_t *v, const char **why)
+{
+    const char *text = json_string_value(v);
+    size_t size = json_string_length(v);
+    *why = "it must be a text of base64";
+    if (!text)
+        return NULL;
+    const size_t skip = srv_base64_skip_url(text, size);
+    srv_item item = {.name = strdup(name), .room = srv_base64_room(size - skip) + 1};
+    item.data = malloc(item.room);
+    *why = "out of memory";
+    bool ok = item.name && item.data && q->item_count < SRV_ITEMS_MAX;
+    if (ok) {
+        *why = "it is no base64";
+        ok = srv_base64_decode(text + skip, size - skip, item.data, &item.size);
+    }
+    if (ok) {
+        q->items[q->item_count] = item;
+        return &q->items[q->item_count++];
+    }
+    free(item.name);
+    free(item.data);
+    return NULL;
+}
+
+static bool take_photo(srv_request *q, srv_answer *a, const srv_item *item, srv_photo *out)
+{
+    uf_error err;
+    if (!srv_photo_decode(q, item, out, &err))
+        return true;
+    const int status = err.status == UF_E_NOMEM ? 503 : srv_status_of(err.status);
+    return srv_refuse(q, a, status, "the picture%s%s cannot be used: %s", *item->name ? " " : "",
+                      item->name, err.message);
+}
+
+static bool photos_of_json(srv_request *q, srv_answer *a, const char *const *names,
+                           size_t name_count, srv_photo *out, size_t room, size_t *count)
+{
+    for (size_t i = 0; i < name_count; i++) {
+        const json_t *v = json_object_get(q->json, names[i]);
+        const bool list = json_is_array(v);
+        const size_t n = list ? json_array_size(v) : v && !json_is_null(v);
+        if (n > room - *count)
+            return srv_refuse(q, a, 413, "there are more than %zu pictures", room);
+        for (size_t k = 0; k < n; k++) {
+            const char *why;
+            const srv_item *item =
+                item_of_member(q, names[i], list ? json_array_get(v, k) : v, &why);
+            if (!item)
+                return srv_refuse(q, a, 400, "%s: %s", names[i], why);
+            if (!take_photo(q, a, item, &out[*count]))
+                return false;
+            ++*count;
+        }
+    }
+    return true;
+}
+
+static bool photos_of_parts(srv_request *q, srv_answer *a, const char *const *names,
+                            size_t name_count, srv_photo *out, size_t room, size_t *count)
+{
+    const bool bare = q->item_count == 1 && !*q->items[0].name;
+    for (size_t i = 0; i < name_count; i++)
+        for (size_t k = 0; k < q->item_count; k++) {
+            if (!(bare && i == 0) && strcmp(q->items[k].name, names[i]) != 0)
+                continue;
+            if (*count == room)
+                return srv_refuse(q, a, 413, "there are more than %zu pictures", room);
+            if (!take_photo(q, a, &q->items[k], &out[*count]))
+                return false;
+            ++*count;
+        }
+    return true;
+}
+
+bool srv_photos(srv_request *q, srv_answer *a, const char *const *names, size_t name_count,
+                srv_photo *out, size_t room, size_t *count)
+{
+    *count = 0;
+    memset(out, 0, room * sizeof *out);
+    const bool ok = q->json ? photos_of_json(q, a, names, name_count, out, room, count)
+                            : photos_of_parts(q, a, names, name_count, out, room, count);
+    if (ok && *count)
+        return true;
+    if (ok)
+        srv_refuse(q, a, 400,
+                   "there is no picture: send it as the body (Content-Type: image/jpeg), as part "
+                   "\"%s\" of a form, or as base64 in member \"%s\" of JSON",
+                   names[0], names[0]);
+    for (size_t i = 0; i < *count; i++)
+        srv_photo_free(&out[i]);
+    return false;
+}
+
+bool srv_photo_with_faces(srv_request *q, srv_answer *a, srv_photo *out)
+{
+    static const char *const names[] = {"image", "file"};
+    uf_error err;
+    size_t n;
+    if (!srv_photos(q, a, names, 2, out, 1, &n))
+        return false;
+    if (!srv_photo_detect(q, out, 1, &err))
+        return true;
+    srv_photo_free(out);
+    return srv_refuse_error(q, a, &err);
+}

@@ -1,0 +1,35 @@
+/* Models that are counted by those who use them. Shareable. */
+#ifndef UF_SERVER_LOADED_H
+#define UF_SERVER_LOADED_H
+
+#include <stdatomic.h>
+
+#include "server/engine.h"
+
+struct srv_loaded {
+    _Atomic unsigned users;
+    srv_lane_name lane;
+    uf_model *model;
+    char name[65];
+    size_t dimension;
+    int32_t crop_size, min_side;
+    float points[10]; /* where the landmarks go, fractions of the crop's side */
+};
+
+/* A worker's handle of a model; exactly one of the two is made. */
+typedef struct srv_handle {
+    srv_loaded *model; /* held; NULL: no handle */
+    uf_detector *detector;
+    uf_embedder *embedder;
+} srv_handle;
+
+/* Opens and tries it; the caller is its first user. */
+uf_status srv_loaded_open(srv_loaded **out, srv_lane_name lane, const char *name, const char *path,
+                          int detector_size, uf_error *err);
+srv_loaded *srv_loaded_hold(srv_loaded *m); /* NULL is accepted */
+
+uf_status srv_handle_open(srv_handle *h, srv_loaded *m, unsigned batch, int detector_size,
+                          uf_error *err);
+void srv_handle_close(srv_handle *h);
+
+#endif

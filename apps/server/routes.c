@@ -1,0 +1,112 @@
+/* The table of all operations, and the search in it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/handlers.h"
+#include "server/server.h"
+
+#define PICTURES (SRV_BODY_FORM | SRV_BODY_JSON | SRV_BODY_IMAGE)
+
+const srv_route srv_routes[] = {
+    {SRV_GET, "/", SRV_PUBLIC, 0, SRV_DETAIL_ERRORS | SRV_UNQUEUED, known_root,
+     "Says that the server runs"},
+    {SRV_POST, "/embed_face/", SRV_IDENTIFY, SRV_BODY_FORM, SRV_DETAIL_ERRORS, known_embed_face,
+     "The template of the largest face in a picture"},
+
+    {SRV_GET, "/healthz", SRV_PUBLIC, 0, SRV_UNQUEUED | SRV_PROBE, ops_healthz, "The server lives"},
+    {SRV_GET, "/readyz", SRV_PUBLIC, 0, SRV_UNQUEUED | SRV_PROBE, ops_readyz,
+     "The server can work: models, gallery"},
+    {SRV_GET, "/metrics", SRV_READ, 0, SRV_UNQUEUED | SRV_PROBE, ops_metrics,
+     "Metrics for Prometheus"},
+    {SRV_GET, "/openapi.json", SRV_PUBLIC, 0, SRV_UNQUEUED, ops_openapi, "This description"},
+};
+const size_t srv_route_count = sizeof srv_routes / sizeof *srv_routes;
+
+/* ---- matching ---- */
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* A segment without %XX, of malloc; NULL: no memory, or %00. */
+static char *decode(const char *s, size_t n)
+{
+    char *out = malloc(n + 1);
+    size_t size = 0;
+    for (size_t i = 0; out && i < n; i++) {
+        char c = s[i];
+        if (c == '%' && i + 2 < n && hex(s[i + 1]) >= 0 && hex(s[i + 2]) >= 0) {
+            c = (char)(hex(s[i + 1]) << 4 | hex(s[i + 2]));
+            i += 2;
+        }
+        if (!c) {
+            free(out);
+            return NULL;
+        }
+        out[size++] = c;
+    }
+    if (out)
+        out[size] = '\0';
+    return out;
+}
+
+/* Where the segments for {name} stand; -1: the path is another. */
+static int match(const char *pattern, const char *path, const char *begin[SRV_PARAMS_MAX],
+                 size_t size[SRV_PARAMS_MAX])
+{
+    int n = 0;
+    while (*pattern && *path) {
+        if (*pattern == '{') {
+            begin[n] = path;
+            size[n] = strcspn(path, "/");
+            if (!size[n])
+                return -1;
+            path += size[n++];
+            pattern = strchr(pattern, '}') + 1;
+        } else if (*pattern++ != *path++) {
+            return -1;
+        }
+    }
+    if (!strcmp(pattern, "/") || (!*pattern && !strcmp(path, "/")))
+        return n;
+    return *pattern || *path ? -1 : n;
+}
+
+static const char *const names[SRV_METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+
+static void allow_method(char allow[64], srv_method m)
+{
+    if (*allow)
+        strcat(allow, ", ");
+    strcat(allow, names[m]);
+    if (m == SRV_GET)
+        strcat(allow, ", HEAD");
+}
+
+const srv_route *srv_route_find(srv_method method, const char *path, srv_request *q, char allow[64])
+{
+    const char *begin[SRV_PARAMS_MAX];
+    size_t size[SRV_PARAMS_MAX];
+    unsigned methods = 0;
+    allow[0] = '\0';
+    for (size_t i = 0; i < srv_route_count; i++) {
+        const srv_route *r = &srv_routes[i];
+        const int n = match(r->pattern, path, begin, size);
+        if (n < 0)
+            continue;
+        if (r->method == method) {
+            for (int k = 0; k < n; k++)
+                if (!(q->params[k] = decode(begin[k], size[k])))
+                    return NULL;
+            return r;
+        }
+        if (!(methods & 1u << r->method))
+            allow_method(allow, r->method);
+        methods |= 1u << r->method;
+    }
+    return NULL;
+}
