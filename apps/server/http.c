@@ -32,7 +32,6 @@ typedef struct exchange {
     const char *method;
     srv_slot *slot;
     bool begun;    /* the head was seen */
-    bool head;     /* HEAD: as GET, without the body */
     bool admitted; /* counts in the engine */
     bool answered;
 } exchange;
@@ -58,7 +57,11 @@ static void add_headers(struct MHD_Response *r, const exchange *x)
     if (a->status == 401)
         add_header(r, "WWW-Authenticate", "Bearer realm=\"uniface\"");
     add_header(r, "X-Content-Type-Options", "nosniff");
-    add_header(r, "Cache-Control", "no-store");
+    if (a->policy)
+        add_header(r, "Content-Security-Policy", a->policy);
+    if (a->etag)
+        add_header(r, "ETag", a->etag);
+    add_header(r, "Cache-Control", a->etag ? "no-cache" : "no-store");
     if (a->retry_after) {
         snprintf(seconds, sizeof seconds, "%d", a->retry_after);
         add_header(r, "Retry-After", seconds);
@@ -209,18 +212,10 @@ static enum MHD_Result begin_request(exchange *x, const char *version)
         return refuse_and_close(x, 403, "a client certificate is needed, by the right authority");
     srv_slot_phase(s->connections, x->slot, SRV_PHASE_BODY, q->started + s->config.body_timeout);
     const bool known = method_of(x->method, &method);
-    x->head = known && !strcmp(x->method, "HEAD");
-    q->route = srv_route_find(method, q->path, q, allow);
-    if (!known) {
-        /* OPTIONS: all methods of the path, that of the route found above too. */
-        const bool found = q->route != NULL;
-        q->route = NULL;
-        if (found && !*allow)
-            strcpy(allow, "GET, HEAD");
-        if (strcmp(q->path, "*") != 0 && !*allow)
-            return refuse_and_close(x, 404, "there is nothing of this name");
+    /* OPTIONS is no route's method, so that *allow gets all that the path knows. */
+    q->route = srv_route_find(known ? method : SRV_METHOD_COUNT, q->path, q, allow);
+    if (!known && (*allow || !strcmp(q->path, "*")))
         return answer_options(x, allow);
-    }
     if (!q->route) {
         x->a.allow = *allow ? allow : NULL;
         double length;

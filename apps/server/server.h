@@ -112,8 +112,9 @@ typedef struct srv_answer {
     int status;               /* 200 unless it is set */
     const char *content_type; /* "application/json" unless it is set */
     srv_text body;
-    const char *allow; /* the header of a 405, or NULL */
-    int retry_after;   /* seconds; 0: no header */
+    const char *allow;         /* the header of a 405, or NULL */
+    const char *etag, *policy; /* ETag and Content-Security-Policy, or NULL */
+    int retry_after;           /* seconds; 0: no header */
     bool close;
     const char *error; /* the class for log and metrics, "" */
 } srv_answer;
@@ -180,15 +181,26 @@ bool srv_photos(srv_request *q, srv_answer *a, const char *const *names, size_t 
 /* One photo with its faces, from "image" or "file" or the body. */
 bool srv_photo_with_faces(srv_request *q, srv_answer *a, srv_photo *out);
 
-/* {"box": {...}, "score": ..., "landmarks": [[x, y], ...], "quality": {...}} without the brackets.
- */
+/* Members "box": [x, y, width, height], "score", "landmarks": [[x, y], ...], "quality": {...}. */
 void srv_face_members(srv_request *q, srv_text *t, const srv_photo *p, const uf_face *f);
 /* "score": 0.71 for a key with the role in the collection, "band": "high" for all. */
 void srv_score_members(srv_request *q, srv_text *t, const char *collection, float score,
                        float threshold);
-/* The 1:1 threshold: the request's, else that of the model for a false accept rate of 1e-4, else
- * 0.4. */
-float srv_threshold(srv_request *q);
+/* The 1:1 threshold: the request's "threshold", else that of the model for a false accept rate of
+ * 1e-4, else 0.4. */
+bool srv_threshold(srv_request *q, srv_answer *a, float *out);
+
+/* ---- people (people.c) ---- */
+
+/* Enrols the photos' faces; `photos` have theirs. One face each, good enough, unless "force" is
+ * asked for. False: refused. `person` is completed by consent, purpose, expires and metadata (with
+ * "name" in it) of the request. */
+bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, srv_photo *photos, size_t n,
+               size_t *templates);
+/* {"id": ..., "collection": ..., "name": ..., "faces": n, ...} */
+void srv_person_json(srv_text *t, const uf_person_info *p);
+/* The gallery, or NULL after a refusal. */
+uf_gallery *srv_gallery(const srv_request *q, srv_answer *a);
 
 /* ---- routes (routes.c) ---- */
 

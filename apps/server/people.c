@@ -1,0 +1,185 @@
+/* Enrolment and people as several APIs need them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "server/state.h"
+
+uf_gallery *srv_gallery(const srv_request *q, srv_answer *a)
+{
+    if (!q->server->gallery)
+        srv_refuse(q, a, 503, "there is no gallery");
+    return q->server->gallery;
+}
+
+static void text_member(srv_text *t, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    srv_json_key(t, key);
+    srv_json_string(t, value);
+}
+
+void srv_person_json(srv_text *t, const uf_person_info *p)
+{
+    json_t *metadata = p->metadata ? json_loads(p->metadata, 0, NULL) : NULL;
+    srv_json_open(t, '{');
+    text_member(t, "id", p->id);
+    text_member(t, "collection", p->collection);
+    text_member(t, "name", json_string_value(json_object_get(metadata, "name")));
+    if (metadata) {
+        srv_json_key(t, "metadata");
+        char *text = json_dumps(metadata, JSON_COMPACT);
+        srv_text_puts(t, text ? text : "null");
+        t->comma = true; /* a value was written past the writer */
+        free(text);
+    }
+    text_member(t, "consent", p->consent);
+    text_member(t, "purpose", p->purpose);
+    srv_json_key(t, "expires");
+    if (p->expires)
+        srv_json_integer(t, p->expires);
+    else
+        srv_json_null(t);
+    srv_json_key(t, "created");
+    srv_json_integer(t, p->created);
+    srv_json_key(t, "updated");
+    srv_json_integer(t, p->updated);
+    srv_json_key(t, "faces");
+    srv_json_integer(t, (int64_t)p->templates);
+    srv_json_close(t, '}');
+    json_decref(metadata);
+}
+
+/* ---- enrolment ---- */
+
+typedef struct enrolling {
+    const uf_face **faces;
+    uf_quality *quality;
+    srv_vectors *vectors;
+    uf_template *templates;
+    size_t count;
+} enrolling;
+
+static bool make_room(enrolling *e, size_t n)
+{
+    e->count = n;
+    e->faces = calloc(n + 1, sizeof *e->faces);
+    e->quality = calloc(n + 1, sizeof *e->quality);
+    e->vectors = calloc(n + 1, sizeof *e->vectors);
+    e->templates = calloc(n + 1, sizeof *e->templates);
+    return e->faces && e->quality && e->vectors && e->templates;
+}
+
+static void free_room(enrolling *e)
+{
+    for (size_t i = 0; e->vectors && i < e->count; i++)
+        srv_vectors_free(&e->vectors[i]);
+    free(e->faces);
+    free(e->quality);
+    free(e->vectors);
+    free(e->templates);
+}
+
+static bool choose_face(srv_request *q, srv_answer *a, const srv_photo *p, bool force,
+                        const uf_face **face, uf_quality *quality)
+{
+    uf_error err;
+    const int i = srv_largest_face(p);
+    if (i < 0)
+        return srv_refuse(q, a, 422, "there is no face in the picture");
+    if (p->count > 1 && !force)
+        return srv_refuse(q, a, 422,
+                          "there are %zu faces in the picture; one is wanted (force takes the "
+                          "largest)",
+                          p->count);
+    *face = &p->faces[i];
+    if (uf_face_quality(&p->view, *face, quality, &err))
+        return srv_refuse_error(q, a, &err);
+    srv_telemetry_quality(q->server->telemetry, (double)quality->total);
+    if (quality->reason[0] && !force)
+        return srv_refuse(q, a, 422, "the face is too poor to enrol: %s", quality->reason);
+    return true;
+}
+
+/* The request's metadata with its "name" in it, of malloc; NULL in *out: neither is given. */
+static bool read_metadata(srv_request *q, srv_answer *a, char **out)
+{
+    const char *name, *text = srv_text_value(q, "metadata", NULL);
+    json_t *given = q->json ? json_object_get(q->json, "metadata") : NULL;
+    *out = NULL;
+    if (!srv_string(q, a, "name", 1024, &name))
+        return false;
+    if (!name && !text && (!given || json_is_null(given)))
+        return true;
+    json_t *m = text                            ? json_loads(text, JSON_REJECT_DUPLICATES, NULL)
+                : given && !json_is_null(given) ? json_deep_copy(given)
+                                                : json_object();
+    if (!json_is_object(m)) {
+        json_decref(m);
+        return srv_refuse(q, a, 400, "metadata must be a JSON object");
+    }
+    if (name)
+        json_object_set_new(m, "name", json_string(name));
+    *out = json_dumps(m, JSON_COMPACT);
+    json_decref(m);
+    return *out || srv_refuse(q, a, 503, "out of memory");
+}
+
+static bool read_person(srv_request *q, srv_answer *a, uf_person *person, char **metadata)
+{
+    double expires;
+    if (!srv_string(q, a, "consent", 1024, &person->consent) ||
+        !srv_string(q, a, "purpose", 1024, &person->purpose) ||
+        !srv_number(q, a, "expires", 0, 1e12, 0, &expires) || !read_metadata(q, a, metadata))
+        return false;
+    person->expires = (int64_t)expires;
+    person->metadata = *metadata;
+    return true;
+}
+
+static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, const srv_photo *photos,
+                           bool force)
+{
+    uf_error err;
+    for (size_t i = 0; i < e->count; i++) {
+        const bool ok = choose_face(q, a, &photos[i], force, &e->faces[i], &e->quality[i]);
+        srv_telemetry_enrolment(q->server->telemetry, ok);
+        if (!ok)
+            return false;
+        if (srv_photo_embed(q, &photos[i], e->faces[i], 1, &e->vectors[i], &err))
+            return srv_refuse_error(q, a, &err);
+        const srv_vectors *v = &e->vectors[i];
+        e->templates[i] = (uf_template){.vector = v->data,
+                                        .dimension = (uint32_t)v->dimension,
+                                        .model_id = v->model_id,
+                                        .source = "server",
+                                        .quality = e->quality[i].total,
+                                        .crop = v->crops,
+                                        .crop_size = v->crop_side};
+    }
+    return true;
+}
+
+bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, srv_photo *photos, size_t n,
+               size_t *templates)
+{
+    enrolling e = {0};
+    uf_error err;
+    char *metadata = NULL;
+    bool force;
+    bool ok = srv_boolean(q, a, "force", false, &force) && read_person(q, a, person, &metadata);
+    if (ok && !make_room(&e, n))
+        ok = srv_refuse(q, a, 503, "out of memory");
+    ok = ok && make_templates(q, a, &e, photos, force);
+    const uf_enrolment one = {*person, e.templates, n};
+    if (ok && uf_gallery_enroll(q->server->gallery, &one, 1, NULL, &err))
+        ok = srv_refuse_error(q, a, &err);
+    *templates = n;
+    free_room(&e);
+    free(metadata);
+    person->metadata = NULL;
+    return ok;
+}

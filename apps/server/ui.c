@@ -1,0 +1,26 @@
+/* The page at /ui, from the table that is part of the program. */
+#include "server/ui.h"
+
+#include <string.h>
+
+#include "server/handlers.h"
+
+bool ui_file(srv_request *q, srv_answer *a)
+{
+    const char *path = strcmp(q->path, "/ui") ? q->path : "/ui/";
+    for (size_t i = 0; i < srv_ui_file_count; i++) {
+        const srv_ui_file *f = &srv_ui_files[i];
+        if (strcmp(f->path, path) != 0)
+            continue;
+        const char *known = srv_header(q, "If-None-Match");
+        a->etag = f->etag;
+        a->policy = SRV_UI_POLICY;
+        a->content_type = f->type;
+        if (known && !strcmp(known, f->etag))
+            a->status = 304;
+        else
+            srv_text_add(&a->body, f->bytes, f->size);
+        return true;
+    }
+    return srv_refuse(q, a, 404, "there is nothing of this name");
+}
