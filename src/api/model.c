@@ -209,9 +209,9 @@ uf_status ufi_model_program(uf_model *m, const char *device, ufi_program **out, 
              strcmp(device, ufi_program_device(m->program)) != 0) {
         st = ufi_device_check(device, err);
         if (!st)
-            st = ufi_fail(err, UF_E_STATE,
-                          "the model is on device %s already: open it again for %s",
-                          ufi_program_device(m->program), device);
+            st =
+                ufi_fail(err, UF_E_STATE, "the model is on device %s already: open it again for %s",
+                         ufi_program_device(m->program), device);
     }
     *out = m->program;
     ufi_mutex_unlock(m->mutex);

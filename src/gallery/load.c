@@ -141,10 +141,9 @@ static uf_status template_row(void *user, const ufi_value *columns, size_t count
 static uf_status read_person(loader *l, int64_t person, uf_error *err)
 {
     const ufi_value args[] = {ufi_integer(person)};
-    uf_status st = ufi_sql_one(l->g->sql,
-                               "SELECT " UFI_PERSON_COLUMNS " FROM " UFI_PERSON_TABLES
-                               " WHERE p.number = ?1",
-                               args, 1, person_row, l, err);
+    uf_status st = ufi_sql_one(
+        l->g->sql, "SELECT " UFI_PERSON_COLUMNS " FROM " UFI_PERSON_TABLES " WHERE p.number = ?1",
+        args, 1, person_row, l, err);
     return st ? st
               : ufi_sql_rows(l->g->sql,
                              "SELECT " UFI_TEMPLATE_COLUMNS

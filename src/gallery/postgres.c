@@ -527,10 +527,10 @@ static const ufi_sql_vectors search_vectors = {
     .search = ufi_pg_search,
 };
 
-#define POSTGRES_OPS                                                                            \
-    .name = "postgresql", .close = pg_close, .script = pg_script, .run = pg_run,                \
-    .begin = pg_begin, .commit = pg_commit, .rollback = pg_rollback,                            \
-    .begin_light = pg_begin_light, .begin_read = pg_begin_read, .version = pg_version,          \
+#define POSTGRES_OPS                                                                   \
+    .name = "postgresql", .close = pg_close, .script = pg_script, .run = pg_run,       \
+    .begin = pg_begin, .commit = pg_commit, .rollback = pg_rollback,                   \
+    .begin_light = pg_begin_light, .begin_read = pg_begin_read, .version = pg_version, \
     .scrub = pg_scrub, .check = pg_check, .warning = pg_warning
 
 static const ufi_sql_ops memory_ops = {POSTGRES_OPS};
