@@ -3,7 +3,7 @@ BUILD ?= build
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: all deps demo test faults fuzz bench bench-search wheel layout format format-check clean
+.PHONY: all deps demo run test faults fuzz bench bench-search wheel layout format format-check clean
 
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
@@ -18,6 +18,10 @@ deps:
 # make demo DETECTOR=yunet.onnx EMBEDDER=face.onnx PHOTOS="a1.jpg a2.jpg b.jpg" takes your own.
 demo: all
 	@tools/demo.sh $(BUILD)/uniface "$(DETECTOR)" "$(EMBEDDER)" $(PHOTOS)
+
+# The server on http://127.0.0.1:8000, with a page at /ui: make run SERVE="--listen 127.0.0.1:9000".
+run: all
+	@$(BUILD)/uniface serve $(SERVE)
 
 # Installs, builds, tests; ends with "N passed, N failed, N skipped".
 test: all
