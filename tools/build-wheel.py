@@ -58,8 +58,10 @@ def version():
 def compile_parts(build, options):
     """The extension and the program, without symbols."""
     if not (build / "build.ninja").exists():
+        # Servers are for machines; their libraries cannot all be linked statically.
         subprocess.run(["meson", "setup", build, "-Dprefer_static=true", "-Dpostgres=disabled",
-                        "-Dpython_extension=true", f"-Dtest_python={sys.executable}", *options],
+                        "-Dserver=disabled", "-Dgnutls=disabled", "-Dpython_extension=true",
+                        f"-Dtest_python={sys.executable}", *options],
                        cwd=ROOT, check=True)
     parts = {"uniface/_native.abi3.so": "bindings/python/_native.abi3.so",
              "uniface/bin/uniface": "apps/cli/uniface"}

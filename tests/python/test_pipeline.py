@@ -95,9 +95,10 @@ def test_memory_stays_flat(detector, fp32, photos):
     with open(path, "rb") as file:
         small = file.read()
     os.unlink(path)
-    first = 0
     count = int(os.environ.get("UNIFACE_FLAT_PICTURES", "1500"))
+    sizes = []
     for number, _ in enumerate(pipeline.run(itertools.repeat(small, count))):
-        if number == count // 3:
-            first = resident()
-    assert resident() - first < 3_000_000
+        if number % (count // 3) == count // 3 - 1:
+            sizes.append(resident())
+    # What leaks grows in each third; the allocator may take more once.
+    assert min(sizes[1] - sizes[0], sizes[2] - sizes[1]) < 1_500_000, sizes
