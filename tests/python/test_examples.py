@@ -58,7 +58,7 @@ def test_blur(models, tmp_path, detector):
     store, _ = models
     photo = photo_paths("london", 1)[0]
     text = example(store, "blur_faces.py", photo, tmp_path / "out.png")
-    assert "1 faces blurred" in text
+    assert re.search(r"[1-9] faces blurred", text), text
     before, after = uniface.Image.from_path(photo), uniface.Image.from_path(tmp_path / "out.png")
     assert before.size == after.size and len(detector.detect(after)) == 0
     corner = np.abs(before.to_numpy()[:40, :40].astype(int) - after.to_numpy()[:40, :40])

@@ -258,14 +258,15 @@ def test_calls_by_chance(fp32, wide, detector, crops, tmp_path):
         lambda: uniface.metrics.evaluate_model_accuracy(fp32, value()),
     ]
     ended = {"right": 0, "refused": 0}
-    for _ in range(int(os.environ.get("UNIFACE_FUZZ_CALLS", "3000"))):
+    count = int(os.environ.get("UNIFACE_FUZZ_CALLS", "3000"))
+    for _ in range(count):
         call = calls[random.integers(0, len(calls))]
         try:
             call()
             ended["right"] += 1
         except ALLOWED:
             ended["refused"] += 1
-    assert ended["refused"] > 500 and ended["right"] > 100, ended
+    assert ended["refused"] > count / 4 and ended["right"] > count / 40, ended
     assert fp32.predict(crops[:1]).shape == (1, 128) and gallery.stats().people >= 0
 
 

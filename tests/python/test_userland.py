@@ -38,7 +38,7 @@ uniface.save_model(quantized_model_fp16, 'fp16.ufm')
     int8, fp16 = (uniface.load_model(tmp_path / f"{name}.ufm") for name in ("int8", "fp16"))
     assert int8.precision == "int8" and fp16.precision == "fp16"
     want = fp32.predict(crops)
-    assert cosines(int8.predict(crops), want).mean() >= 0.99
+    assert cosines(int8.predict(crops), want).min() >= 0.99
     assert cosines(fp16.predict(crops), want).min() >= 0.9999
 
 

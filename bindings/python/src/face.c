@@ -397,6 +397,70 @@ static PyObject *py_embed_pixels(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* What NumPy shows of an array as `__array_struct__` (NumPy's array interface, version 3). Cheaper
+ * than asking for its address by way of ctypes, which counts when the caches are full of weights.
+ */
+typedef struct array_interface {
+    int two, nd;
+    char typekind;
+    int itemsize, flags;
+    intptr_t *shape, *strides;
+    void *data;
+} array_interface;
+
+enum { ARRAY_IS_C_CONTIGUOUS = 0x1, ARRAY_IS_ALIGNED = 0x100, ARRAY_IS_NATIVE = 0x200 };
+
+/* Of a capsule that the caller lets go of; NULL with an exception when `array` has none. */
+static const array_interface *interface_of(PyObject *array, PyObject **capsule)
+{
+    *capsule = PyObject_GetAttrString(array, "__array_struct__");
+    const array_interface *a = *capsule ? PyCapsule_GetPointer(*capsule, NULL) : NULL;
+    if (!a)
+        Py_CLEAR(*capsule);
+    return a;
+}
+
+/* Whether it is a batch that needs no conversion by Python: dense RGB of bytes or floats. */
+static bool read_ready(batch *b, const array_interface *a)
+{
+    const int wanted = ARRAY_IS_C_CONTIGUOUS | ARRAY_IS_ALIGNED | ARRAY_IS_NATIVE;
+    const bool is_float = a->typekind == 'f' && a->itemsize == 4;
+    if (a->two != 2 || a->nd != 4 || (a->flags & wanted) != wanted ||
+        (!is_float && (a->typekind != 'u' || a->itemsize != 1)))
+        return false;
+    *b = (batch){a->data, (size_t)a->shape[0], (size_t)a->shape[1], (size_t)a->shape[2], 3,
+                 is_float};
+    return a->shape[3] == 3 && a->shape[0] > 0 && a->shape[1] > 0 && a->shape[2] > 0 &&
+           a->shape[1] <= UF_IMAGE_MAX_SIDE && a->shape[2] <= UF_IMAGE_MAX_SIDE;
+}
+
+/* embed_ready(embedder, batch, out): arrays; False when the batch must be converted first. `out` is
+ * float32 (N, dimension) and dense. */
+static PyObject *py_embed_ready(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *batch_array, *out_array, *batch_capsule, *out_capsule = NULL;
+    batch b;
+    uf_error err = {UF_OK, ""};
+    if (!PyArg_ParseTuple(args, "OOO:embed_ready", &capsule, &batch_array, &out_array))
+        return NULL;
+    const array_interface *in = interface_of(batch_array, &batch_capsule);
+    const array_interface *out = in ? interface_of(out_array, &out_capsule) : NULL;
+    const bool ready = out && read_ready(&b, in);
+    handle *h = ready ? handle_enter(capsule, &embedder_kind) : NULL;
+    uf_status st = UF_OK;
+    if (h) {
+        call_state s = call_begin();
+        st = embed(h->object, &b, out->data, &err);
+        call_end(s);
+        handle_leave(h);
+    }
+    Py_XDECREF(batch_capsule);
+    Py_XDECREF(out_capsule);
+    if (st)
+        return raise_status(st, &err);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(ready);
+}
+
 /* embed_faces(embedder, image, rows, count, out) */
 static PyObject *py_embed_faces(PyObject *self, PyObject *args)
 {
@@ -440,6 +504,7 @@ PyMethodDef face_methods[] = {
     {"embedder_facts", py_embedder_facts, METH_O, "embedder_facts(embedder): (dimension, size)"},
     {"embed_pixels", py_embed_pixels, METH_VARARGS,
      "embed_pixels(embedder, data, count, height, width, channels, is_float, out)"},
+    {"embed_ready", py_embed_ready, METH_VARARGS, "embed_ready(embedder, batch, out)"},
     {"embed_faces", py_embed_faces, METH_VARARGS, "embed_faces(embedder, image, rows, count, out)"},
     {NULL, NULL, 0, NULL},
 };

@@ -1,7 +1,8 @@
 """Drawn faces: pictures to calibrate on where there are no photos.
 
 Each is an oval of skin with eyes, brows, nose, mouth, hair and background, lit from a side, blurred
-and with noise, all by chance from a fixed seed. They are no people; what they share with photos of
+and with noise, all by chance from a fixed seed; of four, one has hard contrast, one coarse grain, and
+one patches of light and shade, because photos reach further than drawings. They are no people; what they share with photos of
 faces is where light and dark lie in an aligned crop, which is what the ranges of a network's
 activations depend on.
 """
@@ -71,8 +72,23 @@ def _draw(random: np.random.Generator) -> np.ndarray:
     return (np.clip(canvas, 0, 1) * 255).astype(np.uint8)
 
 
+def _disturbed(face: np.ndarray, kind: int, random: np.random.Generator) -> np.ndarray:
+    picture = face / 255
+    if kind == 1:
+        picture = (picture - picture.mean()) * random.uniform(1.3, 2.2) + random.uniform(0.35, 0.65)
+    elif kind == 2:
+        picture = picture + random.normal(0, random.uniform(0.05, 0.2), picture.shape)
+    elif kind == 3:
+        for _ in range(6):
+            x, y = random.integers(0, SIDE - 20, 2)
+            w, h = random.integers(8, 50, 2)
+            patch = picture[y:y + h, x:x + w]
+            patch[...] = patch * random.uniform(0.2, 0.8) + random.uniform(0, 0.5, 3)
+    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
 def draw_faces(count: int) -> Iterator[np.ndarray]:
     """`count` crops (160, 160, 3) of uint8, RGB, always the same."""
     random = np.random.default_rng(20260)
-    for _ in range(count):
-        yield _draw(random)
+    for number in range(count):
+        yield _disturbed(_draw(random), number % 4, random)
