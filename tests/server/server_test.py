@@ -1,0 +1,403 @@
+#!/usr/bin/env python3
+"""uniface serve from outside: the known API, /v1, keys, limits, the end, swaps, crashes.
+
+usage: server_test.py UNIFACE
+"""
+import base64
+import json
+import math
+import os
+import re
+import signal
+import stat
+import subprocess
+import threading
+import time
+
+from serving import Server, call_serve, check, finish, form, has_models, make_models, path, photo, png, program, skip
+
+models = make_models() if has_models() else {}
+MODEL_FLAGS = ["--detector", models["detector"], "--embedder", models["embedder"]] if models else []
+
+
+# ---- settings ----
+
+def settings():
+    def wrong(label, part, *flags, env=None):
+        done = call_serve(*flags, env=env)
+        check(label, done.returncode in (2, 3) and any(part in line and line.startswith("uniface: ")
+              for line in done.errors.splitlines()),
+              f"{done.returncode}: {done.errors}")
+
+    wrong("no address", "127.0.0.1:8000", "--listen", "8000")
+    wrong("a number out of range", "batch must be a number", "--batch", "0")
+    wrong("remote without TLS", "TLS", "--listen", "0.0.0.0:0")
+    wrong("auth off and remote", "auth off", "--listen", "0.0.0.0:0", "--auth", "off", "--allow-remote-without-tls")
+    wrong("half of TLS", "belong together", "--tls-cert", "x.pem")
+    wrong("no certificate", "No such file", "--tls-cert", "/no.pem", "--tls-key", "/no.pem")
+    wrong("no model", "/no.ufm", "--detector", "/no.ufm", "--check-config")
+    wrong("environment", "UNIFACE_QUEUE", env={"UNIFACE_QUEUE": "many"})
+    with open(path("wrong.json"), "w") as f:
+        f.write('{"batc": 3}')
+    wrong("an unknown setting", 'no setting "batc"', "--config", path("wrong.json"))
+    with open(path("good.json"), "w") as f:
+        json.dump({"batch": 4, "auth": "off"}, f)
+    done = call_serve("--config", path("good.json"), "--check-config")
+    check("--check-config", done.returncode == 0 and "good" in done.text, done.errors)
+    wrong("flags win over the file", "auth must be", "--config", path("good.json"), "--check-config", "--auth", "maybe")
+
+
+# ---- the known API ----
+
+def known_api():
+    s = Server(*MODEL_FLAGS)
+    root = s.ask("GET", "/")
+    check("GET /", root.status == 200 and root.json == {"message": "UniFace Face Embedding API is running!"}, root)
+    check("its type", root.headers["content-type"] == "application/json", root.headers)
+    text = s.send_form("/embed_face/", ("file", b"this is no picture", "a.txt"))
+    check("a text file", text.status == 400 and list(text.json) == ["detail"]
+          and text.json["detail"].startswith("Could not process image: "), text)
+    empty = s.send_form("/embed_face/", ("file", b"", "a.jpg"))
+    check("an empty file", empty.status == 400 and "empty" in empty.json.get("detail", ""), empty)
+    missing = s.send_form("/embed_face/", ("fil", b"x", "a.jpg"))
+    check("no file", missing.status == 422 and missing.json["detail"][0]["loc"] == ["body", "file"], missing)
+    crop = s.send_form("/embed_face/", ("file", png(112, 112), "crop.png"))
+    if not models:
+        check("no model", crop.status == 500 and "not loaded" in crop.json.get("detail", ""), crop)
+        check("not ready", s.ask("GET", "/readyz").status == 503)
+        skip("embeddings: no networks at " + "../shared/models")
+    else:
+        jpeg = s.send_form("/embed_face/", ("file", photo("2.jpg"), "2.jpg"))
+        vector = jpeg.json.get("embedding", [])
+        check("a JPEG", jpeg.status == 200 and list(jpeg.json) == ["filename", "embedding"]
+              and jpeg.json["filename"] == "2.jpg", jpeg)
+        check("a template of unit length", vector and abs(math.hypot(*vector) - 1) < 1e-4, len(vector))
+        again = s.send_form("/embed_face", ("file", photo("2.jpg"), "2.jpg"))
+        check("the same again, without the slash", again.json == jpeg.json)
+        check("a PNG without a face is taken for a crop", crop.status == 200 and len(crop.json["embedding"]) == len(vector),
+              crop)
+        check("ready", s.ask("GET", "/readyz").status == 200)
+    status, seconds = s.stop()
+    check("ends well", status == 0 and seconds < 5, (status, seconds))
+
+
+# ---- /v1 ----
+
+def faces_and_people(s):
+    jpeg = photo("13.jpg")
+    kinds = {"the body": s.ask("POST", "/v1/detect", jpeg, "image/jpeg"),
+             "a form": s.send_form("/v1/detect", ("image", jpeg, "a.jpg")),
+             "JSON": s.ask("POST", "/v1/detect", {"image": base64.b64encode(jpeg).decode()}),
+             "a data URL": s.ask("POST", "/v1/detect", {"image": "data:image/jpeg;base64," +
+                                                        base64.b64encode(jpeg).decode()})}
+    first = kinds["the body"].json
+    check("faces are found", first.get("faces") and len(first["faces"][0]["landmarks"]) == 5, first)
+    for name, answer in kinds.items():
+        check(f"a picture as {name}", answer.status == 200 and answer.json == first, answer)
+    batch = s.send_form("/v1/detect/batch", ("images", jpeg, "a.jpg"), ("images", photo("3.jpg"), "b.jpg"))
+    check("a batch", batch.status == 200 and len(batch.json["results"]) == 2
+          and batch.json["results"][0]["faces"] == first["faces"], batch)
+    check("templates", len(s.ask("POST", "/v1/embed", jpeg, "image/jpeg").json["faces"]) == len(first["faces"]))
+
+    made = s.send_form("/v1/people", ("id", "ann/1"), ("name", "Ann"), ("force", "true"), ("file", jpeg, "a.jpg"))
+    check("enrolled", made.status == 201 and made.json["name"] == "Ann" and made.json["faces"] == 1, made)
+    crowd = s.send_form("/v1/people", ("id", "crowd"), ("file", photo("2.jpg"), "2.jpg"))
+    check("which of several faces", crowd.status == 422 and "faces" in crowd.json["detail"], crowd)
+    nobody = s.send_form("/v1/people", ("id", "nobody"), ("file", png(200, 200), "a.png"))
+    check("no face to enrol", nobody.status == 422, nobody)
+    more = s.send_form("/v1/people/ann%2F1/faces", ("force", "true"), ("file", jpeg, "a.jpg"))
+    check("another face", more.status == 201 and more.json["faces"] == 2, more)
+    check("faces of a person", len(s.ask("GET", "/v1/people/ann%2F1/faces").json["faces"]) == 2)
+    found = s.ask("POST", "/v1/identify", jpeg, "image/jpeg").json
+    check("identified", any(m["id"] == "ann/1" and m["name"] == "Ann" for f in found["faces"] for m in f["matches"]), found)
+    strange = s.ask("POST", "/v1/identify?collection=other", jpeg, "image/jpeg")
+    check("an empty collection knows nobody", strange.status == 200 and not strange.json["faces"][0]["matches"], strange)
+    same = s.send_form("/v1/verify", ("id", "ann/1"), ("image", jpeg, "a.jpg"))
+    check("1:1 with a person", same.json.get("same") is True and same.json["score"] > 0.9, same)
+    other = s.send_form("/v1/verify", ("image1", jpeg, "a.jpg"), ("image2", photo("3.jpg"), "b.jpg"))
+    check("1:1 of two pictures", other.json.get("same") is False and other.json["band"] == "low", other)
+    check("1:1 with nobody", s.send_form("/v1/verify", ("id", "x"), ("image", jpeg, "a.jpg")).status == 404)
+    changed = s.ask("PATCH", "/v1/people/ann%2F1", {"metadata": {"site": "b"}, "consent": "form 7"})
+    check("changed", changed.json.get("metadata") == {"site": "b"} and changed.json["consent"] == "form 7", changed)
+    for i in range(3):
+        s.send_form("/v1/people", ("id", f"p{i}"), ("force", "true"), ("collection", "c"), ("file", jpeg, "a.jpg"))
+    pages = [s.ask("GET", "/v1/people?collection=c&limit=2").json]
+    pages.append(s.ask("GET", "/v1/people?collection=c&limit=2&after=" + pages[0]["next"]).json)
+    check("pages", [[p["id"] for p in g["people"]] for g in pages] == [["p0", "p1"], ["p2"]] and not pages[1]["next"])
+    names = {c["name"]: c["people"] for c in s.ask("GET", "/v1/collections").json["collections"]}
+    check("collections", names == {"c": 3, "default": 1}, names)
+    gone = s.ask("DELETE", "/v1/people/ann%2F1")
+    check("deleted, with a receipt", gone.status == 200 and gone.json["faces"] == 2 and gone.json["audit_digest"], gone)
+    check("gone", s.ask("GET", "/v1/people/ann%2F1").status == 404 and s.ask("DELETE", "/v1/people/ann%2F1").status == 404)
+    check("a collection is deleted", s.ask("DELETE", "/v1/collections/c").json == {"people": 3})
+
+
+def values(s):
+    """Wrong values are 400, whichever they are; nothing of them is a crash."""
+    bad = [("k=0", "/v1/identify?top_k=0"), ("k=-1", "/v1/identify?top_k=-1"), ("k=1e9", "/v1/identify?top_k=1e9"),
+           ("threshold NaN", "/v1/identify?threshold=nan"), ("threshold inf", "/v1/identify?threshold=inf"),
+           ("fpir 2", "/v1/identify?fpir=2"), ("empty collection", "/v1/identify?collection="),
+           ("a control character", "/v1/identify?collection=%09"), ("below maybe", "/v1/identify?below=maybe")]
+    for label, target in bad:
+        r = s.ask("POST", target, png(32, 32), "image/png")
+        check(label, r.status == 400 and r.headers["content-type"] == "application/problem+json", r)
+    for label, body in (("depth 1e5", b'{"a":' + b"[" * 100000), ("duplicate keys", b'{"a":[1],"a":[1],"b":[1]}'),
+                        ("1e400", b'{"a":[1e400],"b":[1]}'), ("a lone surrogate", b'{"a":"\\ud800"}'),
+                        ("NaN", b'{"a":[NaN],"b":[1]}'), ("a list", b"[1]"), ("cut short", b'{"a":[1'), ("nothing", b" "),
+                        ("zeros", b'{"a":[0,0],"b":[1,1]}'), ("text for numbers", b'{"a":["x"],"b":[1]}'),
+                        ("different sizes", b'{"a":[1,2],"b":[1]}'), ("overlong UTF-8", b'{"a":"\xc0\xaf"}')):
+        r = s.ask("POST", "/v1/compare", body, "application/json")
+        check(f"JSON: {label}", r.status == 400, r)
+    for label, text in (("no base64", "%%%"), ("wrong padding", "QUJD="), ("a number", 7), ("a list of numbers", [1]),
+                        ("null", None), ("no picture", "QUJD")):
+        r = s.ask("POST", "/v1/detect", {"image": text})
+        check(f"base64: {label}", r.status == 400, r)
+    check("base64 with newlines", s.ask("POST", "/v1/detect", {
+        "image": base64.encodebytes(png(64, 64)).decode()}).status in (200, 503))
+    long_id = s.send_form("/v1/people", ("id", "x" * (1 << 20)), ("file", png(32, 32), "a.png"))
+    check("an id of 1 MiB", long_id.status == 400, long_id)
+    check("10 MB of text", s.ask("POST", "/v1/detect", {"image": "A" * 10000000}).status == 400)
+    check("another type", s.ask("POST", "/v1/detect", b"x", "text/plain").status == 415)
+    check("no type", s.ask("POST", "/v1/detect", b"x").status == 415)
+    check("a body that is not wanted", s.ask("GET", "/v1/people", b"x", "text/plain").status == 400)
+
+
+def v1():
+    s = Server(*MODEL_FLAGS, data="v1")
+    if models:
+        faces_and_people(s)
+    else:
+        skip("faces and people: no networks")
+    values(s)
+    api = s.ask("GET", "/openapi.json").json
+    check("openapi.json", "/v1/people/{id}" in api["paths"] and "delete" in api["paths"]["/v1/people/{id}"])
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    r = s.ask("GET", "/v1/models", headers={"X-Request-Id": "abc-1", "traceparent": trace})
+    check("ids are taken over", r.headers["x-request-id"] == "abc-1" and
+          r.headers["traceparent"][:36] == trace[:36] and r.headers["traceparent"] != trace, r.headers)
+    r = s.ask("GET", "/v1/nothing", headers={"X-Request-Id": "a b\x01"[:3]})
+    check("a malformed id is not", r.headers["x-request-id"] != "a b" and len(r.json["request_id"]) == 32, r)
+    page = s.ask("GET", "/ui/")
+    check("the page", page.status == 200 and "Content-Security-Policy".lower() in page.headers, page)
+    cached = s.ask("GET", "/ui/app.js", headers={"If-None-Match": s.ask("GET", "/ui/app.js").headers["etag"]})
+    check("it is kept by the browser", cached.status == 304 and not cached.body)
+    metrics = s.ask("GET", "/metrics").body.decode()
+    check("metrics", 'uniface_requests_total{route="/v1/compare",method="POST",status="400"}' in metrics
+          and "process_resident_memory_bytes" in metrics)
+    s.stop()
+    with open(path("server.log")) as f:
+        lines = [json.loads(line) for line in f if line.startswith("{")]
+    check("the log tells of the request", any(x.get("request_id") == "abc-1" and x["trace"][:36] == trace[:36] for x in lines))
+    check("and nothing of faces", not any("embedding" in json.dumps(x) for x in lines))
+
+
+# ---- keys ----
+
+def keys():
+    s = Server(*MODEL_FLAGS, "--verify-failures", 3, data="keys", auth=True)
+    admin = s.key
+    check("a first key is printed", admin and admin.startswith("uf_"))
+    modes = {n: oct(stat.S_IMODE(os.stat(path("keys", n)).st_mode)) for n in ("keys.json", "server.key", "gallery.key")}
+    check("files of keys are for their owner only", set(modes.values()) == {"0o600"}, modes)
+    with open(path("keys", "keys.json")) as f:
+        check("keys are not stored", admin not in f.read())
+    s.key = None
+    check("no key", s.ask("GET", "/v1/people").status == 401)
+    check("the known API wants one too", s.send_form("/embed_face/", ("file", b"x", "a.jpg")).status == 401)
+    check("public", s.ask("GET", "/").status == 200 and s.ask("GET", "/healthz").status == 200)
+    check("x-api-key", s.ask("GET", "/v1/keys", headers={"x-api-key": admin}).status == 200)
+
+    def make(name, roles):
+        r = s.ask("POST", "/v1/keys", {"name": name, "roles": roles}, key=admin)
+        check(f"a key for {roles}", r.status == 201, r)
+        return r.json.get("key"), r.json.get("id")
+
+    reader, _ = make("reader", "read")
+    door, door_id = make("door", "door:identify")
+    check("read: may read", s.ask("GET", "/v1/people", key=reader).status == 200)
+    check("read: may not enrol", s.send_form("/v1/people", ("id", "x"), ("file", b"x", "a"), key=reader).status == 403)
+    check("read: may not make keys", s.ask("POST", "/v1/keys", {"name": "x", "roles": "admin"}, key=reader).status == 403)
+    check("read: may not load models", s.ask("PUT", "/v1/models/embedder", {"name": "x"}, key=reader).status == 403)
+    check("another collection", s.ask("POST", "/v1/identify", png(32, 32), "image/png", key=door).status == 403)
+    check("roles that are none", s.ask("POST", "/v1/keys", {"name": "x", "roles": "king"}, key=admin).status == 400)
+    if models:
+        jpeg = photo("13.jpg")
+        s.send_form("/v1/people", ("id", "ann"), ("collection", "door"), ("force", "1"), ("file", jpeg, "a"), key=admin)
+        r = s.send_form("/v1/verify", ("id", "ann"), ("collection", "door"), ("image", jpeg, "a"), key=door)
+        check("a band, no score", r.json.get("band") == "high" and "score" not in r.json, r)
+        r = s.send_form("/v1/verify", ("id", "ann"), ("collection", "door"), ("image", jpeg, "a"), key=admin)
+        check("a score for who may see it", r.json.get("score", 0) > 0.9, r)
+        tries = [s.send_form("/v1/verify", ("id", "ann"), ("collection", "door"), ("image", photo("3.jpg"), "a"),
+                             key=door).status for _ in range(4)]
+        check("locked after failed tries", tries == [200, 200, 200, 429], tries)
+    check("a key is removed", s.ask("DELETE", "/v1/keys/" + door_id, key=admin).status == 204)
+    check("and not taken any more", s.ask("GET", "/v1/people", key=door).status == 401)
+    done = subprocess.run([program, "serve", "keys", "add", "late", "--roles", "read", "--data", path("keys"), "--json"],
+                          capture_output=True, env=os.environ)
+    late = json.loads(done.stdout)["key"]
+    s.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    check("SIGHUP: keys are read again", s.ask("GET", "/v1/people", key=late).status == 200)
+    wrong = [s.ask("GET", "/v1/people", key=f"uf_wrong{i}").status for i in range(12)]
+    check("wrong keys lock an address out", wrong[0] == 401 and wrong[-1] == 429, wrong)
+    s.stop()
+    again = Server(data="keys", auth=True)
+    check("the key is printed once", again.key is None)
+    again.stop()
+
+
+# ---- limits ----
+
+def limits():
+    s = Server(*MODEL_FLAGS, "--max-body", 100000, "--rate", 0, data="limits")
+    began = time.monotonic()
+    head = (b"POST /embed_face/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 100001\r\n\r\n")
+    raw = s.raw(head)
+    check("413 before the body is read", raw.startswith(b"HTTP/1.1 413") and time.monotonic() - began < 2, raw[:100])
+    raw = s.raw(head.replace(b"100001", b"100000\r\nExpect: 100-continue"), timeout=1)
+    check("100-continue, then silence", raw.startswith(b"HTTP/1.1 100"), raw[:100])
+    body = b"1" * 200000
+    chunked = (b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+               + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+    check("413 of a chunked body", b" 413 " in s.raw(chunked)[:20])
+    s.stop()
+    s = Server(*MODEL_FLAGS, "--rate", 2, data="limits")
+    seen = [s.ask("GET", "/v1/models").status for _ in range(8)]
+    check("a rate", 429 in seen and seen[0] == 200, seen)
+    check("health is not limited", s.ask("GET", "/healthz").status == 200)
+    s.stop()
+    s = Server("--header-timeout", 0.5, "--body-timeout", 0.7, "--idle-timeout", 0.5, data="limits")
+    began = time.monotonic()
+    raw = s.raw([b"GET / HTTP/1.1\r\n"] + [b"A: b\r\n"] * 12, pause=0.2, timeout=5)
+    check("a slow head", time.monotonic() - began < 4 and statuses_of(raw) in ([408], []), raw)
+    began = time.monotonic()
+    raw = s.raw([b"POST /v1/compare HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"] +
+                [b" "] * 20, pause=0.2, timeout=5)
+    check("a slow body", time.monotonic() - began < 6 and statuses_of(raw) in ([408], []), raw)
+    check("others are served", s.ask("GET", "/").status == 200)
+    s.stop()
+
+
+def statuses_of(raw):
+    return [int(x) for x in re.findall(rb"HTTP/1\.1 (\d{3})", raw)]
+
+
+# ---- load ----
+
+class Load:
+    """Clients that ask as fast as they are answered, over connections that stay open."""
+
+    def __init__(self, server, clients, target, body, kind):
+        self.server, self.statuses, self.broken, self.stop = server, [], [], False
+        self.threads = [threading.Thread(target=self.run, args=(target, body, kind)) for _ in range(clients)]
+        for t in self.threads:
+            t.start()
+
+    def run(self, target, body, kind):
+        c = self.server.connection()
+        while not self.stop:
+            try:
+                r = self.server.ask("POST", target, body, kind, connection=c)
+                self.statuses.append(r.status)
+                if r.headers.get("connection") == "close":
+                    c.close()
+            except ConnectionRefusedError:
+                return  # it does not listen any more: nothing was accepted
+            except OSError as e:
+                self.broken.append(repr(e))
+                return
+            except Exception as e:  # an answer that was cut short
+                self.broken.append(repr(e))
+                return
+
+    def end(self):
+        self.stop = True
+        for t in self.threads:
+            t.join()
+
+
+def under_load():
+    if not models:
+        skip("load, drain, swap: no networks")
+        return
+    body, kind = form(("file", photo("13.jpg"), "13.jpg"))
+    s = Server(*MODEL_FLAGS, "--queue", 4, data="load")
+    load = Load(s, 16, "/embed_face/", body, kind)
+    time.sleep(2)
+    refused = None
+    for _ in range(200):
+        r = s.send_form("/embed_face/", ("file", photo("13.jpg"), "a.jpg"))
+        if r.status == 503:
+            refused = r
+            break
+    load.end()
+    check("a full queue: 503 with Retry-After", refused and "retry-after" in refused.headers, refused)
+    check("only 200 and 503", set(load.statuses) <= {200, 503} and 200 in load.statuses, set(load.statuses))
+    batches = s.ask("GET", "/metrics").body.decode()
+    sizes = {k: float(v) for k, v in re.findall(r'uniface_batch_size_(sum|count)\{network="embedder"\} (\S+)', batches)}
+    s.stop()
+
+    s = Server(*MODEL_FLAGS, "--models", path("models"), data="load")
+    load = Load(s, 8, "/embed_face/", body, kind)
+    time.sleep(1)
+    check("batches are made", sizes["sum"] > sizes["count"], sizes)
+    swaps = [s.ask("PUT", "/v1/models/embedder", {"name": n}) for n in
+             (["embedder2", "embedder"] if "embedder2" in models else ["embedder", "embedder"]) * 5]
+    time.sleep(0.5)
+    load.end()
+    check("models are swapped", all(r.status == 200 for r in swaps), swaps[0])
+    check("no request fails meanwhile", load.statuses and set(load.statuses) == {200} and not load.broken,
+          (set(load.statuses), load.broken[:3]))
+    check("no path leads out of the folder", s.ask("PUT", "/v1/models/embedder", {"name": "../x"}).status == 400)
+    check("a model that is not there", s.ask("PUT", "/v1/models/embedder", {"name": "none"}).status == 404)
+    check("a model of another kind", s.ask("PUT", "/v1/models/embedder", {"name": "detector"}).status == 409)
+    check("unloaded", s.ask("DELETE", "/v1/models/embedder").status == 204)
+    gone = s.ask("POST", "/embed_face/", body, kind)
+    check("no model", gone.status == 500 and "not loaded" in gone.json["detail"], gone)
+    check("not ready", s.ask("GET", "/readyz").status == 503)
+    s.ask("PUT", "/v1/models/embedder", {"name": "embedder"})
+
+    load = Load(s, 8, "/embed_face/", body, kind)
+    time.sleep(1)
+    status, seconds = s.stop()
+    load.end()
+    check("SIGTERM under load", status == 0 and seconds <= 5, (status, seconds))
+    check("nothing accepted is lost", set(load.statuses) == {200} and not load.broken,
+          (set(load.statuses), load.broken[:3]))
+
+
+def crash():
+    if not models:
+        skip("kill -9: no networks")
+        return
+    data, jpeg = "crash", photo("13.jpg")
+    acknowledged = []
+    slowest = 0
+    for cycle in range(3):
+        s = Server(*MODEL_FLAGS, data=data)
+        slowest = max(slowest, s.ready_s)
+        known = {p["id"] for p in s.ask("GET", "/v1/people?limit=1000").json["people"]}
+        lost = set(acknowledged) - known
+        check(f"start {cycle + 1}: nothing acknowledged is lost", not lost, lost)
+        killed = threading.Timer(0.8, s.process.kill)
+        killed.start()
+        for i in range(10000):
+            try:
+                r = s.send_form("/v1/people", ("id", f"c{cycle}-{i}"), ("force", "1"), ("file", jpeg, "a.jpg"))
+                if r.status == 201:
+                    acknowledged.append(f"c{cycle}-{i}")
+            except Exception:
+                break
+        killed.join()
+        s.stop()
+    s = Server(*MODEL_FLAGS, data=data)
+    check("ready within 5 s after a kill", max(slowest, s.ready_s) < 5, slowest)
+    known = {p["id"] for p in s.ask("GET", "/v1/people?limit=1000").json["people"]}
+    check(f"{len(acknowledged)} acknowledged, all there", acknowledged and set(acknowledged) <= known)
+    s.stop()
+
+
+for part in (settings, known_api, v1, keys, limits, under_load, crash):
+    part()
+finish()
