@@ -70,7 +70,7 @@ static void member(srv_text *t, const char *name, double v)
 static void write_statuses(srv_text *t, const load_result *r)
 {
     static size_t counts[600];
-    char name[8];
+    char name[16];
     for (size_t i = 0; i < r->count; i++)
         if (r->records[i].status < 600)
             counts[r->records[i].status]++;
