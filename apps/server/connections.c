@@ -93,12 +93,20 @@ static void end(const srv_connections *c, srv_slot *s)
     s->ended = true;
 }
 
+/* A request may have come that its thread has not seen yet. */
+static bool is_silent(const srv_slot *s)
+{
+    char c;
+    return s->phase == SRV_PHASE_IDLE &&
+           recv(s->socket, &c, 1, MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL) <= 0;
+}
+
 void srv_connections_sweep(srv_connections *c, double now, bool idle_too)
 {
     pthread_mutex_lock(&c->lock);
     for (srv_slot *s = c->first; s; s = s->next) {
         const bool late = s->deadline > 0 && s->deadline <= now;
-        if (!s->ended && (late || (idle_too && s->phase == SRV_PHASE_IDLE)))
+        if (!s->ended && (late || (idle_too && is_silent(s))))
             end(c, s);
     }
     pthread_mutex_unlock(&c->lock);

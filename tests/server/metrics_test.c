@@ -155,8 +155,10 @@ TEST(the_process_is_described)
     CHECK_MSG(cpu <= start + 0.5, "%g s", cpu);
     const double began = sample(a.data, "process_start_time_seconds"), now = (double)time(NULL);
     CHECK_MSG(began > now - 3600 && began < now + 5, "it began %g s ago", now - began);
+#ifndef UF_CROSS_BUILD /* an emulator's /proc/self/stat is empty but for a few numbers */
     CHECK(sample(a.data, "process_resident_memory_bytes") > 1e5);
     CHECK(sample(a.data, "process_threads") >= 1);
+#endif
     const int files[3] = {dup(0), dup(0), dup(0)};
     srv_metrics_write_process(false, &b);
     CHECK(sample(b.data, "process_open_fds") == sample(a.data, "process_open_fds") + 3);

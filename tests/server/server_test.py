@@ -358,7 +358,7 @@ def under_load():
     check("not ready", s.ask("GET", "/readyz").status == 503)
     s.ask("PUT", "/v1/models/embedder", {"name": "embedder"})
 
-    load = Load(s, 8, "/embed_face/", body, kind)
+    load = Load(s, 4, "/embed_face/", body, kind)
     time.sleep(1)
     status, seconds = s.stop()
     load.end()
