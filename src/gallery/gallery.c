@@ -37,18 +37,22 @@ uf_status ufi_gallery_enter(uf_gallery *g, uf_error *err)
     return st ? ufi_gallery_leave(g, st, err) : UF_OK;
 }
 
-uf_status ufi_gallery_begin(uf_gallery *g, uf_error *err)
+/* In a transaction that has just begun: keys as they are in it. */
+static uf_status begin_with_keys(uf_gallery *g, uf_error *err)
 {
-    uf_status st = g->sql->ops->begin(g->sql, err);
-    if (st)
-        return st;
-    /* Nobody else writes from here on: what is sealed now is not sealed by a key that another
-     * process has taken out meanwhile. */
-    st = refresh_keys(g, err);
+    uf_status st = refresh_keys(g, err);
     if (st)
         g->sql->ops->rollback(g->sql);
     g->depth = !st;
     return st;
+}
+
+/* Nobody else writes until its end: what is sealed in it is not sealed by a key that another
+ * process has taken out meanwhile. */
+uf_status ufi_gallery_begin(uf_gallery *g, uf_error *err)
+{
+    uf_status st = g->sql->ops->begin(g->sql, err);
+    return st ? st : begin_with_keys(g, err);
 }
 
 uf_status ufi_gallery_end(uf_gallery *g, uf_status st, uf_error *err)
@@ -67,19 +71,24 @@ uf_status ufi_gallery_begin_read(uf_gallery *g, uf_error *err)
         return UF_OK;
     }
     uf_status st = g->sql->ops->begin_read(g->sql, err);
-    if (st)
-        return st;
-    st = refresh_keys(g, err);
-    if (st)
-        g->sql->ops->rollback(g->sql);
-    g->depth = !st;
-    return st;
+    return st ? st : begin_with_keys(g, err);
 }
 
 void ufi_gallery_end_read(uf_gallery *g)
 {
     if (--g->depth == 0 && g->encrypted)
         g->sql->ops->rollback(g->sql);
+}
+
+uf_status ufi_sealed_rows(uf_gallery *g, const char *sql, const ufi_value *args, size_t count,
+                          ufi_row_fn *row, void *user, uf_error *err)
+{
+    uf_status st = ufi_gallery_begin_read(g, err);
+    if (st)
+        return st;
+    st = ufi_sql_rows(g->sql, sql, args, count, row, user, err);
+    ufi_gallery_end_read(g);
+    return st;
 }
 
 uf_status ufi_gallery_enter_to_write(uf_gallery *g, uf_error *err)

@@ -294,14 +294,10 @@ static uf_status verify(verification *v, const char *collection, const char *id,
     if (st)
         return st;
     const ufi_value args[] = {ufi_integer(number), ufi_text(id), ufi_text(model_id)};
-    st = ufi_gallery_begin_read(g, err);
-    if (!st) {
-        st = ufi_sql_rows(g->sql,
-                          "SELECT " UFI_TEMPLATE_COLUMNS " FROM " UFI_TEMPLATE_TABLES
-                          " WHERE p.collection = ?1 AND p.id = ?2 AND m.name = ?3",
-                          args, 3, compare_row, v, err);
-        ufi_gallery_end_read(g);
-    }
+    st = ufi_sealed_rows(g,
+                         "SELECT " UFI_TEMPLATE_COLUMNS " FROM " UFI_TEMPLATE_TABLES
+                         " WHERE p.collection = ?1 AND p.id = ?2 AND m.name = ?3",
+                         args, 3, compare_row, v, err);
     if (!st && v->templates == 0)
         st = explain_none(g, collection, id, model_id, err);
     if (st)

@@ -365,6 +365,9 @@ uf_status ufi_gallery_end(uf_gallery *g, uf_status st, uf_error *err);
  * another process makes a new master key. Inside a transaction it changes nothing. */
 uf_status ufi_gallery_begin_read(uf_gallery *g, uf_error *err);
 void ufi_gallery_end_read(uf_gallery *g);
+/* ufi_sql_rows of one statement between the two. */
+uf_status ufi_sealed_rows(uf_gallery *g, const char *sql, const ufi_value *args, size_t count,
+                          ufi_row_fn *row, void *user, uf_error *err);
 /* Releases it; puts the gallery's name before an error. */
 uf_status ufi_gallery_leave(uf_gallery *g, uf_status st, uf_error *err);
 

@@ -141,14 +141,10 @@ static uf_status fill_index(ufi_live_index *l, uf_error *err)
     if (!f || !f->vectors)
         st = ufi_fail(err, UF_E_NOMEM, "no memory to make an index");
     if (!st)
-        st = ufi_gallery_begin_read(g, err);
-    if (!st) {
-        st = ufi_sql_rows(g->sql,
-                          "SELECT " UFI_TEMPLATE_COLUMNS " FROM " UFI_TEMPLATE_TABLES
-                          " WHERE +t.model = ?2 AND +p.collection = ?1 ORDER BY t.number",
-                          args, 2, fill_row, f, err);
-        ufi_gallery_end_read(g);
-    }
+        st = ufi_sealed_rows(g,
+                             "SELECT " UFI_TEMPLATE_COLUMNS " FROM " UFI_TEMPLATE_TABLES
+                             " WHERE +t.model = ?2 AND +p.collection = ?1 ORDER BY t.number",
+                             args, 2, fill_row, f, err);
     if (!st)
         st = flush(f, err);
     if (!st)

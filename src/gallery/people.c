@@ -60,11 +60,7 @@ uf_status uf_gallery_list(uf_gallery *g, const char *collection, const uf_galler
         st = ufi_collection_find(g, collection, &number, err);
     const ufi_value args[] = {ufi_integer(number)};
     if (!st)
-        st = ufi_gallery_begin_read(g, err);
-    if (!st) {
-        st = ufi_sql_rows(g->sql, people_in, args, 1, list_row, &l, err);
-        ufi_gallery_end_read(g);
-    }
+        st = ufi_sealed_rows(g, people_in, args, 1, list_row, &l, err);
     return ufi_gallery_leave(g, st, err);
 }
 
@@ -135,10 +131,10 @@ static uf_status list_templates(template_lister *l, const char *collection, cons
     const ufi_value model = ufi_text(model_id ? model_id : "");
     if (id) {
         const ufi_value args[] = {ufi_integer(number), ufi_text(id), model};
-        return ufi_sql_rows(g->sql, templates_of, args, 3, template_row, l, err);
+        return ufi_sealed_rows(g, templates_of, args, 3, template_row, l, err);
     }
     const ufi_value args[] = {ufi_integer(number), model};
-    return ufi_sql_rows(g->sql, templates_in, args, 2, template_row, l, err);
+    return ufi_sealed_rows(g, templates_in, args, 2, template_row, l, err);
 }
 
 uf_status uf_gallery_templates(uf_gallery *g, const char *collection, const char *id,
@@ -150,12 +146,8 @@ uf_status uf_gallery_templates(uf_gallery *g, const char *collection, const char
     if (st)
         return st;
     l.vector = ufi_secret_alloc(vector_bytes, NULL);
-    st = l.vector ? ufi_gallery_begin_read(g, err)
+    st = l.vector ? list_templates(&l, collection, id, model_id, err)
                   : ufi_fail(err, UF_E_NOMEM, "no memory for a template");
-    if (!st) {
-        st = list_templates(&l, collection, id, model_id, err);
-        ufi_gallery_end_read(g);
-    }
     if (!st && id && l.count == 0)
         st = ufi_person_find(g, ufi_collection_or_default(collection), id, NULL, err);
     ufi_secret_free(l.vector, vector_bytes);
