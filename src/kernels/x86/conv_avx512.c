@@ -19,6 +19,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/topics.h"
+#include "kernels/x86/inline.h"
 
 enum {
     LANES = 16,
@@ -29,13 +30,6 @@ enum {
     MAX_SETS = 8,
     WEIGHT_BLOCK_FLOATS = 128 * 1024 /* half of a small (1 MiB) L2 */
 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 
 /* One tile: its corner in the output and how much of it is real. */
 typedef struct tile {

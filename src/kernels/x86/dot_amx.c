@@ -3,12 +3,16 @@
  * tiles of sums. Codes are read where they lie, once for all probes, so that a search among
  * millions runs at the speed of the memory; those of the next block are fetched ahead.
  */
-#include <immintrin.h>
-#include <string.h>
-
 #include "kernels/topics.h"
+#include "kernels/x86/amx.h"
+#include "kernels/x86/inline.h"
 
-enum { TILE = 16, ROW_BYTES = 64, BLOCK_CODES = 2 * TILE, BLOCK_PROBES = 2 * TILE };
+enum {
+    TILE = UFK_TILE_ROWS,
+    ROW_BYTES = UFK_TILE_ROW_BYTES,
+    BLOCK_CODES = 2 * TILE,
+    BLOCK_PROBES = 2 * TILE
+};
 
 /* Tiles: sums of code tile c and probe tile p are 2 c + p. */
 #define CODES_0 4
@@ -16,29 +20,16 @@ enum { TILE = 16, ROW_BYTES = 64, BLOCK_CODES = 2 * TILE, BLOCK_PROBES = 2 * TIL
 #define PROBES_0 6
 #define PROBES_1 7
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 #define GROUP_BYTES ((size_t)UFK_DOT_PROBES * 4) /* four k of all probes */
-
-/* What ldtilecfg reads. */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
 
 static void load_config(void)
 {
-    tile_config c = {.palette = 1};
-    for (int t = 0; t < 8; t++) {
+    ufk_tile_config c = {.palette = 1};
+    for (int t = 0; t < UFK_TILES; t++) {
         c.rows[t] = TILE;
         c.row_bytes[t] = ROW_BYTES;
     }
-    __asm__ volatile("ldtilecfg %0" ::"m"(c));
+    ufk_load_tile_config(&c);
 }
 
 /* Sums of 32 codes with the 32 probes that begin at `probes`, in the tiles. `fetch`: those of the

@@ -27,12 +27,13 @@
 #include <string.h>
 
 #include "kernels/topics.h"
+#include "kernels/x86/amx.h"
 #include "kernels/x86/qconv_avx512.h"
 
 enum {
-    TILE_ROWS = 16,
+    TILE_ROWS = UFK_TILE_ROWS,
     TILE_GROUPS = 16, /* groups of four k */
-    ROW_BYTES = 64,
+    ROW_BYTES = UFK_TILE_ROW_BYTES,
     BLOCK_ROWS = 2 * TILE_ROWS,
     FINISH_ROWS = 4,
     /* Below so many products or rows AVX-512 VNNI is faster (measured): a configuration takes as
@@ -49,13 +50,6 @@ enum {
 #define PIXELS_1 5
 #define WEIGHTS_0 6
 #define WEIGHTS_1 7
-
-/* What ldtilecfg reads. */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
 
 /* How a call is cut. */
 typedef struct walk {
@@ -350,7 +344,7 @@ static void cut_k(walk *w, const ufk_qconv_args *args)
 
 static void load_config(const walk *w)
 {
-    tile_config c = {.palette = 1};
+    ufk_tile_config c = {.palette = 1};
     for (int t = 0; t < 4; t++) {
         c.rows[t] = (uint8_t)w->tile_rows;
         c.row_bytes[t] = UFK_QGROUP_BYTES;
@@ -363,7 +357,7 @@ static void load_config(const walk *w)
         c.rows[t] = (uint8_t)w->step;
         c.row_bytes[t] = UFK_QGROUP_BYTES;
     }
-    __asm__ volatile("ldtilecfg %0" ::"m"(c));
+    ufk_load_tile_config(&c);
 }
 
 /* All runs of `rows` pixels from pixel `first` on, one behind the other. */

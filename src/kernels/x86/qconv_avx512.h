@@ -10,13 +10,7 @@
 #include <stdbool.h>
 
 #include "kernels/kernels.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
+#include "kernels/x86/inline.h"
 
 enum {
     UFK_QLANES = 16,
