@@ -38,8 +38,8 @@ typedef struct ufi_segment {
                                    large; NULL for UF_INDEX_SKETCH */
     float *vector;              /* [slot][dimension]; UF_INDEX_FLOAT only */
     uint64_t *key, *group;
-    uint32_t *mask; /* a bit a slot: it holds a vector; a word a block */
-    float factor_max;
+    uint32_t *mask;             /* a bit a slot: it holds a vector; a word a block */
+    float factor_max, step_max; /* of all that were ever put in */
 } ufi_segment;
 
 struct uf_index {

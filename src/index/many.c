@@ -67,8 +67,6 @@ static void scan_codes(void *arg, size_t task, size_t worker)
     ufi_search_worker *w = &s->workers[worker];
     const uint32_t slots = piece->blocks * UFK_SKETCH_BLOCK;
     float bounds[UFK_DOT_PROBES];
-    for (uint32_t i = 0; i < slots; i++)
-        w->largest_step = fmaxf(w->largest_step, g->step[i]);
     for (uint32_t first = 0; first < slots; first += UFK_DOT_CODES) {
         const uint32_t left = slots - first;
         set_bounds(s, w, bounds);
@@ -90,20 +88,19 @@ void ufi_search_scan_many(uf_searcher *s)
         ufk_dot_many_pack(s->packed, p, s->probes[p].code, s->x->width);
         ufi_search_clear_leaders(s, p);
     }
-    for (unsigned w = 0; w < ufi_pool_size(s->pool); w++)
-        s->workers[w].largest_step = 0;
     ufi_pool_run(s->pool, scan_codes, s, s->piece_count);
 }
 
 bool ufi_search_leaders_suffice(const uf_searcher *s)
 {
     const double own = (double)s->probes[s->at].step;
-    for (unsigned i = 0; i < ufi_pool_size(s->pool); i++) {
-        const ufi_search_worker *w = &s->workers[i];
-        const double step = (double)w->largest_step;
-        const double slack = s->z * sqrt((step * step + own * own) / 12) + 1e-5;
-        if (w->leaders[s->at].least > 0 &&
-            (double)score_of(w->leaders[s->at].least) + slack >= (double)s->floor)
+    double step = 0;
+    for (size_t i = 0; i < s->piece_count; i++)
+        step = fmax(step, (double)s->x->segments[s->pieces[i].segment].step_max);
+    const double slack = s->z * sqrt((step * step + own * own) / 12) + 1e-5;
+    for (unsigned w = 0; w < ufi_pool_size(s->pool); w++) {
+        const uint32_t least = s->workers[w].leaders[s->at].least;
+        if (least > 0 && (double)score_of(least) + slack >= (double)s->floor)
             return false;
     }
     return true;

@@ -57,7 +57,6 @@ typedef struct ufi_top {
 typedef struct ufi_search_worker {
     uint16_t *sums; /* [UFK_SKETCH_PROBES][UFI_SEARCH_TILE * 32] */
     ufk_near *near; /* [UFK_DOT_CODES * UFK_DOT_PROBES]; NULL where that does not pay */
-    float largest_step;
     ufi_leaders leaders[UFI_SEARCH_PROBES];
     uint32_t pending[UFI_SEARCH_CODES];  /* slots that pass by their signs */
     float pending_sum[UFI_SEARCH_CODES]; /* sum of sign(o_i) q_i */

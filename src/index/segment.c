@@ -125,6 +125,7 @@ void ufi_segment_put(const uf_index *x, ufi_segment *s, uint32_t place, const fl
     if (s->code) {
         const float inverse = 127 / largest;
         s->step[place] = largest / 127;
+        s->step_max = fmaxf(s->step_max, s->step[place]);
         put_level(x, s->level + (size_t)place * (x->width / 8), rotated);
         for (uint32_t i = 0; i < x->width; i++)
             s->code[(size_t)place * x->width + i] = (int8_t)lrintf(rotated[i] * inverse);
@@ -150,6 +151,7 @@ void ufi_segment_copy(const uf_index *x, ufi_segment *to, uint32_t to_place,
     to->mask[to_place / 32] |= 1u << (to_place % 32);
     if (to->code) {
         to->step[to_place] = from->step[from_place];
+        to->step_max = fmaxf(to->step_max, from->step[from_place]);
         memcpy(to->code + (size_t)to_place * x->width, from->code + (size_t)from_place * x->width,
                x->width);
         memcpy(to->level + (size_t)to_place * (x->width / 8),

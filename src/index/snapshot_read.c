@@ -53,6 +53,8 @@ static uf_status settle_segment(ufi_segment *s, uint32_t i, uf_error *err)
         s->live++;
         if (s->factor[k] > s->factor_max)
             s->factor_max = s->factor[k];
+        if (s->step && s->step[k] > s->step_max)
+            s->step_max = s->step[k];
     }
     return UF_OK;
 }
