@@ -1,7 +1,7 @@
 /*
  * Inner products of 64 probes with many 8-bit codes on AMX: blocks of 32 codes x 32 probes in four
  * tiles of sums. Codes are read where they lie, once for all probes, so that a search among
- * millions runs at the speed of the memory; those of the next block are fetched ahead.
+ * millions runs at the speed of the memory: all the while those of the next call are fetched.
  */
 #include "kernels/topics.h"
 #include "kernels/x86/amx.h"
@@ -32,11 +32,11 @@ static void load_config(void)
     ufk_load_tile_config(&c);
 }
 
-/* Sums of 32 codes with the 32 probes that begin at `probes`, in the tiles. `fetch`: those of the
- * next 32 codes are fetched meanwhile. */
-ALWAYS_INLINE void multiply(const int8_t *codes, const int8_t *probes, size_t n, bool fetch)
+/* Sums of 32 codes with the 32 probes that begin at `probes`, in the tiles. Of the codes that lie a
+ * call further on every other one, from number `odd` on, is fetched meanwhile. */
+ALWAYS_INLINE void multiply(const int8_t *codes, const int8_t *probes, size_t n, size_t odd)
 {
-    const int8_t *ahead = codes + BLOCK_CODES * n;
+    const int8_t *ahead = codes + UFK_DOT_CODES * n;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -51,8 +51,8 @@ ALWAYS_INLINE void multiply(const int8_t *codes, const int8_t *probes, size_t n,
         _tile_loadd(CODES_1, codes + TILE * n + k, n);
         _tile_dpbssd(2, CODES_1, PROBES_0);
         _tile_dpbssd(3, CODES_1, PROBES_1);
-        for (size_t r = 0; fetch && r < BLOCK_CODES; r++)
-            _mm_prefetch(ahead + r * n + k, _MM_HINT_T0);
+        for (size_t r = odd; r < BLOCK_CODES; r += 2)
+            _mm_prefetch(ahead + r * n + k, _MM_HINT_T1);
     }
 }
 
@@ -89,13 +89,13 @@ static size_t take_near(ufk_near *out, const int32_t *sums, const float *steps, 
 
 /* All codes with 32 probes. What was multiplied is looked at behind the next multiplications, so
  * that the processor can do both at once. */
-ALWAYS_INLINE size_t walk(const ufk_dot_many_args *a, uint32_t probe, ufk_near *out, bool fetch)
+ALWAYS_INLINE size_t walk(const ufk_dot_many_args *a, uint32_t probe, ufk_near *out)
 {
     _Alignas(64) int32_t sums[BLOCK_CODES * BLOCK_PROBES];
     const float *bounds = a->bounds + probe;
     size_t count = 0;
     for (uint32_t c = 0; c < a->count; c += BLOCK_CODES) {
-        multiply(a->codes + c * a->n, a->probes + probe * 4, a->n, fetch);
+        multiply(a->codes + c * a->n, a->probes + probe * 4, a->n, probe > 0);
         if (c > 0)
             count += take_near(out + count, sums, a->steps + c - BLOCK_CODES, c - BLOCK_CODES,
                                probe, bounds);
@@ -111,8 +111,8 @@ static size_t ufk_dot_many_i8_amx(const ufk_dot_many_args *a)
     if (a->count == 0)
         return 0;
     load_config();
-    size_t count = walk(a, 0, a->out, true);
-    count += walk(a, BLOCK_PROBES, a->out + count, false);
+    size_t count = walk(a, 0, a->out);
+    count += walk(a, BLOCK_PROBES, a->out + count);
     _tile_release();
     return count;
 }
