@@ -73,7 +73,7 @@ double srv_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static uf_status fail(uf_error *err, uf_status status, const char *text)
+uf_status srv_fail(uf_error *err, uf_status status, const char *text)
 {
     err->status = status;
     snprintf(err->message, sizeof err->message, "%s", text);
@@ -349,7 +349,7 @@ static uf_status start_workers(srv_engine *e, uf_error *err)
         e->thread_count++;
     }
     return e->thread_count == e->o.workers ? UF_OK
-                                           : fail(err, UF_E_NOMEM, "workers cannot be started");
+                                           : srv_fail(err, UF_E_NOMEM, "workers cannot be started");
 }
 
 uf_status srv_engine_create(srv_engine **out, const srv_engine_options *o, srv_batch_fn *observer,
@@ -359,7 +359,7 @@ uf_status srv_engine_create(srv_engine **out, const srv_engine_options *o, srv_b
     pthread_condattr_t monotonic;
     *out = NULL;
     if (!e)
-        return fail(err, UF_E_NOMEM, "out of memory");
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
     e->o = *o;
     if (!e->o.workers) {
         uf_device cpu;
@@ -489,6 +489,24 @@ void srv_engine_decode_end(srv_engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
+/* Piece i of `whole`: up to a batch of its pictures or crops. */
+static job piece_of(const srv_engine *e, const job *whole, size_t i)
+{
+    const size_t first = i * e->o.batch, left = whole->count - first;
+    const size_t side = (size_t)whole->model->crop_size;
+    job j = *whole;
+    j.count = left < e->o.batch ? left : e->o.batch;
+    if (whole->images) {
+        j.images += first;
+        j.faces += first * whole->cap;
+        j.counts += first;
+    } else {
+        j.crops += first * side * side * 3;
+        j.out += first * whole->model->dimension;
+    }
+    return j;
+}
+
 /* Queues all pieces, and waits for all of them. */
 static uf_status run_jobs(srv_engine *e, srv_lane_name l, job *jobs, size_t n, uf_error *err)
 {
@@ -500,7 +518,7 @@ static uf_status run_jobs(srv_engine *e, srv_lane_name l, job *jobs, size_t n, u
         jobs[i].queued.since = now;
         if (!fair_push(&e->lanes[l].queue, &jobs[i].queued)) {
             jobs[i].done = true;
-            jobs[i].status = fail(&jobs[i].err, UF_E_NOMEM, "out of memory");
+            jobs[i].status = srv_fail(&jobs[i].err, UF_E_NOMEM, "out of memory");
         }
         pthread_cond_signal(&e->work);
     }
@@ -517,29 +535,35 @@ static uf_status run_jobs(srv_engine *e, srv_lane_name l, job *jobs, size_t n, u
     return st;
 }
 
+static uf_status run_in_pieces(srv_engine *e, srv_lane_name l, const job *whole, uf_error *err)
+{
+    const size_t pieces = (whole->count + e->o.batch - 1) / e->o.batch;
+    job *jobs = calloc(pieces + 1, sizeof *jobs);
+    if (!jobs)
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < pieces; i++)
+        jobs[i] = piece_of(e, whole, i);
+    uf_status st = run_jobs(e, l, jobs, pieces, err);
+    free(jobs);
+    return st;
+}
+
 uf_status srv_engine_detect(srv_engine *e, const char *client, double deadline,
                             const uf_image *images, size_t n, uf_face *faces, size_t cap,
                             size_t *counts, uf_error *err)
 {
-    const size_t pieces = (n + e->o.batch - 1) / e->o.batch;
     srv_loaded *m = srv_engine_hold(e, SRV_LANE_DETECT);
     if (!m)
-        return fail(err, UF_E_STATE, "no detector is loaded");
-    job *jobs = calloc(pieces + 1, sizeof *jobs);
-    for (size_t i = 0; jobs && i < pieces; i++) {
-        const size_t first = i * e->o.batch;
-        jobs[i] = (job){.queued = {.client = client},
-                        .model = m,
-                        .deadline = deadline,
-                        .count = n - first < e->o.batch ? n - first : e->o.batch,
-                        .images = images + first,
-                        .faces = faces + first * cap,
-                        .cap = cap,
-                        .counts = counts + first};
-    }
-    uf_status st = jobs ? run_jobs(e, SRV_LANE_DETECT, jobs, pieces, err)
-                        : fail(err, UF_E_NOMEM, "out of memory");
-    free(jobs);
+        return srv_fail(err, UF_E_STATE, "no detector is loaded");
+    const job whole = {.queued = {.client = client},
+                       .model = m,
+                       .deadline = deadline,
+                       .count = n,
+                       .images = images,
+                       .faces = faces,
+                       .cap = cap,
+                       .counts = counts};
+    uf_status st = run_in_pieces(e, SRV_LANE_DETECT, &whole, err);
     srv_engine_release(m);
     return st;
 }
@@ -547,20 +571,11 @@ uf_status srv_engine_detect(srv_engine *e, const char *client, double deadline,
 uf_status srv_engine_embed(srv_engine *e, const char *client, double deadline, srv_loaded *m,
                            const uint8_t *crops, size_t n, float *out, uf_error *err)
 {
-    const size_t pieces = (n + e->o.batch - 1) / e->o.batch;
-    const size_t bytes = (size_t)m->crop_size * (size_t)m->crop_size * 3;
-    job *jobs = calloc(pieces + 1, sizeof *jobs);
-    for (size_t i = 0; jobs && i < pieces; i++) {
-        const size_t first = i * e->o.batch;
-        jobs[i] = (job){.queued = {.client = client},
-                        .model = m,
-                        .deadline = deadline,
-                        .count = n - first < e->o.batch ? n - first : e->o.batch,
-                        .crops = crops + first * bytes,
-                        .out = out + first * m->dimension};
-    }
-    uf_status st = jobs ? run_jobs(e, SRV_LANE_EMBED, jobs, pieces, err)
-                        : fail(err, UF_E_NOMEM, "out of memory");
-    free(jobs);
-    return st;
+    const job whole = {.queued = {.client = client},
+                       .model = m,
+                       .deadline = deadline,
+                       .count = n,
+                       .crops = crops,
+                       .out = out};
+    return run_in_pieces(e, SRV_LANE_EMBED, &whole, err);
 }

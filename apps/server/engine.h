@@ -23,6 +23,9 @@ typedef struct srv_engine_options {
     int detector_size; /* uf_detector_options.size */
 } srv_engine_options;
 
+/* Fills `err`; returns `status`. */
+uf_status srv_fail(uf_error *err, uf_status status, const char *text);
+
 typedef struct srv_engine srv_engine;
 typedef struct srv_loaded srv_loaded; /* a model, counted by those who use it */
 

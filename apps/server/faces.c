@@ -10,13 +10,6 @@
 #include "server/body.h"
 #include "server/state.h"
 
-static uf_status fail(uf_error *err, uf_status status, const char *text)
-{
-    err->status = status;
-    snprintf(err->message, sizeof err->message, "%s", text);
-    return status;
-}
-
 void srv_photo_free(srv_photo *p)
 {
     uf_picture_destroy(p->picture);
@@ -48,7 +41,7 @@ uf_status srv_photo_detect(srv_request *q, srv_photo *photos, size_t n, uf_error
     size_t *counts = calloc(n + 1, sizeof *counts);
     uf_status st = UF_OK;
     if (!views || !faces || !counts)
-        st = fail(err, UF_E_NOMEM, "out of memory");
+        st = srv_fail(err, UF_E_NOMEM, "out of memory");
     for (size_t i = 0; !st && i < n; i++)
         views[i] = photos[i].view;
     if (!st)
@@ -59,7 +52,7 @@ uf_status srv_photo_detect(srv_request *q, srv_photo *photos, size_t n, uf_error
         p->count = counts[i] < SRV_FACES_MAX ? counts[i] : SRV_FACES_MAX;
         p->faces = malloc((p->count + 1) * sizeof *p->faces);
         if (!p->faces)
-            st = fail(err, UF_E_NOMEM, "out of memory");
+            st = srv_fail(err, UF_E_NOMEM, "out of memory");
         else
             memcpy(p->faces, faces + i * SRV_FACES_MAX, p->count * sizeof *p->faces);
         srv_telemetry_faces(q->server->telemetry, p->count);
@@ -139,7 +132,7 @@ uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *fac
     srv_loaded *m = srv_engine_hold(e, SRV_LANE_EMBED);
     const double began = srv_now();
     if (!m)
-        return fail(err, UF_E_STATE, "no embedder is loaded");
+        return srv_fail(err, UF_E_STATE, "no embedder is loaded");
     const size_t side = (size_t)srv_loaded_crop_size(m), bytes = side * side * 3;
     *out = (srv_vectors){.count = n,
                          .dimension = srv_loaded_dimension(m),
@@ -147,7 +140,7 @@ uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *fac
                          .crop_side = (uint32_t)side};
     out->data = malloc(n * out->dimension * sizeof(float) + 1);
     snprintf(out->model_id, sizeof out->model_id, "%s", uf_model_id(srv_loaded_model(m)));
-    uf_status st = out->crops && out->data ? UF_OK : fail(err, UF_E_NOMEM, "out of memory");
+    uf_status st = out->crops && out->data ? UF_OK : srv_fail(err, UF_E_NOMEM, "out of memory");
     for (size_t i = 0; !st && i < n; i++)
         st = align(p, &faces[i], m, out->crops + i * bytes, err);
     const double aligned = srv_now();

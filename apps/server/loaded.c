@@ -102,10 +102,8 @@ uf_status srv_loaded_open(srv_loaded **out, srv_lane_name lane, const char *name
     srv_handle h = {0};
     srv_loaded *m = calloc(1, sizeof *m);
     *out = NULL;
-    if (!m) {
-        *err = (uf_error){UF_E_NOMEM, "out of memory"};
-        return UF_E_NOMEM;
-    }
+    if (!m)
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
     m->users = 1;
     m->lane = lane;
     snprintf(m->name, sizeof m->name, "%s", name);
