@@ -242,15 +242,17 @@ static bool take_old_handles(worker *w, srv_handle closing[SRV_LANE_COUNT])
     return any;
 }
 
-static void close_old_handles(worker *w)
+/* True: the lock was released meanwhile, and what was seen before is no longer so. */
+static bool close_old_handles(worker *w)
 {
     srv_handle closing[SRV_LANE_COUNT];
     if (!take_old_handles(w, closing))
-        return;
+        return false;
     pthread_mutex_unlock(&w->e->lock);
     for (int l = 0; l < SRV_LANE_COUNT; l++)
         srv_handle_close(&closing[l]);
     pthread_mutex_lock(&w->e->lock);
+    return true;
 }
 
 static void wait_until(srv_engine *e, double when)
@@ -303,17 +305,12 @@ static void *work(void *user)
         const double now = srv_now();
         const double embed = ready_at(e, SRV_LANE_EMBED, now);
         const double detect = ready_at(e, SRV_LANE_DETECT, now);
-        if (embed == 0) {
+        if (embed == 0)
             serve_lane(w, SRV_LANE_EMBED);
-        } else if (detect == 0) {
+        else if (detect == 0)
             serve_lane(w, SRV_LANE_DETECT);
-        } else {
-            close_old_handles(w);
-            if (!e->stop && !e->lanes[0].queue.count && !e->lanes[1].queue.count)
-                wait_until(e, 1e300);
-            else if (!e->stop)
-                wait_until(e, embed < detect ? embed : detect);
-        }
+        else if (!close_old_handles(w))
+            wait_until(e, embed < detect ? embed : detect);
     }
     pthread_mutex_unlock(&e->lock);
     worker_free(w);

@@ -355,6 +355,14 @@ def under_load():
     check("unloaded", s.ask("DELETE", "/v1/models/embedder").status == 204)
     gone = s.ask("POST", "/embed_face/", body, kind)
     check("no model", gone.status == 500 and "not loaded" in gone.json["detail"], gone)
+    # Workers close what was unloaded while requests come: none may be forgotten.
+    answers = []
+    for _ in range(25):
+        s.ask("PUT", "/v1/models/embedder", {"name": "embedder"})
+        answers.append(s.ask("POST", "/embed_face/", body, kind).status)
+        s.ask("DELETE", "/v1/models/embedder")
+        answers.append(s.ask("POST", "/embed_face/", body, kind).status)
+    check("requests while models are closed", answers == [200, 500] * 25, answers)
     check("not ready", s.ask("GET", "/readyz").status == 503)
     s.ask("PUT", "/v1/models/embedder", {"name": "embedder"})
 
