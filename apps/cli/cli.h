@@ -156,8 +156,6 @@ size_t npy_bytes(const uf_tensor_info *info);
 
 void draw_face(uf_picture *p, const uf_face *f, const char *label);
 
-/* The face that a photo of one person is about: large and central. -1 when there is none. */
-int cli_main_face(const uf_image *image, const uf_face *faces, size_t count);
 /* The face of a crop that was aligned to ArcFace's template: its points are known. */
 uf_face cli_face_of_crop(const uf_image *view);
 

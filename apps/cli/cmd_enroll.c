@@ -60,7 +60,7 @@ static void fail_photo(enrolling *e, const char *id, const char *path, const cha
 /* The face to enrol, or -1 with the reason. */
 static int choose_face(enrolling *e, const uf_image *view, size_t count, char reason[256])
 {
-    const int best = cli_main_face(view, e->s.faces, count);
+    const int best = uf_face_main(e->s.faces, count, view->width, view->height);
     if (best < 0) {
         snprintf(reason, 256, "no face was found");
         return -1;

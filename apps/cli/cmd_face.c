@@ -172,7 +172,7 @@ static int embed_picture(cli_session *s, const cli_args *a, const char *path, em
         return 0;
     }
     uf_image view = uf_picture_view(p);
-    int main_face = cli_main_face(&view, s->faces, count);
+    int main_face = uf_face_main(s->faces, count, view.width, view.height);
     float *v = malloc(s->dimension * sizeof *v);
     if (main_face < 0) {
         fprintf(stderr, "uniface: %s: no face found\n", path);
@@ -398,7 +398,9 @@ static int profile_once(cli_session *s, const char *path, double ms[STAGES])
     uf_image view = uf_picture_view(p);
     st = uf_detector_run(s->detector, &view, s->faces, CLI_MAX_FACES, &count, &err);
     LAP(1);
-    int i = st ? -1 : cli_main_face(&view, s->faces, count < CLI_MAX_FACES ? count : CLI_MAX_FACES);
+    int i = st ? -1
+               : uf_face_main(s->faces, count < CLI_MAX_FACES ? count : CLI_MAX_FACES, view.width,
+                              view.height);
     uf_quality q;
     if (i >= 0)
         st = uf_face_quality(&view, &s->faces[i], &q, &err);

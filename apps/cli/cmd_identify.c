@@ -175,7 +175,7 @@ static int identify_picture(identifying *q, const char *path)
         return cli_fail(&err);
     uf_image view = uf_picture_view(p);
     uf_status st = UF_OK;
-    q->main_face = cli_main_face(&view, q->s.faces, q->face_count);
+    q->main_face = uf_face_main(q->s.faces, q->face_count, view.width, view.height);
     q->candidates = cli_need(calloc(q->face_count * q->o.top_k + 1, sizeof *q->candidates));
     q->counts = cli_need(calloc(q->face_count + 1, sizeof *q->counts));
     for (size_t i = 0; !st && i < q->face_count; i++)

@@ -191,22 +191,6 @@ void cli_files_free(cli_files *f)
     free(f->paths);
 }
 
-int cli_main_face(const uf_image *image, const uf_face *faces, size_t count)
-{
-    int best = -1;
-    double best_value = 0, cx = image->width / 2.0, cy = image->height / 2.0;
-    for (size_t i = 0; i < count; i++) {
-        double dx = (double)(faces[i].x + faces[i].width / 2) - cx;
-        double dy = (double)(faces[i].y + faces[i].height / 2) - cy;
-        double value = (double)(faces[i].width * faces[i].height) - 2 * (dx * dx + dy * dy);
-        if (best < 0 || value > best_value) {
-            best = (int)i;
-            best_value = value;
-        }
-    }
-    return best;
-}
-
 uf_face cli_face_of_crop(const uf_image *view)
 {
     static const float points[UF_LANDMARKS][2] = {{38.2946f, 51.6963f},

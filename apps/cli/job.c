@@ -52,7 +52,7 @@ static int add_face(cli_job *q, const cli_args *a, const char *path)
         return 0;
     }
     uf_image view = uf_picture_view(p);
-    int i = cli_main_face(&view, q->session.faces, count);
+    int i = uf_face_main(q->session.faces, count, view.width, view.height);
     if (i < 0)
         q->skipped++;
     else if (uf_calibration_add_image(q->calibration, &view, &q->session.faces[i], &err))

@@ -105,7 +105,7 @@ int cli_embed_main_face(cli_session *s, const char *path, float *v)
     if (cli_find_faces(s, path, &p, &count, &err))
         return cli_fail(&err);
     uf_image view = uf_picture_view(p);
-    int i = cli_main_face(&view, s->faces, count);
+    int i = uf_face_main(s->faces, count, view.width, view.height);
     int status = 0;
     if (i < 0)
         status = cli_complain(EXIT_INPUT, "%s: no face found", path);

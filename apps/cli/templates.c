@@ -41,7 +41,7 @@ static uf_status embed(cli_session *s, const cli_embedders *e, const uf_image *v
         st = cli_faces_in(s, view, &count, err);
         if (st)
             return st;
-        const int best = cli_main_face(view, s->faces, count);
+        const int best = uf_face_main(s->faces, count, view->width, view->height);
         if (best < 0) {
             err->status = UF_E_NO_FACE;
             snprintf(err->message, sizeof err->message, "no face was found");

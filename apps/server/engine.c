@@ -177,12 +177,18 @@ static bool make_room(void **p, size_t *room, size_t bytes)
     return true;
 }
 
+static size_t crop_bytes(const srv_loaded *m)
+{
+    const size_t side = (size_t)uf_embedder_crop_size(m->embedder);
+    return side * side * 3;
+}
+
 static uf_status run_embedder(worker *w)
 {
     uf_error err;
     const srv_loaded *m = w->handles[SRV_LANE_EMBED].model;
-    const size_t bytes = (size_t)m->crop_size * (size_t)m->crop_size * 3;
-    const size_t row = m->dimension * sizeof(float);
+    const size_t bytes = crop_bytes(m), dimension = uf_embedder_dimension(m->embedder);
+    const size_t row = dimension * sizeof(float);
     size_t at = 0;
     if (!make_room((void **)&w->crops, &w->crop_room, w->item_count * bytes) ||
         !make_room((void **)&w->out, &w->out_room, w->item_count * row))
@@ -193,7 +199,7 @@ static uf_status run_embedder(worker *w)
         uf_embedder_run_crops(w->handles[SRV_LANE_EMBED].embedder, w->crops, at, w->out, &err);
     at = 0;
     for (size_t i = 0; !st && i < w->batch_count; at += w->batch[i++]->count)
-        memcpy(w->batch[i]->out, w->out + at * m->dimension, w->batch[i]->count * row);
+        memcpy(w->batch[i]->out, w->out + at * dimension, w->batch[i]->count * row);
     return st;
 }
 
@@ -490,7 +496,6 @@ void srv_engine_decode_end(srv_engine *e)
 static job piece_of(const srv_engine *e, const job *whole, size_t i)
 {
     const size_t first = i * e->o.batch, left = whole->count - first;
-    const size_t side = (size_t)whole->model->crop_size;
     job j = *whole;
     j.count = left < e->o.batch ? left : e->o.batch;
     if (whole->images) {
@@ -498,8 +503,8 @@ static job piece_of(const srv_engine *e, const job *whole, size_t i)
         j.faces += first * whole->cap;
         j.counts += first;
     } else {
-        j.crops += first * side * side * 3;
-        j.out += first * whole->model->dimension;
+        j.crops += first * crop_bytes(whole->model);
+        j.out += first * uf_embedder_dimension(whole->model->embedder);
     }
     return j;
 }

@@ -49,10 +49,9 @@ srv_loaded *srv_engine_hold(srv_engine *e, srv_lane_name lane);
 void srv_engine_release(srv_loaded *m);
 const uf_model *srv_loaded_model(const srv_loaded *m);
 const char *srv_loaded_name(const srv_loaded *m);
-size_t srv_loaded_dimension(const srv_loaded *m);    /* of an embedder */
-int32_t srv_loaded_crop_size(const srv_loaded *m);   /* of an embedder */
-int32_t srv_loaded_min_side(const srv_loaded *m);    /* of a detector */
-const float *srv_loaded_points(const srv_loaded *m); /* of an embedder: align.template */
+/* Of an embedder's model: to make crops with, not to run. */
+const uf_embedder *srv_loaded_embedder(const srv_loaded *m);
+int32_t srv_loaded_min_side(const srv_loaded *m); /* of a detector */
 
 /* ---- requests ---- */
 

@@ -1,5 +1,4 @@
 /* From a body's bytes to faces and templates; each stage's time is kept for the metrics. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,39 +89,25 @@ void srv_vectors_free(srv_vectors *v)
     *v = (srv_vectors){0};
 }
 
-/* Points whose alignment to the template is the wanted square of the picture. */
-static void points_of_square(float x, float y, float width, float height, const float *t,
-                             uf_point out[UF_LANDMARKS])
-{
-    for (int i = 0; i < UF_LANDMARKS; i++)
-        out[i] = (uf_point){x + t[2 * i] * width, y + t[2 * i + 1] * height};
-}
-
 static bool is_whole(const uf_image *view, const uf_face *f)
 {
     return f->x == 0 && f->y == 0 && f->width == (float)view->width &&
            f->height == (float)view->height;
 }
 
-/* A face without points is cropped by its box, enlarged to a square, as the library does it
- * (uf_embedder_run); a box that is the whole picture is a crop already. */
-static uf_status align(const srv_photo *p, const uf_face *f, const srv_loaded *m, uint8_t *crop,
+/* A box without points that is the whole picture is a crop already: its points are where the model
+ * wants them. */
+static uf_status align(const srv_photo *p, const uf_face *f, const uf_embedder *e, uint8_t *crop,
                        uf_error *err)
 {
-    const float *t = srv_loaded_points(m);
-    const int32_t size = srv_loaded_crop_size(m);
-    uf_point points[UF_LANDMARKS];
-    if (f->has_landmarks) {
-        memcpy(points, f->landmarks, sizeof points);
-    } else if (is_whole(&p->view, f)) {
-        points_of_square(0, 0, f->width, f->height, t, points);
-    } else {
-        const float side = fmaxf(f->width, f->height) * 1.1f;
-        const float shift = side / (float)size / 2 - 0.5f - side / 2;
-        points_of_square(f->x + f->width / 2 + shift, f->y + f->height / 2 + shift, side, side, t,
-                         points);
+    uf_face whole = *f;
+    if (!f->has_landmarks && is_whole(&p->view, f)) {
+        const float *t = uf_embedder_template(e);
+        for (int i = 0; i < UF_LANDMARKS; i++)
+            whole.landmarks[i] = (uf_point){t[2 * i] * f->width, t[2 * i + 1] * f->height};
+        whole.has_landmarks = 1;
     }
-    return uf_face_align(&p->view, points, t, size, crop, err);
+    return uf_embedder_crop(e, &p->view, &whole, crop, err);
 }
 
 uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *faces, size_t n,
@@ -133,16 +118,17 @@ uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *fac
     const double began = srv_now();
     if (!m)
         return srv_fail(err, UF_E_STATE, "no embedder is loaded");
-    const size_t side = (size_t)srv_loaded_crop_size(m), bytes = side * side * 3;
+    const uf_embedder *embedder = srv_loaded_embedder(m);
+    const size_t side = (size_t)uf_embedder_crop_size(embedder), bytes = side * side * 3;
     *out = (srv_vectors){.count = n,
-                         .dimension = srv_loaded_dimension(m),
+                         .dimension = uf_embedder_dimension(embedder),
                          .crops = malloc(n * bytes + 1),
                          .crop_side = (uint32_t)side};
     out->data = malloc(n * out->dimension * sizeof(float) + 1);
     snprintf(out->model_id, sizeof out->model_id, "%s", uf_model_id(srv_loaded_model(m)));
     uf_status st = out->crops && out->data ? UF_OK : srv_fail(err, UF_E_NOMEM, "out of memory");
     for (size_t i = 0; !st && i < n; i++)
-        st = align(p, &faces[i], m, out->crops + i * bytes, err);
+        st = align(p, &faces[i], embedder, out->crops + i * bytes, err);
     const double aligned = srv_now();
     q->stages[SRV_STAGE_ALIGN] += aligned - began;
     if (!st)

@@ -17,6 +17,7 @@ void srv_engine_release(srv_loaded *m)
 {
     if (!m || atomic_fetch_sub(&m->users, 1) != 1)
         return;
+    uf_embedder_destroy(m->embedder);
     uf_model_close(m->model);
     free(m);
 }
@@ -31,24 +32,14 @@ const char *srv_loaded_name(const srv_loaded *m)
     return m->name;
 }
 
-size_t srv_loaded_dimension(const srv_loaded *m)
+const uf_embedder *srv_loaded_embedder(const srv_loaded *m)
 {
-    return m->dimension;
-}
-
-int32_t srv_loaded_crop_size(const srv_loaded *m)
-{
-    return m->crop_size;
+    return m->embedder;
 }
 
 int32_t srv_loaded_min_side(const srv_loaded *m)
 {
     return m->min_side;
-}
-
-const float *srv_loaded_points(const srv_loaded *m)
-{
-    return m->points;
 }
 
 uf_status srv_handle_open(srv_handle *h, srv_loaded *m, unsigned batch, int detector_size,
@@ -76,26 +67,6 @@ void srv_handle_close(srv_handle *h)
     *h = (srv_handle){0};
 }
 
-/* "align.template": ten numbers; ArcFace's when the model has none. */
-static void read_points(srv_loaded *m)
-{
-    static const float arcface[10] = {38.2946f, 51.6963f, 73.5318f, 51.5014f, 56.0252f,
-                                      71.7366f, 41.5493f, 92.3655f, 70.7299f, 92.2041f};
-    const char *text = uf_model_meta(m->model, "align.template");
-    float given[10];
-    int n = 0;
-    while (text && n < 10) {
-        char *end;
-        given[n] = strtof(text, &end);
-        if (end == text)
-            break;
-        n++;
-        text = end + strspn(end, ", []");
-    }
-    for (int i = 0; i < 10; i++)
-        m->points[i] = n == 10 ? given[i] : arcface[i] / 112;
-}
-
 uf_status srv_loaded_open(srv_loaded **out, srv_lane_name lane, const char *name, const char *path,
                           int detector_size, uf_error *err)
 {
@@ -111,13 +82,10 @@ uf_status srv_loaded_open(srv_loaded **out, srv_lane_name lane, const char *name
     if (!st)
         st = srv_handle_open(&h, m, 1, detector_size, err);
     if (!st) {
-        if (h.embedder) {
-            m->dimension = uf_embedder_dimension(h.embedder);
-            m->crop_size = uf_embedder_crop_size(h.embedder);
-        } else {
+        if (h.detector)
             m->min_side = uf_detector_min_side(h.detector);
-        }
-        read_points(m);
+        m->embedder = h.embedder; /* stays */
+        h.embedder = NULL;
         *out = srv_loaded_hold(m);
     }
     srv_handle_close(&h);

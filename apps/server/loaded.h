@@ -11,9 +11,8 @@ struct srv_loaded {
     srv_lane_name lane;
     uf_model *model;
     char name[65];
-    size_t dimension;
-    int32_t crop_size, min_side;
-    float points[10]; /* where the landmarks go, fractions of the crop's side */
+    uf_embedder *embedder; /* of an embedder: what crops are made by, and what they are like */
+    int32_t min_side;      /* of a detector */
 };
 
 /* A worker's handle of a model; exactly one of the two is made. */

@@ -33,9 +33,9 @@ static void model_json(srv_text *t, const char *task, const srv_loaded *m)
     srv_json_string(t, srv_loaded_name(m));
     srv_json_key(t, "model_id");
     srv_json_string(t, uf_model_id(srv_loaded_model(m)));
-    if (srv_loaded_dimension(m)) {
+    if (srv_loaded_embedder(m)) {
         srv_json_key(t, "dimension");
-        srv_json_integer(t, (int64_t)srv_loaded_dimension(m));
+        srv_json_integer(t, (int64_t)uf_embedder_dimension(srv_loaded_embedder(m)));
     }
     srv_json_key(t, "parameters");
     srv_json_integer(t, (int64_t)uf_model_parameter_count(srv_loaded_model(m)));

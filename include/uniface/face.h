@@ -90,6 +90,9 @@ UF_API int32_t uf_detector_min_side(const uf_detector *d);
 
 /* Intersection over union of two boxes: 0..1. */
 UF_API float uf_face_overlap(const uf_face *a, const uf_face *b);
+/* The face that a picture of this size (pixels) is about: large, and near the middle (its area less
+ * twice the squared distance of the two centres is greatest). Its index; -1 when count is 0. */
+UF_API int32_t uf_face_main(const uf_face *faces, size_t count, int32_t width, int32_t height);
 
 /* Judges a face for enrolment. Needs no model; landmarks are used where the face has them. */
 UF_API uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_quality *out,
@@ -119,6 +122,13 @@ UF_API void uf_embedder_destroy(uf_embedder *e);
 UF_API size_t uf_embedder_dimension(const uf_embedder *e);
 UF_API int32_t uf_embedder_crop_size(const uf_embedder *e); /* side of the aligned crop */
 
+/* Where the aligned crop has the landmarks: ten fractions of its side; valid while `e` lives. */
+UF_API const float *uf_embedder_template(const uf_embedder *e);
+/* The crop that uf_embedder_run makes of a face, RGB8 of the crop's size (dense, into `crop`); a
+ * face without landmarks is cropped by its box. Any thread, at any time: it only reads the
+ * embedder. Errors: UF_E_ARG. */
+UF_API uf_status uf_embedder_crop(const uf_embedder *e, const uf_image *image, const uf_face *face,
+                                  uint8_t *crop, uf_error *err);
 /* Embeds one face: aligns and runs. `out` gets uf_embedder_dimension floats of unit L2 norm. A face
  * without landmarks is cropped by its box. Errors: UF_E_ARG, and UF_E_QUALITY when the network's
  * answer has no direction (zero or not finite). */

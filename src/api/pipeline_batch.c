@@ -9,7 +9,6 @@
 #include "api/pipeline_impl.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "model/embedder.h"
 
 static void fail(ufi_place *at, uf_status st, const uf_error *err)
 {
@@ -42,30 +41,13 @@ static bool make_place_for(ufi_place *at, size_t faces, size_t dimension)
 
 /* ---- faces ---- */
 
-/* The face that a picture is about: large, and near the middle. */
-static const uf_face *main_face(const ufi_place *at, const uf_face *faces, size_t count)
-{
-    const uf_face *best = NULL;
-    float most = 0;
-    for (size_t i = 0; i < count; i++) {
-        const uf_face *f = &faces[i];
-        const float dx = f->x + f->width / 2 - (float)at->width / 2;
-        const float dy = f->y + f->height / 2 - (float)at->height / 2;
-        const float value = f->width * f->height - 2 * (dx * dx + dy * dy);
-        if (!best || value > most) {
-            best = f;
-            most = value;
-        }
-    }
-    return best;
-}
-
 static void keep_faces(const uf_pipeline *p, ufi_place *at, const uf_face *found, size_t count)
 {
     const size_t most = p->options.max_faces;
     const uf_error no_memory = {UF_E_NOMEM, "no memory for faces"};
     count = count < p->seen_cap ? count : p->seen_cap;
-    const uf_face *from = most ? found : main_face(at, found, count);
+    const uf_face *from =
+        most || !count ? found : &found[uf_face_main(found, count, at->width, at->height)];
     const size_t kept = most && count > most ? most : most ? count : count > 0;
     if (!make_place_for(at, kept ? kept : 1, p->dimension)) {
         fail(at, UF_E_NOMEM, &no_memory);
@@ -134,7 +116,7 @@ static void add_crop(waiting *w, ufi_place *at, size_t face)
     uf_status st = UF_OK;
     if (p->detector) {
         const uf_image view = uf_picture_view(at->picture);
-        st = ufi_embedder_crop(p->embedder, &view, &at->faces[face], crop, &err);
+        st = uf_embedder_crop(p->embedder, &view, &at->faces[face], crop, &err);
     } else {
         memcpy(crop, at->crop, p->crop_bytes);
     }

@@ -103,6 +103,23 @@ float uf_face_overlap(const uf_face *a, const uf_face *b)
     return w * h / (a->width * a->height + b->width * b->height - w * h);
 }
 
+int32_t uf_face_main(const uf_face *faces, size_t count, int32_t width, int32_t height)
+{
+    int32_t best = -1;
+    double best_value = 0;
+    for (size_t i = 0; i < count; i++) {
+        const uf_face *f = &faces[i];
+        const double dx = (double)(f->x + f->width / 2) - width / 2.0;
+        const double dy = (double)(f->y + f->height / 2) - height / 2.0;
+        const double value = (double)(f->width * f->height) - 2 * (dx * dx + dy * dy);
+        if (best < 0 || value > best_value) {
+            best = (int32_t)i;
+            best_value = value;
+        }
+    }
+    return best;
+}
+
 void ufi_candidates_suppress(ufi_candidates *c, float nms, size_t top)
 {
     size_t kept = 0;

@@ -131,12 +131,14 @@ uf_status uf_embedder_run_crops(uf_embedder *e, const uint8_t *crops, size_t n, 
     return st;
 }
 
-uf_status ufi_embedder_crop(const uf_embedder *e, const uf_image *image, const uf_face *face,
-                            uint8_t *crop, uf_error *err)
+uf_status uf_embedder_crop(const uf_embedder *e, const uf_image *image, const uf_face *face,
+                           uint8_t *crop, uf_error *err)
 {
     uf_image rgb;
     uf_picture *owned;
     float m[6];
+    if (!e || !face || !crop)
+        return ufi_fail(err, UF_E_ARG, "uf_embedder_crop: an argument is NULL");
     uf_status st = check_face(face, err);
     if (!st)
         st = ufi_image_to_rgb(&rgb, &owned, image, err);
@@ -157,7 +159,7 @@ uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *
 {
     if (!e || !face || !out)
         return ufi_fail(err, UF_E_ARG, "uf_embedder_run: an argument is NULL");
-    uf_status st = ufi_embedder_crop(e, image, face, e->crop, err);
+    uf_status st = uf_embedder_crop(e, image, face, e->crop, err);
     return st ? st : uf_embedder_run_crops(e, e->crop, 1, out, err);
 }
 
@@ -169,6 +171,11 @@ size_t uf_embedder_dimension(const uf_embedder *e)
 int32_t uf_embedder_crop_size(const uf_embedder *e)
 {
     return e->size;
+}
+
+const float *uf_embedder_template(const uf_embedder *e)
+{
+    return e->template_points;
 }
 
 /* ---- making one ---- */

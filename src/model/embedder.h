@@ -7,9 +7,5 @@
 
 uf_status ufi_embedder_create(uf_embedder **out, const ufi_model_file *file, ufi_program *program,
                               const uf_embedder_options *options, uf_error *err);
-/* The aligned crop of a face (by its box where it has no landmarks), RGB8 of the crop's size. May
- * run in any thread: it only reads the embedder. */
-uf_status ufi_embedder_crop(const uf_embedder *e, const uf_image *image, const uf_face *face,
-                            uint8_t *crop, uf_error *err);
 
 #endif
