@@ -6,6 +6,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from checks import check, end, skip  # noqa: E402
+
 program = sys.argv[1]
 root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
@@ -13,7 +16,6 @@ folder = tempfile.mkdtemp()
 environment = {k: v for k, v in os.environ.items() if not k.startswith("UNIFACE_") or k == "UNIFACE_CPU"}
 environment.update(UNIFACE_MODELS=os.path.join(folder, "store"))
 SECRET = {"UNIFACE_GALLERY_PASSPHRASE": "correct horse"}
-counts = {"passed": 0, "failed": 0, "skipped": 0}
 
 
 def call(*args, env=None):
@@ -22,17 +24,6 @@ def call(*args, env=None):
                           stdin=subprocess.DEVNULL, timeout=300, start_new_session=True)
     done.text, done.errors = done.stdout.decode(), done.stderr.decode()
     return done
-
-
-def check(label, ok, text=""):
-    counts["passed" if ok else "failed"] += 1
-    if not ok:
-        print(f"FAIL {label}: {text}", flush=True)
-
-
-def skip(reason):
-    counts["skipped"] += 1
-    print(f"SKIP {reason}")
 
 
 def answer(label, *args, status=0, env=SECRET):
@@ -59,5 +50,4 @@ def path(*parts):
 
 def finish():
     shutil.rmtree(folder)
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-    sys.exit(1 if counts["failed"] else 77 if not counts["passed"] else 0)
+    end()

@@ -12,22 +12,13 @@ import urllib.request
 
 import prometheus_data
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from checks import check, end, skip  # noqa: E402
+
 root, program, load = sys.argv[1:]
 shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
 models = {"detector": "yunet_n_320.onnx", "embedder": "mobilefacenet_foamliu.onnx"}
 photo = os.path.join(shared, "testdata", "london", "001_neutral.jpg")
-counts = {"passed": 0, "failed": 0, "skipped": 0}
-
-
-def check(name, ok, *what):
-    counts["passed" if ok else "failed"] += 1
-    if not ok:
-        print(f"FAIL {name}:", *what)
-
-
-def skip(reason):
-    counts["skipped"] += 1
-    print("SKIP", reason)
 
 
 def get(url, key):
@@ -106,5 +97,4 @@ def main():
 
 
 main()
-print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-sys.exit(1 if counts["failed"] else 77 if not counts["passed"] else 0)
+end()

@@ -13,22 +13,13 @@ import tempfile
 
 from prometheus_data import expressions
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from checks import check, end, skip  # noqa: E402
+
 root, metrics_test = sys.argv[1:]
 deploy = os.path.join(root, "deploy")
-counts = {"passed": 0, "failed": 0, "skipped": 0}
 PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_virtual_memory_bytes",
            "process_start_time_seconds", "process_threads", "process_open_fds", "process_max_fds"}
-
-
-def check(name, ok, *what):
-    counts["passed" if ok else "failed"] += 1
-    if not ok:
-        print(f"FAIL {name}:", *what)
-
-
-def skip(reason):
-    counts["skipped"] += 1
-    print("SKIP", reason)
 
 
 def text(*parts):
@@ -161,5 +152,4 @@ names_exist()
 kubernetes()
 systemd()
 container()
-print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
-sys.exit(counts["failed"] > 0)
+end()

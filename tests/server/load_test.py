@@ -2,19 +2,12 @@
 """The load generator against a server of known behaviour: load_test.py UNIFACE_LOAD."""
 import asyncio
 import json
+import os
 import sys
 import tempfile
 
-passed = failed = 0
-
-
-def check(name, condition, *what):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAIL {name}:", *what)
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from checks import check, end  # noqa: E402
 
 
 class Server:
@@ -113,5 +106,4 @@ async def main():
 
 
 asyncio.run(main())
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(failed > 0)
+end()

@@ -16,14 +16,10 @@ import zlib
 
 import browser
 
-counts = {"passed": 0, "failed": 0}
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from checks import check, end, skip  # noqa: E402
+
 POLICY = re.findall(r'"([^"]*)"', open(os.path.join(sys.argv[1], "..", "ui.h")).read().split("SRV_UI_POLICY")[1])
-
-
-def check(name, ok, *what):
-    counts["passed" if ok else "failed"] += 1
-    if not ok:
-        print(f"FAIL {name}:", *what)
 
 
 def png(width, height):
@@ -165,8 +161,8 @@ def visit(b, base, photo):
 def main():
     program = browser.find()
     if not program:
-        print("SKIP the page: no Chromium\n0 passed, 0 failed, 1 skipped")
-        return 77
+        skip("the page: no Chromium")
+        end()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     b = browser.Browser(program)
@@ -180,8 +176,7 @@ def main():
                 b.picture(sys.argv[2])
         finally:
             b.close()
-    print(f"{counts['passed']} passed, {counts['failed']} failed, 0 skipped")
-    return counts["failed"] > 0
+    end()
 
 
-sys.exit(main())
+main()
