@@ -7,13 +7,11 @@
 
 static int run_health(const cli_args *a)
 {
-    double timeout_ms;
+    http_options o;
     http_answer answer;
-    if (!cli_number(a, "timeout", 1, 3600000, 3000, &timeout_ms))
+    const char *url = http_arguments(a, &o);
+    if (!url)
         return EXIT_USAGE;
-    const http_options o = {
-        .ca = cli_value(a, "ca"), .insecure = cli_flag(a, "insecure"), .timeout_ms = timeout_ms};
-    const char *url = a->count ? a->operands[0] : "http://127.0.0.1:8000";
     const double start = cli_now_ms();
     const bool came = http_get(url, cli_flag(a, "live") ? "/healthz" : "/readyz", &o, &answer);
     const bool well = came && answer.status == 200;

@@ -202,17 +202,15 @@ static void show(const cli_args *a, const char *url, const reading *before, cons
 
 static int run_top(const cli_args *a)
 {
-    double interval, timeout_ms;
+    double interval;
+    http_options o;
     reading r[2] = {0};
-    if (!cli_number(a, "interval", 0.05, 3600, 1, &interval) ||
-        !cli_number(a, "timeout", 1, 3600000, 3000, &timeout_ms))
+    const char *url = http_arguments(a, &o);
+    if (!url || !cli_number(a, "interval", 0.05, 3600, 1, &interval))
         return EXIT_USAGE;
-    const char *key = cli_value(a, "key");
-    const http_options o = {.key = key ? key : getenv("UNIFACE_API_KEY"),
-                            .ca = cli_value(a, "ca"),
-                            .insecure = cli_flag(a, "insecure"),
-                            .timeout_ms = timeout_ms};
-    const char *url = a->count ? a->operands[0] : "http://127.0.0.1:8000";
+    o.key = cli_value(a, "key");
+    if (!o.key)
+        o.key = getenv("UNIFACE_API_KEY");
     signal(SIGINT, stop);
     int status = take_reading(url, &o, &r[0]);
     for (int i = 1; !status && !stopped; i = 1 - i) {

@@ -279,3 +279,11 @@ bool http_get(const char *url, const char *path, const http_options *o, http_ans
     end_connection(&c);
     return ok;
 }
+
+const char *http_arguments(const cli_args *a, http_options *o)
+{
+    *o = (http_options){.ca = cli_value(a, "ca"), .insecure = cli_flag(a, "insecure")};
+    if (!cli_number(a, "timeout", 1, 3600000, 3000, &o->timeout_ms))
+        return NULL;
+    return a->count ? a->operands[0] : "http://127.0.0.1:8000";
+}

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli.h"
+
 enum { HTTP_BODY_MAX = 16 << 20 };
 
 typedef struct http_options {
@@ -24,5 +26,9 @@ typedef struct http_answer {
 /* `url` is http://HOST[:PORT][/PATH] or https://...; `path` is used when the URL has none.
  * False with a->why; true whatever the status is. Give a->body to free in both cases. */
 bool http_get(const char *url, const char *path, const http_options *o, http_answer *a);
+
+/* What was given for --timeout, --ca and --insecure, and the URL: the operand, else
+ * http://127.0.0.1:8000. NULL: it was said what is wrong. */
+const char *http_arguments(const cli_args *a, http_options *o);
 
 #endif
