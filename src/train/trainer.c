@@ -10,11 +10,16 @@
 /* Batches of pictures held out that are judged on at most. */
 enum { MAX_JUDGED_BATCHES = 8 };
 
-typedef struct position {
-    uint32_t epoch, reserved;
+/* Where a run stands: what a checkpoint holds beside weights. */
+typedef struct standing {
+    uint32_t epoch, point_count;
     uint64_t position;
-    int64_t steps;
-} position;
+    int64_t steps, kept_step;
+    double kept_score;
+    double loss_sum; /* since the last point, */
+    int64_t loss_count;
+    uf_train_point points[UFI_TRAIN_MAX_POINTS];
+} standing;
 
 struct ufi_trainer {
     const ufi_model_file *student;
@@ -28,7 +33,8 @@ struct ufi_trainer {
     size_t learned_count, held_count;
     ufi_variable **variables; /* of the net, then of the lesson */
     size_t variable_count, net_variable_count;
-    position at; /* of the next batch */
+    float **kept; /* per variable */
+    standing *at;
     float mean[3], scale[3];
     bool bgr;
 };
@@ -104,8 +110,16 @@ static uf_status make_optimizer(ufi_trainer *t, uf_error *err)
     for (size_t i = 0; i < t->variable_count; i++)
         t->variables[i] =
             i < t->net_variable_count ? &of_net[i] : &of_lesson[i - t->net_variable_count];
-    return ufi_optimizer_create(&t->optimizer, t->variables, t->variable_count,
-                                &t->options.optimizer, err);
+    t->kept = ufi_calloc(t->variable_count, sizeof *t->kept);
+    for (size_t i = 0; t->kept && i < t->variable_count; i++) {
+        t->kept[i] = ufi_calloc(t->variables[i]->count, sizeof(float));
+        if (!t->kept[i])
+            return ufi_fail(err, UF_E_NOMEM, "no memory to train");
+    }
+    t->at->kept_score = -1;
+    return t->kept ? ufi_optimizer_create(&t->optimizer, t->variables, t->variable_count,
+                                          &t->options.optimizer, err)
+                   : ufi_fail(err, UF_E_NOMEM, "no memory to train");
 }
 
 static uf_status make_loader(ufi_trainer *t, uf_error *err)
@@ -116,8 +130,8 @@ static uf_status make_loader(ufi_trainer *t, uf_error *err)
                             .augment = t->options.augment,
                             .subset = t->learned,
                             .subset_count = t->learned_count,
-                            .epoch = t->at.epoch,
-                            .position = (size_t)t->at.position,
+                            .epoch = t->at->epoch,
+                            .position = (size_t)t->at->position,
                             .cache_bytes = t->options.cache_bytes};
     ufi_lesson_views(t->lesson, &o);
     ufi_loader_destroy(t->loader);
@@ -135,7 +149,8 @@ uf_status ufi_trainer_create(ufi_trainer **out, const ufi_model_file *student,
     t->student = student;
     t->data = data;
     t->options = *options;
-    uf_status st = split(t, err);
+    t->at = ufi_calloc(1, sizeof *t->at);
+    uf_status st = t->at ? split(t, err) : ufi_fail(err, UF_E_NOMEM, "no memory to train");
     if (!st)
         st = read_input(t, err);
     if (!st)
@@ -161,6 +176,10 @@ void ufi_trainer_destroy(ufi_trainer *t)
     ufi_optimizer_destroy(t->optimizer);
     ufi_lesson_destroy(t->lesson);
     ufi_net_destroy(t->net);
+    for (size_t i = 0; t->kept && i < t->variable_count; i++)
+        ufi_free(t->kept[i]);
+    ufi_free(t->kept);
+    ufi_free(t->at);
     ufi_free(t->variables);
     ufi_free(t->learned);
     ufi_free(t->held);
@@ -181,7 +200,7 @@ uf_status ufi_trainer_step(ufi_trainer *t, ufi_train_step *out, uf_error *err)
 {
     ufi_batch batch;
     double norm = 0, loss = 0;
-    const double rate = ufi_schedule_rate(&t->options.schedule, t->at.steps);
+    const double rate = ufi_schedule_rate(&t->options.schedule, t->at->steps);
     uf_status st = ufi_loader_next(t->loader, &batch, err);
     if (st)
         return st;
@@ -195,16 +214,18 @@ uf_status ufi_trainer_step(ufi_trainer *t, ufi_train_step *out, uf_error *err)
         st = ufi_optimizer_step(t->optimizer, rate, &norm, err);
     if (st)
         return st;
-    t->at.epoch = batch.epoch;
-    t->at.position = batch.position + t->options.batch;
-    t->at.steps++;
-    *out = (ufi_train_step){t->at.steps, loss, rate, norm};
+    t->at->epoch = batch.epoch;
+    t->at->position = batch.position + t->options.batch;
+    t->at->steps++;
+    t->at->loss_sum += loss;
+    t->at->loss_count++;
+    *out = (ufi_train_step){t->at->steps, loss, rate, norm};
     return UF_OK;
 }
 
 int64_t ufi_trainer_steps(const ufi_trainer *t)
 {
-    return t->at.steps;
+    return t->at->steps;
 }
 
 size_t ufi_trainer_unreadable(const ufi_trainer *t, uf_error *last)
@@ -224,11 +245,12 @@ static void open_dims(const ufi_trainer *t, ufi_graph *g)
         x->dims[2] = x->dims[3] = -1;
 }
 
-uf_status ufi_trainer_model(const ufi_trainer *t, ufi_model_file *out, uf_error *err)
+uf_status ufi_trainer_model(const ufi_trainer *t, bool kept, ufi_model_file *out, uf_error *err)
 {
-    const float *const *average = ufi_optimizer_average(t->optimizer);
+    const float *const *data = kept && t->at->kept_step > 0 ? (const float *const *)t->kept
+                                                            : ufi_optimizer_average(t->optimizer);
     memset(out, 0, sizeof *out);
-    uf_status st = ufi_net_store(t->net, average, &out->graph, err);
+    uf_status st = ufi_net_store(t->net, data, &out->graph, err);
     if (!st) {
         open_dims(t, &out->graph);
         st = ufi_copy_meta(&out->meta, &t->student->meta, err);
@@ -287,23 +309,61 @@ uf_status ufi_trainer_judge(ufi_trainer *t, const ufi_model_file *model, double 
     return st;
 }
 
+void ufi_trainer_record(ufi_trainer *t, double agreement, double score)
+{
+    standing *s = t->at;
+    if (s->point_count == UFI_TRAIN_MAX_POINTS) {
+        for (uint32_t i = 0; i < UFI_TRAIN_MAX_POINTS / 2; i++)
+            s->points[i] = s->points[2 * i + 1];
+        s->point_count = UFI_TRAIN_MAX_POINTS / 2;
+    }
+    s->points[s->point_count++] =
+        (uf_train_point){s->steps, s->loss_count ? s->loss_sum / (double)s->loss_count : 0,
+                         ufi_schedule_rate(&t->options.schedule, s->steps), agreement, score};
+    s->loss_sum = 0;
+    s->loss_count = 0;
+}
+
+const uf_train_point *ufi_trainer_points(const ufi_trainer *t, size_t *count)
+{
+    *count = t->at->point_count;
+    return t->at->points;
+}
+
+void ufi_trainer_keep(ufi_trainer *t, double score)
+{
+    const float *const *now = ufi_optimizer_average(t->optimizer);
+    for (size_t i = 0; i < t->variable_count; i++)
+        memcpy(t->kept[i], now[i], t->variables[i]->count * sizeof(float));
+    t->at->kept_score = score;
+    t->at->kept_step = t->at->steps;
+}
+
+double ufi_trainer_kept_score(const ufi_trainer *t, int64_t *step)
+{
+    *step = t->at->kept_step;
+    return t->at->kept_score;
+}
+
 /* ---- checkpoints ---- */
 
-/* The position, each variable, each state of the optimizer. */
-static ufi_checkpoint_part *list_parts(const ufi_trainer *t, position *at, size_t *count)
+/* Where the run stands, each variable as it is and as it was kept, each state of the optimizer. */
+static ufi_checkpoint_part *list_parts(const ufi_trainer *t, standing *at, size_t *count)
 {
-    const size_t states = ufi_optimizer_state_count(t->optimizer);
-    *count = 1 + t->variable_count + states;
+    const size_t states = ufi_optimizer_state_count(t->optimizer), n = t->variable_count;
+    *count = 1 + 2 * n + states;
     ufi_checkpoint_part *p = ufi_calloc(*count, sizeof *p);
     if (!p)
         return NULL;
     p[0] = (ufi_checkpoint_part){at, sizeof *at};
-    for (size_t i = 0; i < t->variable_count; i++)
-        p[1 + i] =
-            (ufi_checkpoint_part){t->variables[i]->data, t->variables[i]->count * sizeof(float)};
+    for (size_t i = 0; i < n; i++) {
+        const size_t bytes = t->variables[i]->count * sizeof(float);
+        p[1 + i] = (ufi_checkpoint_part){t->variables[i]->data, bytes};
+        p[1 + n + i] = (ufi_checkpoint_part){t->kept[i], bytes};
+    }
     for (size_t i = 0; i < states; i++) {
         const ufi_optimizer_state s = ufi_optimizer_state_at(t->optimizer, i);
-        p[1 + t->variable_count + i] = (ufi_checkpoint_part){s.data, s.count * sizeof(float)};
+        p[1 + 2 * n + i] = (ufi_checkpoint_part){s.data, s.count * sizeof(float)};
     }
     return p;
 }
@@ -312,8 +372,7 @@ uf_status ufi_trainer_save(const ufi_trainer *t, const char *path, const uint8_t
                            uf_error *err)
 {
     size_t count = 0;
-    position at = t->at;
-    ufi_checkpoint_part *parts = list_parts(t, &at, &count);
+    ufi_checkpoint_part *parts = list_parts(t, t->at, &count);
     uf_status st = parts ? ufi_checkpoint_save(path, key, parts, count, err)
                          : ufi_fail(err, UF_E_NOMEM, "no memory for a checkpoint");
     ufi_free(parts);
@@ -323,14 +382,14 @@ uf_status ufi_trainer_save(const ufi_trainer *t, const char *path, const uint8_t
 uf_status ufi_trainer_load(ufi_trainer *t, const char *path, const uint8_t key[32], uf_error *err)
 {
     size_t count = 0;
-    position at;
-    ufi_checkpoint_part *parts = list_parts(t, &at, &count);
+    ufi_checkpoint_part *parts = list_parts(t, t->at, &count);
     uf_status st = parts ? ufi_checkpoint_load(path, key, parts, count, err)
                          : ufi_fail(err, UF_E_NOMEM, "no memory for a checkpoint");
     ufi_free(parts);
     if (st)
         return st;
-    t->at = at;
-    ufi_optimizer_set_steps(t->optimizer, at.steps);
+    if (t->at->point_count > UFI_TRAIN_MAX_POINTS || t->at->steps < 0)
+        return ufi_fail(err, UF_E_FORMAT, "%s: where the run stands makes no sense", path);
+    ufi_optimizer_set_steps(t->optimizer, t->at->steps);
     return make_loader(t, err);
 }

@@ -11,6 +11,7 @@
 #include "train/lesson.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
+#include "uniface/train.h"
 
 typedef struct ufi_trainer_options {
     ufi_lesson_options lesson; /* `student`, `data`, `batch`, `threads`, `seed` are set by create */
@@ -36,6 +37,9 @@ uf_status ufi_trainer_create(ufi_trainer **out, const ufi_model_file *student,
                              uf_error *err);
 void ufi_trainer_destroy(ufi_trainer *t); /* NULL is accepted */
 
+/* Points of the run's curves that are kept. */
+#define UFI_TRAIN_MAX_POINTS 1024u
+
 typedef struct ufi_train_step {
     int64_t step; /* how many have been made, this one included */
     double loss, rate, norm;
@@ -46,13 +50,21 @@ int64_t ufi_trainer_steps(const ufi_trainer *t);
 /* Pictures that could not be read so far, and why the last could not. */
 size_t ufi_trainer_unreadable(const ufi_trainer *t, uf_error *last);
 
-/* The student as it is now, its averaged weights where an average is kept, with the passes run and
- * the student's metadata; to be freed. */
-uf_status ufi_trainer_model(const ufi_trainer *t, ufi_model_file *out, uf_error *err);
+/* The student as it is now, its averaged weights where an average is kept - or, with `kept`, as it
+ * was at ufi_trainer_keep - with the passes run and the student's metadata; to be freed. */
+uf_status ufi_trainer_model(const ufi_trainer *t, bool kept, ufi_model_file *out, uf_error *err);
 /* How far that model agrees with the teachers on pictures held out (ufi_lesson_judge); -1 when
  * there are no teachers or no such pictures. */
 uf_status ufi_trainer_judge(ufi_trainer *t, const ufi_model_file *model, double *agreement,
                             uf_error *err);
+
+/* Adds to the curves, which are part of a checkpoint; beyond UFI_TRAIN_MAX_POINTS every other point
+ * goes, so that what is left covers the run. */
+void ufi_trainer_record(ufi_trainer *t, double agreement, double score);
+const uf_train_point *ufi_trainer_points(const ufi_trainer *t, size_t *count);
+/* Sets the weights as they are (averaged, where an average is kept) aside, in place of what was. */
+void ufi_trainer_keep(ufi_trainer *t, double score);
+double ufi_trainer_kept_score(const ufi_trainer *t, int64_t *step); /* -1: nothing was kept */
 
 /* `key` is what the run depends on. */
 uf_status ufi_trainer_save(const ufi_trainer *t, const char *path, const uint8_t key[32],
