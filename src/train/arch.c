@@ -336,7 +336,7 @@ uf_status ufi_arch_build_text(ufi_model_file *out, const char *title, const char
     ufi_arch a = {.out = out,
                   .title = title,
                   .width = width,
-                  .random = ufi_random_make(seed, 1),
+                  .random = ufi_random_of(seed, 1),
                   .err = err,
                   .at = {.value = UFI_NONE}};
     memset(out, 0, sizeof *out);

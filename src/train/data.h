@@ -9,6 +9,8 @@
 #ifndef UFI_TRAIN_DATA_H
 #define UFI_TRAIN_DATA_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 #include "uniface/face.h"
 
@@ -111,6 +113,7 @@ typedef struct ufi_batch {
     uint8_t *pixels[UFI_MAX_VIEWS]; /* RGB8 [batch][size][size][3], dense */
     const uint32_t *samples;        /* [batch] number in the dataset; UINT32_MAX for a new person */
     const int32_t *labels;          /* [batch]; -1 */
+    const bool *mirrored;           /* [batch] in all views */
     uint32_t epoch;
     size_t position; /* of the first sample in the epoch */
 } ufi_batch;

@@ -176,7 +176,7 @@ static uf_status judge_embedder(ufi_lesson *base, ufi_network *student, const uf
  * normal numbers. */
 static void make_orthonormal(float *m, size_t rows, size_t cols)
 {
-    ufi_random r = ufi_random_make(20231001, 3);
+    ufi_random r = ufi_random_of(20231001, 3);
     const bool by_rows = rows <= cols;
     const size_t count = by_rows ? rows : cols, length = by_rows ? cols : rows;
     const size_t vector = by_rows ? cols : 1, step = by_rows ? 1 : cols;
@@ -251,7 +251,7 @@ static uf_status make_centres(embedder_lesson *l, uf_error *err)
                         "losses of persons need pictures of at least two: a folder for each, or a "
                         "list with labels");
     ufi_variable *c = &l->variables[0];
-    ufi_random r = ufi_random_make(o->seed, 2);
+    ufi_random r = ufi_random_of(o->seed, 2);
     l->classes = persons;
     *c = (ufi_variable){.name = "persons", .value = UFI_NONE, .decay = true};
     c->shape = (ufi_shape){2, {(int64_t)persons, (int64_t)l->dimension}};

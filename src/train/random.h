@@ -1,41 +1,70 @@
-/* Numbers drawn by lot that depend on a seed alone (splitmix64, Steele et al. 2014). Floor 5. */
+/*
+ * Random numbers that are a function of a key: splitmix64 (Steele, Lea & Flood 2014), a counter
+ * behind a good mixer, so that any number of independent rows can be begun anywhere. Floor 5.
+ */
 #ifndef UFI_TRAIN_RANDOM_H
 #define UFI_TRAIN_RANDOM_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct ufi_random {
-    uint64_t state;
+    uint64_t counter;
 } ufi_random;
+
+static inline uint64_t ufi_mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+    return x ^ x >> 31;
+}
+
+/* A key made of a key and one more number. */
+static inline uint64_t ufi_key(uint64_t key, uint64_t with)
+{
+    return ufi_mix(key + 0x9E3779B97F4A7C15u * (with + 1));
+}
+
+/* The row of numbers for one purpose: each purpose has its own, so that an option that is switched
+ * on changes nothing about the others. */
+static inline ufi_random ufi_random_of(uint64_t key, uint64_t purpose)
+{
+    return (ufi_random){ufi_key(key, purpose)};
+}
 
 static inline uint64_t ufi_random_next(ufi_random *r)
 {
-    uint64_t z = r->state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return ufi_mix(r->counter += 0x9E3779B97F4A7C15u);
 }
 
-/* A generator that depends on both numbers. */
-static inline ufi_random ufi_random_make(uint64_t seed, uint64_t stream)
+/* In 0..1, 1 left out. */
+static inline float ufi_random_unit(ufi_random *r)
 {
-    ufi_random r = {seed};
-    r.state = ufi_random_next(&r) ^ (stream * 0xd1342543de82ef95u);
-    ufi_random_next(&r);
-    return r;
+    return (float)(ufi_random_next(r) >> 40) * 0x1p-24f;
 }
 
-/* 0 <= x < 1 */
-static inline double ufi_random_unit(ufi_random *r)
+static inline float ufi_random_between(ufi_random *r, float low, float high)
 {
-    return (double)(ufi_random_next(r) >> 11) * 0x1p-53;
+    return low + (high - low) * ufi_random_unit(r);
+}
+
+/* Always false for 0, always true for 1. */
+static inline bool ufi_random_chance(ufi_random *r, float chance)
+{
+    return ufi_random_unit(r) < chance;
+}
+
+/* In 0..n-1; n is far below 2^32, so that the bias is nothing. */
+static inline uint64_t ufi_random_below(ufi_random *r, uint64_t n)
+{
+    return (ufi_random_next(r) >> 32) * n >> 32;
 }
 
 /* Mean 0, deviation 1 (Box & Muller 1958). */
 static inline double ufi_random_normal(ufi_random *r)
 {
-    const double u = 1 - ufi_random_unit(r), v = ufi_random_unit(r);
+    const double u = 1 - (double)ufi_random_unit(r), v = (double)ufi_random_unit(r);
     return sqrt(-2 * log(u)) * cos(6.28318530717958647692 * v);
 }
 

@@ -49,8 +49,8 @@ static uf_status split(ufi_trainer *t, uf_error *err)
     if (!t->learned || !t->held)
         return ufi_fail(err, UF_E_NOMEM, "no memory for %zu pictures", count);
     for (size_t i = 0; i < count; i++) {
-        ufi_random r = ufi_random_make(t->options.seed, 1000 + i);
-        if (ufi_random_unit(&r) < t->options.held_out)
+        ufi_random r = ufi_random_of(t->options.seed, 1000 + i);
+        if ((double)ufi_random_unit(&r) < t->options.held_out)
             t->held[t->held_count++] = (uint32_t)i;
         else
             t->learned[t->learned_count++] = (uint32_t)i;
