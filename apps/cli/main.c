@@ -12,6 +12,9 @@ const cli_command *const cli_commands[] = {&cli_import,
                                            &cli_quantize,
                                            &cli_optimize,
                                            &cli_prune,
+                                           &cli_distill,
+                                           &cli_train,
+                                           &cli_finetune,
                                            &cli_compare,
                                            &cli_evaluate,
                                            &cli_bench,
@@ -101,6 +104,7 @@ int main(int argc, char **argv)
     const bool wrong_word =
         words == 1 && !strcmp(c->operands, "COMMAND") && argc > 2 && argv[2][0] != '-';
     int status = cli_parse(&a, c, wrong_word ? 1 : argc - 1 - words, argv + 1 + words);
+    a.argv = argv;
     if (status < 0)
         status = c->run(&a);
     if (fflush(stdout) != 0 && status == 0)
