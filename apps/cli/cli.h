@@ -41,7 +41,7 @@ struct cli_args {
     char **operands;
     int count;
     bool json;
-    char **argv; /* of the program, ends with NULL */
+    char **argv; /* as the program was given it, ends with NULL */
 };
 
 extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_devices, cli_detect,
