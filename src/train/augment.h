@@ -63,37 +63,150 @@ void ufi_region_draw(uint8_t *canvas, size_t stride, size_t width, size_t height
 
 /* ---- what is drawn by lot for one sample ---- */
 
+/* Rows of random numbers; their order is part of what a seed means. */
+enum {
+    UFI_DRAW_FLIP,
+    UFI_DRAW_JITTER,
+    UFI_DRAW_COLOUR,
+    UFI_DRAW_GRAY,
+    UFI_DRAW_BLUR,
+    UFI_DRAW_LOW,
+    UFI_DRAW_JPEG,
+    UFI_DRAW_NOISE,
+    UFI_DRAW_NOISE_ROWS,
+    UFI_DRAW_PATCH,
+    UFI_DRAW_BLEND,
+    UFI_DRAW_TONE,
+    UFI_DRAW_OTHERS,
+    UFI_DRAW_SCENE
+};
+
+typedef enum ufi_patch_fill {
+    UFI_PATCH_NONE,
+    UFI_PATCH_COLOUR,
+    UFI_PATCH_NOISE,
+    UFI_PATCH_PICTURE
+} ufi_patch_fill;
+
+/* Something before the face; lengths are fractions of the side of ArcFace's crop. */
+typedef struct ufi_patch {
+    ufi_patch_fill fill;
+    bool round;
+    float x, y, half_width, half_height, angle, sharpness;
+    float colour[2][3]; /* of its left and its right side */
+    float cell;         /* of noise */
+    uint64_t key;
+} ufi_patch;
+
 typedef struct ufi_variation {
     uint64_t key; /* of whatever is drawn pixel by pixel */
     bool mirror;
     double shift_x, shift_y; /* shares of the side */
     double scale, angle;     /* factor; radians */
     bool colours;
-    float matrix[9], offset; /* colour: out = matrix * in + offset, values 0..255 */
+    float matrix[9], offset; /* out = matrix * in + offset, values 0..255 */
+    double blur_x, blur_y;   /* sigma, shares of the side; 0: none */
+    double low;              /* factor; 0: none */
+    int jpeg;                /* quality; 0: none */
+    bool jpeg_coarse;        /* half as much colour */
+    float noise;             /* sigma; 0: none */
+    float noise_colour;      /* 0: gray, 1: each channel by itself */
+    bool blend;
+    float share; /* of the second face */
+    bool tone;
+    float tone_at, tone_strength; /* 0 light to 1 dark; how much of the way */
+    float light_x, light_y;       /* change of brightness over the face */
+    ufi_patch patch;
 } ufi_variation;
 
 void ufi_variation_draw(ufi_variation *v, const ufi_augment *a, uint64_t key);
 
+/* ---- steps on planes; `room` is memory of as many floats as ..._room says ---- */
+
 void ufi_vary_colours(ufi_planes *p, const ufi_variation *v);
 
-/* ---- the views of a sample ---- */
+void ufi_vary_blur(ufi_planes *p, const ufi_variation *v, float *room);
+size_t ufi_blur_room(size_t side);
+void ufi_vary_low(ufi_planes *p, const ufi_variation *v, float *room);
+size_t ufi_low_room(size_t side);
+
+enum { UFI_NOISE_COUNT = 8192 };
+void ufi_noise_table(float table[UFI_NOISE_COUNT]);
+void ufi_vary_noise(ufi_planes *p, const ufi_variation *v, const float *table);
+
+/* In place, by libjpeg; only where the build has it. */
+uf_status ufi_jpeg_trip(uint8_t *rgb, size_t width, size_t height, int quality, bool coarse,
+                        uf_error *err);
+
+/* ---- faces ---- */
 
 typedef struct ufi_subject {
     uf_image image; /* RGB8 */
     uf_point points[UF_LANDMARKS];
 } ufi_subject;
 
-/* Crops of one size each, and the memory to make them in. */
+/* ArcFace's crop of 112 pixels: "the face", in whose fractions places on faces are given. */
+ufi_crop_view ufi_face_view(void);
+/* From a view's pixels to fractions of the face. */
+bool ufi_view_to_face(double m[6], const ufi_crop_view *view);
+
+typedef struct ufi_skin {
+    float red, blue, hue, bias, even; /* what is skin: see ufi_skin_plan */
+    float gain[3];
+} ufi_skin;
+
+/* How this face's skin becomes that of the drawn tone. */
+void ufi_skin_plan(ufi_skin *s, const ufi_variation *v, const ufi_subject *face);
+void ufi_vary_skin(ufi_planes *p, const ufi_skin *s);
+/* `to_face`: from pixels to fractions of the face. */
+void ufi_vary_light(ufi_planes *p, const ufi_variation *v, const double to_face[6]);
+/* `picture`: dense RGB8 of the planes' size, for a patch of a picture. */
+void ufi_vary_patch(ufi_planes *p, const ufi_patch *patch, const double to_face[6],
+                    const uint8_t *picture);
+
+/* ---- the views of a sample ---- */
+
+/* Crops, and the memory to make them in. */
 typedef struct ufi_studio {
     const ufi_crop_view *views;
     size_t view_count;
     ufi_region_room room;
-    ufi_buffer planes;
+    ufi_buffer planes, scratch, pixels, nodes;
+    float noise[UFI_NOISE_COUNT];
 } ufi_studio;
 
+void ufi_studio_init(ufi_studio *s, const ufi_crop_view *views, size_t view_count);
 void ufi_studio_free(ufi_studio *s);
+
+/* Pictures of a sample. */
+typedef struct ufi_cast {
+    ufi_subject faces[2];  /* the second one only for a new person */
+    const uf_image *patch; /* for a patch of a picture */
+} ufi_cast;
+
 /* out[view]: RGB8 [size][size][3]. Errors: UF_E_ARG when the points allow no crop, UF_E_NOMEM. */
-uf_status ufi_studio_crops(ufi_studio *s, const ufi_variation *v, const ufi_subject *face,
+uf_status ufi_studio_crops(ufi_studio *s, const ufi_variation *v, const ufi_cast *cast,
                            uint8_t *const *out, uf_error *err);
+/* What cameras do: blur, few pixels, colours, noise, JPEG; `p` ends as `out`. */
+uf_status ufi_studio_photograph(ufi_studio *s, const ufi_variation *v, ufi_planes *p, uint8_t *out,
+                                uf_error *err);
+/* Planes of the studio's memory; NULL data and UF_E_NOMEM when it is short. */
+uf_status ufi_studio_planes(ufi_studio *s, size_t side, ufi_planes *p, uf_error *err);
+
+/* ---- two faces become one ---- */
+
+typedef struct ufi_morph_plan {
+    const ufi_crop_view *view;
+    double to_crop[6]; /* from pixels to the plain crop's: jitter */
+    double to_face[6]; /* from pixels to fractions of the face */
+    float share;
+    bool mirror_edges;
+} ufi_morph_plan;
+
+/* How far points of two faces lie apart when both are aligned, at most, as a fraction of the face;
+ * INFINITY when they cannot be. */
+double ufi_morph_distance(const uf_point *first, const uf_point *second);
+uf_status ufi_morph(ufi_studio *s, ufi_planes *out, const ufi_morph_plan *plan,
+                    const ufi_subject faces[2], uf_error *err);
 
 #endif

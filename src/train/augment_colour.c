@@ -17,20 +17,30 @@ void ufi_planes_from_rgb(ufi_planes *p, const uint8_t *rgb)
     }
 }
 
-static inline uint8_t to_byte(float v)
+/* 0..255 and rounded, still as a float: without a branch. */
+static inline float bounded(float v)
 {
-    v = v < 0 ? 0 : v > 255 ? 255 : v;
-    return (uint8_t)(int)(v + 0.5f);
+    v = v < 0 ? 0 : v;
+    return (v > 255 ? 255 : v) + 0.5f;
 }
 
 void ufi_planes_to_rgb(const ufi_planes *p, uint8_t *rgb)
 {
+    enum { STRIP = 64 };
     const size_t count = p->side * p->side;
-    const float *r = p->c[0], *g = p->c[1], *b = p->c[2];
-    for (size_t i = 0; i < count; i++) {
-        rgb[3 * i] = to_byte(r[i]);
-        rgb[3 * i + 1] = to_byte(g[i]);
-        rgb[3 * i + 2] = to_byte(b[i]);
+    for (size_t i = 0; i < count; i += STRIP, rgb += 3 * STRIP) {
+        const size_t n = count - i < STRIP ? count - i : STRIP;
+        uint8_t bytes[3][STRIP];
+        for (int c = 0; c < 3; c++) {
+            const float *restrict from = p->c[c] + i;
+            for (size_t k = 0; k < n; k++)
+                bytes[c][k] = (uint8_t)(int)bounded(from[k]);
+        }
+        for (size_t k = 0; k < n; k++) {
+            rgb[3 * k] = bytes[0][k];
+            rgb[3 * k + 1] = bytes[1][k];
+            rgb[3 * k + 2] = bytes[2][k];
+        }
     }
 }
 

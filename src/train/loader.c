@@ -10,6 +10,7 @@
  * once in an epoch, so which ones are kept makes no difference, and one that is kept for good needs
  * no counting of who uses it.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -207,6 +208,68 @@ static void make_subject(const ufi_loader *l, size_t i, const held *h, ufi_subje
         whole_points(to->points, &to->image, &l->o.views[0]);
 }
 
+/* The second face of a new person: of some drawn by lot, the first whose points lie as the first
+ * one's do, or that which comes nearest. A profile mixed with a frontal face is no face. */
+enum { CANDIDATES = 8 };
+#define ALIKE 0.08
+
+static bool choose_second(const ufi_loader *l, size_t first, ufi_random *r, size_t *place)
+{
+    const ufi_sample *face = ufi_dataset_sample(l->d, first);
+    double best = INFINITY;
+    for (int i = 0; face->has_points && best > ALIKE && i < CANDIDATES; i++) {
+        const size_t other = (size_t)ufi_random_below(r, l->count);
+        const size_t number = sample_at(l, other);
+        const ufi_sample *s = ufi_dataset_sample(l->d, number);
+        if (number == first || !s->has_points)
+            continue;
+        const double distance = ufi_morph_distance(face->points, s->points);
+        if (distance < best) {
+            best = distance;
+            *place = other;
+        }
+    }
+    return best < INFINITY;
+}
+
+/* The pictures of one sample while it is made. */
+typedef struct sample_pictures {
+    held first, second, patch;
+    uf_image patch_image;
+    ufi_cast cast;
+    size_t number; /* of the first in the dataset */
+} sample_pictures;
+
+static uf_status fetch_sample(ufi_loader *l, size_t place, ufi_variation *v, sample_pictures *p,
+                              uf_error *err)
+{
+    ufi_random r = ufi_random_of(v->key, UFI_DRAW_OTHERS);
+    size_t other = 0;
+    uf_status st = fetch_from(l, &place, &p->first, err);
+    if (st)
+        return st;
+    p->number = sample_at(l, place);
+    make_subject(l, p->number, &p->first, &p->cast.faces[0]);
+    v->blend = v->blend && choose_second(l, p->number, &r, &other);
+    if (v->blend) {
+        st = fetch_from(l, &other, &p->second, err);
+        const size_t number = sample_at(l, other);
+        /* What stands for an unreadable one may have no points, or be the first one itself. */
+        v->blend = !st && number != p->number && ufi_dataset_sample(l->d, number)->has_points;
+        if (v->blend)
+            make_subject(l, number, &p->second, &p->cast.faces[1]);
+    }
+    if (!st && v->patch.fill == UFI_PATCH_PICTURE) {
+        r = ufi_random_of(v->patch.key, UFI_DRAW_OTHERS);
+        other = (size_t)ufi_random_below(&r, l->count);
+        st = fetch_from(l, &other, &p->patch, err);
+        if (!st)
+            p->patch_image = uf_picture_view(p->patch.picture);
+        p->cast.patch = &p->patch_image;
+    }
+    return st;
+}
+
 /* Sample `index` of a batch, into its slot. */
 static uf_status make_sample(ufi_loader *l, ufi_studio *studio, slot *s, size_t index,
                              uf_error *err)
@@ -214,27 +277,26 @@ static uf_status make_sample(ufi_loader *l, ufi_studio *studio, slot *s, size_t 
     const uint64_t number = l->first + s->batch;
     const uint32_t epoch = l->o.epoch + (uint32_t)(number / l->per_epoch);
     const size_t position = (size_t)(number % l->per_epoch) * l->o.batch + index;
-    const uint64_t key = ufi_key(ufi_key(l->o.seed, epoch), 0);
-    size_t place = permute(key, l->count, position);
+    const uint64_t key = ufi_key(l->o.seed, epoch);
     uint8_t *out[UFI_MAX_VIEWS];
+    sample_pictures p = {0};
     ufi_variation v;
-    ufi_subject face;
-    held h;
-    ufi_variation_draw(&v, &l->o.augment, ufi_key(key, position));
-    uf_status st = fetch_from(l, &place, &h, err);
-    if (st)
-        return st;
-    const size_t number_in_dataset = sample_at(l, place);
-    make_subject(l, number_in_dataset, &h, &face);
+    ufi_variation_draw(&v, &l->o.augment, ufi_key(key, position + 1));
+    uf_status st = fetch_sample(l, permute(ufi_key(key, 0), l->count, position), &v, &p, err);
     for (size_t i = 0; i < l->o.view_count; i++) {
         const size_t size = (size_t)l->o.views[i].size;
         out[i] = s->pixels[i] + index * size * size * 3;
     }
-    st = ufi_studio_crops(studio, &v, &face, out, err);
-    s->samples[index] = (uint32_t)number_in_dataset;
-    s->labels[index] = ufi_dataset_sample(l->d, number_in_dataset)->label;
-    s->mirrored[index] = v.mirror;
-    let_go(&h);
+    if (!st)
+        st = ufi_studio_crops(studio, &v, &p.cast, out, err);
+    if (!st) {
+        s->samples[index] = v.blend ? UINT32_MAX : (uint32_t)p.number;
+        s->labels[index] = v.blend ? -1 : ufi_dataset_sample(l->d, p.number)->label;
+        s->mirrored[index] = v.mirror;
+    }
+    let_go(&p.first);
+    let_go(&p.second);
+    let_go(&p.patch);
     return st;
 }
 
@@ -267,9 +329,10 @@ static bool take_sample(ufi_loader *l, slot **s, size_t *index)
 static void prepare(void *arg)
 {
     ufi_loader *l = arg;
-    ufi_studio studio = {.views = l->o.views, .view_count = l->o.view_count};
+    ufi_studio studio;
     slot *s;
     size_t index;
+    ufi_studio_init(&studio, l->o.views, l->o.view_count);
     ufi_mutex_lock(l->mutex);
     while (take_sample(l, &s, &index)) {
         uf_error err = {0};
