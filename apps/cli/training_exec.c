@@ -14,6 +14,8 @@ int cli_run_training(const cli_args *a)
     path[n > 0 ? n : 0] = 0;
     char *name = strrchr(path, '/');
     strcpy(name ? name + 1 : path, "uniface-train");
+    /* OpenMP's threads spin while they wait, for so long that programs beside them starve. */
+    setenv("GOMP_SPINCOUNT", "20000", 0);
     execv(path, a->argv);
     if (errno == ENOENT)
         return cli_complain(EXIT_INPUT,

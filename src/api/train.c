@@ -72,6 +72,8 @@ static uf_status open_run(ufi_train_run *r)
     if (!st)
         st = ufi_dataset_open(&r->data, o->pictures, o->picture_count, r->err);
     if (!st)
+        st = ufi_train_align(r);
+    if (!st)
         st = open_teachers(r);
     if (st)
         return st;

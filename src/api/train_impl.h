@@ -13,6 +13,7 @@ typedef struct ufi_train_run {
     const ufi_model_file *student;
     ufi_dataset *data;
     char data_digest[65];
+    size_t faceless; /* pictures left out for want of a face */
     ufi_trainer *trainer;
     ufi_trainer_options how;
     uint8_t key[32];
@@ -24,6 +25,8 @@ typedef struct ufi_train_run {
     bool stopped_early;
 } ufi_train_run;
 
+/* Gives pictures without landmarks those that the options' detector finds. */
+uf_status ufi_train_align(ufi_train_run *r);
 /* Turns the options into the trainer's; UF_E_ARG names the option that makes no sense. */
 uf_status ufi_train_configure(ufi_train_run *r);
 /* What the run depends on. */
