@@ -389,6 +389,7 @@ uf_status ufi_lower_affine(ufi_net *net, const ufi_node *n, uf_error *err)
         st = ufi_net_keep(net, n, "mean", channels, 0, &p.mean, err);
         if (!st)
             st = ufi_net_keep(net, n, "variance", channels, 1, &p.variance, err);
+        net->norms[n - net->graph.nodes] = p.mean;
     }
     const ufi_node *act = st ? NULL : activation_behind(net, out, &curve, &in[SLOPE]);
     if (act) {

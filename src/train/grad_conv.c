@@ -33,33 +33,53 @@ static void destroy(ufi_step *s)
     ufi_free(q);
 }
 
-static uf_status describe(const ufi_net *net, const ufi_step *s, conv_shape *c, uf_error *err)
+/* A matrix product is a convolution of one pixel: rows of x are the rows of a picture. */
+typedef struct product_plan {
+    int64_t x[4], y[4], w[4];
+    bool transposed; /* the variable is [in][out] */
+} product_plan;
+
+static uf_status read_window(const ufi_step *s, const ufi_blob *x, const ufi_blob *y,
+                             const int64_t *kernel, conv_shape *c, uf_error *err)
 {
-    const ufi_blob *x = ufi_blob_in(net, s, X), *w = ufi_blob_in(net, s, W);
-    const ufi_blob *y = ufi_blob_out(net, s, 0);
-    const int64_t group = ufi_node_int(s->node, UFI_ATTR_GROUP, 1), *o = w->shape.dims;
-    const dnnl_data_type_t type = net->options.bf16 ? dnnl_bf16 : dnnl_f32;
-    const int64_t grouped[5] = {group, o[0] / group, o[1], o[2], o[3]};
-    const int skip = group == 1;
     ufi_net_window win;
-    uf_status st = ufi_net_read_window(s->node, &x->shape, &y->shape, o + 2, &win, err);
-    if (st)
-        return st;
-    for (int d = 0; d < 2; d++) {
+    uf_status st = ufi_net_read_window(s->node, &x->shape, &y->shape, kernel, &win, err);
+    for (int d = 0; !st && d < 2; d++) {
         c->stride[d] = win.stride[d];
         c->dilation[d] = win.dilation[d] - 1;
         c->pad[d] = win.pad[d];
         c->pad_end[d] = win.pad_end[d];
     }
+    return st;
+}
+
+static uf_status describe(const ufi_net *net, const ufi_step *s, conv_shape *c, uf_error *err)
+{
+    const ufi_blob *x = ufi_blob_in(net, s, X), *w = ufi_blob_in(net, s, W);
+    const ufi_blob *y = ufi_blob_out(net, s, 0);
+    const product_plan *p = s->plan;
+    const int64_t group = p ? 1 : ufi_node_int(s->node, UFI_ATTR_GROUP, 1);
+    const int64_t *o = p ? p->w : w->shape.dims;
+    const dnnl_data_type_t type = net->options.bf16 ? dnnl_bf16 : dnnl_f32;
+    const int64_t grouped[5] = {group, o[0] / group, o[1], o[2], o[3]};
+    const int skip = group == 1;
+    uf_status st = UF_OK;
     c->bias = ufi_blob_in(net, s, BIAS) != NULL;
-    st = ufi_dnnl_desc(&c->x, 4, x->shape.dims, type, dnnl_nhwc, err);
+    c->stride[0] = c->stride[1] = 1;
+    if (!p)
+        st = read_window(s, x, y, o + 2, c, err);
     if (!st)
-        st = ufi_dnnl_desc(&c->y, 4, y->shape.dims, type, dnnl_nhwc, err);
+        st = ufi_dnnl_desc(&c->x, 4, p ? p->x : x->shape.dims, type, dnnl_nhwc, err);
+    if (!st)
+        st = ufi_dnnl_desc(&c->y, 4, p ? p->y : y->shape.dims, type, dnnl_nhwc, err);
     if (!st)
         st = ufi_dnnl_desc(&c->w, 5 - skip, grouped + skip, type, dnnl_format_tag_any, err);
     if (!st)
         st = ufi_dnnl_desc(&c->plain_w, 5 - skip, grouped + skip, dnnl_f32,
-                           skip ? dnnl_oihw : dnnl_goihw, err);
+                           p && p->transposed ? dnnl_ihwo
+                           : skip             ? dnnl_oihw
+                                              : dnnl_goihw,
+                           err);
     if (!st && c->bias)
         st = ufi_dnnl_desc(&c->b, 1, o, dnnl_f32, dnnl_x, err);
     return st;
@@ -274,6 +294,7 @@ static uf_status backward(ufi_net *net, ufi_step *s, uf_error *err)
 }
 
 static const ufi_step_kind conv_kind = {"conv", create, bind, forward, backward, destroy};
+static const ufi_step_kind product_kind = {"product", create, bind, forward, backward, destroy};
 
 /* ---- lowering ---- */
 
@@ -304,5 +325,77 @@ uf_status ufi_lower_conv(ufi_net *net, const ufi_node *n, uf_error *err)
     if (!st && curve.kind != UFI_CURVE_NONE)
         st = ufi_lower_curve(net, n, curve, curve.kind == UFI_CURVE_PRELU ? slope : UFI_NONE, sum,
                              n->out[0], err);
+    return st;
+}
+
+/* rows x inner by inner x outer. */
+static uf_status add_product(ufi_net *net, const ufi_node *n, const int64_t size[3],
+                             bool transposed, uint32_t bias, uint32_t out, uf_error *err)
+{
+    const int64_t rows = size[0], inner = size[1], outer = size[2];
+    const uint32_t in[INPUTS] = {n->in[0], n->in[1], bias};
+    ufi_step *s;
+    product_plan *p = ufi_net_alloc(net, 1, sizeof *p, err);
+    if (!p)
+        return UF_E_NOMEM;
+    *p = (product_plan){
+        {1, inner, rows, 1}, {1, outer, rows, 1}, {outer, inner, 1, 1}, transposed};
+    uf_status st = ufi_net_add_step(net, &product_kind, n, in, INPUTS, &out, 1, &s, err);
+    if (!st)
+        s->plan = p;
+    return st;
+}
+
+uf_status ufi_lower_matmul(ufi_net *net, const ufi_node *n, uf_error *err)
+{
+    const ufi_blob *x = &net->blobs[n->in[0]], *w = &net->blobs[n->in[1]];
+    const uint32_t rank = x->shape.rank;
+    if (!w->constant || w->shape.rank != 2 || x->constant || rank < 2 || rank == 4)
+        return ufi_step_fail(n, err, UF_E_UNSUPPORTED,
+                             "only a matrix of 2, 3 or 5 dimensions by a constant of 2 has a "
+                             "gradient");
+    const int64_t size[3] = {(int64_t)x->count / w->shape.dims[0], w->shape.dims[0],
+                             w->shape.dims[1]};
+    uf_status st = ufi_net_learn(net, n, 1, true, err);
+    return st ? st : add_product(net, n, size, true, UFI_NONE, n->out[0], err);
+}
+
+/* Steps of a Gemm: product, times alpha, plus c, activation. A c of one row is the product's bias. */
+uf_status ufi_lower_gemm(ufi_net *net, const ufi_node *n, uf_error *err)
+{
+    const bool by_rows = ufi_node_int(n, UFI_ATTR_TRANS_B, 0) != 0;
+    const float alpha = ufi_node_float(n, UFI_ATTR_ALPHA, 1);
+    const ufi_shape *x = &net->blobs[n->in[0]].shape, *w = &net->blobs[n->in[1]].shape;
+    const int64_t size[3] = {x->dims[0], x->dims[1], w->dims[by_rows ? 0 : 1]};
+    ufi_curve curve, linear = {.kind = UFI_CURVE_LINEAR, .alpha = alpha};
+    const bool scaled = alpha < 1 || alpha > 1, has_c = ufi_node_has(n, 2);
+    const float beta = has_c ? ufi_node_float(n, UFI_ATTR_BETA, 1) : 1;
+    uint32_t bias = UFI_NONE, sum = n->out[0], scaled_product, product;
+    if (ufi_node_int(n, UFI_ATTR_TRANS_A, 0) || beta < 1 || beta > 1)
+        return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "transA, or beta other than 1");
+    uf_status st = ufi_net_fused(n, &curve, err);
+    if (!st)
+        st = ufi_net_learn(net, n, 1, true, err);
+    if (!st)
+        st = ufi_net_learn(net, n, 2, false, err);
+    if (!st && has_c && !scaled && net->blobs[n->in[2]].count == (size_t)size[2])
+        bias = n->in[2];
+    const bool adds = has_c && bias == UFI_NONE;
+    if (!st && curve.kind != UFI_CURVE_NONE)
+        st = ufi_net_add_like(net, n->out[0], &sum, err);
+    scaled_product = sum;
+    if (!st && adds)
+        st = ufi_net_add_like(net, n->out[0], &scaled_product, err);
+    product = scaled_product;
+    if (!st && scaled)
+        st = ufi_net_add_like(net, n->out[0], &product, err);
+    if (!st)
+        st = add_product(net, n, size, !by_rows, bias, product, err);
+    if (!st && scaled)
+        st = ufi_lower_curve(net, n, linear, UFI_NONE, product, scaled_product, err);
+    if (!st && adds)
+        st = ufi_lower_pair(net, n, UFI_OP_ADD, scaled_product, n->in[2], sum, err);
+    if (!st && curve.kind != UFI_CURVE_NONE)
+        st = ufi_lower_curve(net, n, curve, UFI_NONE, sum, n->out[0], err);
     return st;
 }

@@ -247,15 +247,6 @@ uf_status ufi_lower_copy(ufi_net *net, uint32_t from, uint32_t to, uf_error *err
     return add_move(net, NULL, &from, 1, &to, 1, p, err);
 }
 
-static void c_strides(const ufi_shape *s, int64_t *strides)
-{
-    int64_t stride = 1;
-    for (uint32_t d = s->rank; d-- > 0;) {
-        strides[d] = stride;
-        stride *= s->dims[d];
-    }
-}
-
 uf_status ufi_lower_reshape(ufi_net *net, const ufi_node *n, uf_error *err)
 {
     const uint32_t in = n->in[0], out = n->out[0];
@@ -269,13 +260,146 @@ uf_status ufi_lower_reshape(ufi_net *net, const ufi_node *n, uf_error *err)
     if (ufi_shape_equal(&x->shape, &y->shape)) {
         whole(&p->pieces[0], &x->shape, x->strides, y->strides);
     } else if (y->shape.rank != 4) { /* in the order of x's box */
-        c_strides(&x->shape, strides);
+        ufi_net_plain_strides(&x->shape, strides);
         whole(&p->pieces[0], &x->shape, x->strides, strides);
     } else if (x->shape.rank != 4) {
-        c_strides(&y->shape, strides);
+        ufi_net_plain_strides(&y->shape, strides);
         whole(&p->pieces[0], &y->shape, strides, y->strides);
     } else {
         return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "from four dimensions to four others");
     }
     return add_move(net, n, &in, 1, &out, 1, p, err);
+}
+
+uf_status ufi_lower_transpose(ufi_net *net, const ufi_node *n, uf_error *err)
+{
+    const ufi_blob *x = &net->blobs[n->in[0]], *y = &net->blobs[n->out[0]];
+    const ufi_attr *perm = ufi_node_attr(n, UFI_ATTR_PERM);
+    const uint32_t rank = x->shape.rank;
+    int64_t from[UF_MAX_DIMS];
+    move_plan *p = make_plan(net, 1, err);
+    if (!p)
+        return UF_E_NOMEM;
+    if (rank > DIMS)
+        return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "more than %d dimensions", DIMS);
+    for (uint32_t d = 0; d < rank; d++)
+        from[d] = x->strides[perm ? perm->u.ints[d] : (int64_t)(rank - 1 - d)];
+    whole(&p->pieces[0], &y->shape, from, y->strides);
+    return add_move(net, n, n->in, 1, n->out, 1, p, err);
+}
+
+/* The axis of a node, or UFI_NONE and an error. */
+static uint32_t read_axis(const ufi_net *net, const ufi_node *n, int64_t fallback, uf_error *err)
+{
+    const uint32_t rank = net->blobs[n->in[0]].shape.rank;
+    int64_t axis = ufi_node_int(n, UFI_ATTR_AXIS, fallback);
+    axis += axis < 0 ? (int64_t)rank : 0;
+    if (rank > DIMS || axis < 0 || axis >= (int64_t)rank) {
+        ufi_step_fail(n, err, UF_E_UNSUPPORTED, "axis %lld of rank %u", (long long)axis, rank);
+        return UFI_NONE;
+    }
+    return (uint32_t)axis;
+}
+
+uf_status ufi_lower_concat(ufi_net *net, const ufi_node *n, uf_error *err)
+{
+    const uint32_t axis = read_axis(net, n, 0, err);
+    const ufi_blob *y = &net->blobs[n->out[0]];
+    move_plan *p = axis == UFI_NONE ? NULL : make_plan(net, n->in_count, err);
+    if (!p)
+        return axis == UFI_NONE ? UF_E_UNSUPPORTED : UF_E_NOMEM;
+    int64_t at = 0;
+    for (uint32_t i = 0; i < n->in_count; i++) {
+        const ufi_blob *x = &net->blobs[n->in[i]];
+        whole(&p->pieces[i], &x->shape, x->strides, y->strides);
+        p->pieces[i].in = i;
+        p->pieces[i].to = at * y->strides[axis];
+        at += x->shape.dims[axis];
+    }
+    return add_move(net, n, n->in, n->in_count, n->out, 1, p, err);
+}
+
+uf_status ufi_lower_split(ufi_net *net, const ufi_node *n, uf_error *err)
+{
+    const uint32_t axis = read_axis(net, n, 0, err);
+    const ufi_blob *x = &net->blobs[n->in[0]];
+    move_plan *p = axis == UFI_NONE ? NULL : make_plan(net, n->out_count, err);
+    if (!p)
+        return axis == UFI_NONE ? UF_E_UNSUPPORTED : UF_E_NOMEM;
+    int64_t at = 0;
+    for (uint32_t i = 0; i < n->out_count; i++) {
+        if (n->out[i] == UFI_NONE || !net->uses[n->out[i]])
+            p->clear_in = true;
+        if (n->out[i] == UFI_NONE)
+            return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "part %u has no name", i);
+        const ufi_blob *y = &net->blobs[n->out[i]];
+        whole(&p->pieces[i], &y->shape, x->strides, y->strides);
+        p->pieces[i].out = i;
+        p->pieces[i].from = at * x->strides[axis];
+        at += net->graph.values[n->out[i]].shape.dims[axis];
+    }
+    return add_move(net, n, n->in, 1, n->out, n->out_count, p, err);
+}
+
+/* Element k of a constant of integers. */
+static int64_t int_at(const ufi_value *v, int64_t k)
+{
+    return v->dtype == UF_I32 ? ((const int32_t *)v->data)[k] : ((const int64_t *)v->data)[k];
+}
+
+/* Input `i` of a node as a constant of integers, or NULL. */
+static const ufi_value *ints(const ufi_net *net, const ufi_node *n, uint32_t i)
+{
+    const ufi_value *v = ufi_node_has(n, i) ? &net->graph.values[n->in[i]] : NULL;
+    return v && v->data && (v->dtype == UF_I64 || v->dtype == UF_I32) ? v : NULL;
+}
+
+uf_status ufi_lower_slice(ufi_net *net, const ufi_node *n, uf_error *err)
+{
+    const ufi_blob *x = &net->blobs[n->in[0]], *y = &net->blobs[n->out[0]];
+    const ufi_value *starts = ints(net, n, 1), *axes = ints(net, n, 3), *steps = ints(net, n, 4);
+    const int64_t rank = x->shape.rank;
+    move_plan *p = make_plan(net, 1, err);
+    if (!p)
+        return UF_E_NOMEM;
+    if (!starts || rank > DIMS || (ufi_node_has(n, 3) && !axes) || (ufi_node_has(n, 4) && !steps))
+        return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its bounds are not constants");
+    piece *box = &p->pieces[0];
+    whole(box, &y->shape, x->strides, y->strides);
+    p->clear_in = true;
+    for (int64_t i = 0; i < ufi_shape_count(&starts->shape); i++) {
+        int64_t d = axes ? int_at(axes, i) : i, step = steps ? int_at(steps, i) : 1;
+        d += d < 0 ? rank : 0;
+        const int64_t size = x->shape.dims[d], given = int_at(starts, i);
+        int64_t start = given < 0 ? given + size : given;
+        const int64_t most = step < 0 ? size - 1 : size;
+        start = start < 0 ? 0 : start > most ? most : start;
+        box->from += start * x->strides[d];
+        box->from_stride[d] *= step;
+    }
+    return add_move(net, n, n->in, 1, n->out, 1, p, err);
+}
+
+uf_status ufi_lower_pad(ufi_net *net, const ufi_node *n, uf_error *err)
+{
+    const ufi_blob *x = &net->blobs[n->in[0]], *y = &net->blobs[n->out[0]];
+    const ufi_value *pads = ints(net, n, 1);
+    const uint32_t rank = x->shape.rank;
+    const float *fill = ufi_node_has(n, 2) ? net->blobs[n->in[2]].constant : NULL;
+    const bool filled = ufi_node_has(n, 2) && (!fill || *fill < 0 || *fill > 0);
+    move_plan *p = make_plan(net, 1, err);
+    if (!p)
+        return UF_E_NOMEM;
+    bool fits = pads && rank <= DIMS && !filled && !ufi_node_has(n, 3) &&
+                !strcmp(ufi_node_string(n, UFI_ATTR_MODE, "constant"), "constant");
+    for (int64_t i = 0; fits && i < 2 * (int64_t)rank; i++)
+        fits = int_at(pads, i) >= 0;
+    if (!fits)
+        return ufi_step_fail(n, err, UF_E_UNSUPPORTED,
+                             "only zeros put around all axes have a gradient");
+    whole(&p->pieces[0], &x->shape, x->strides, y->strides);
+    p->clear_out = true;
+    for (uint32_t d = 0; d < rank; d++)
+        p->pieces[0].to += int_at(pads, d) * y->strides[d];
+    return add_move(net, n, n->in, 1, n->out, 1, p, err);
 }

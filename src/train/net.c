@@ -42,6 +42,30 @@ ufi_variable *ufi_step_variable(const ufi_net *net, const ufi_step *s, uint32_t 
 
 /* ---- making ---- */
 
+/* Targets of Reshape that name the batch they were traced with mean any: 0 says "as it is". */
+static uf_status free_reshapes(ufi_net *net, uf_error *err)
+{
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < net->graph.node_count; i++) {
+        ufi_node *n = &net->graph.nodes[i];
+        if (n->op != UFI_OP_RESHAPE || ufi_node_int(n, UFI_ATTR_ALLOWZERO, 0))
+            continue;
+        const ufi_value *x = &net->given->values[n->in[0]], *s = &net->given->values[n->in[1]];
+        if (!s->data || s->dtype != UF_I64 || s->shape.rank != 1 || s->shape.dims[0] < 1 ||
+            s->shape.dims[0] > UF_MAX_DIMS || !x->has_shape || x->shape.rank < 1 ||
+            ((const int64_t *)s->data)[0] != x->shape.dims[0])
+            continue;
+        int64_t target[UF_MAX_DIMS];
+        memcpy(target, s->data, (size_t)s->shape.dims[0] * sizeof *target);
+        target[0] = 0;
+        const ufi_tensor t = {UF_I64, UFI_PLAIN, s->shape, target};
+        uint32_t id;
+        st = ufi_graph_add_constant(&net->graph, "", &t, true, &id, err);
+        net->graph.nodes[i].in[1] = id;
+    }
+    return st;
+}
+
 /* The graph with the batch's shapes. What was written down for another batch is not believed. */
 static uf_status take_graph(ufi_net *net, const ufi_graph *g, uf_error *err)
 {
@@ -58,6 +82,9 @@ static uf_status take_graph(ufi_net *net, const ufi_graph *g, uf_error *err)
     for (uint32_t i = 0; i < net->graph.value_count; i++)
         if (!net->graph.values[i].data)
             net->graph.values[i].has_shape = false;
+    st = free_reshapes(net, err);
+    if (st)
+        return st;
     ufi_value *v = &net->graph.values[net->graph.inputs[0]];
     v->shape = x->shape;
     v->shape.dims[0] = net->options.batch;

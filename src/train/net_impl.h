@@ -91,6 +91,8 @@ struct ufi_net {
     uint32_t *writers; /* per blob: the last step that reads it, which is the first to write its
                           gradient */
     uint32_t *second;  /* the one before that; UFI_NONE when there is none */
+    uint32_t *norms; /* per node: variable of a batch normalisation's running mean (that of the
+                        variance is the next), or UFI_NONE */
     bool *skip;     /* per node: nobody needs it, or a step before has done it */
     ufi_variable *variables;
     uint32_t variable_count, variable_cap;
@@ -164,6 +166,9 @@ uf_status ufi_lower_curve(ufi_net *net, const ufi_node *n, ufi_curve curve, uint
 /* out = in0 + in1 of the same shape. */
 uf_status ufi_lower_sum(ufi_net *net, const ufi_node *n, uint32_t a, uint32_t b, uint32_t out,
                         uf_error *err);
+/* out = a `op` b, an elementwise operator with broadcasting. */
+uf_status ufi_lower_pair(ufi_net *net, const ufi_node *n, ufi_op op, uint32_t a, uint32_t b,
+                         uint32_t out, uf_error *err);
 /* The graph's input and outputs: from and to the caller's FP32. */
 uf_status ufi_lower_copy(ufi_net *net, uint32_t from, uint32_t to, uf_error *err);
 
@@ -187,6 +192,30 @@ unsigned ufi_net_set_threads(unsigned threads);
 /* dst = a + other, or a copy of `a` when `other` is NULL; all are stored as `b` is. */
 void ufi_net_add(const ufi_net *net, const ufi_blob *b, void *dst, const void *a,
                  const void *other);
+
+/* One row of numbers stored as BF16 or not, as FP32: in place where it is, else copied to tmp. */
+static inline const float *ufi_net_load(const ufi_net *net, bool bf16, const void *data, size_t at,
+                                        size_t n, float *tmp)
+{
+    if (!bf16)
+        return (const float *)data + at;
+    net->rows->to_f32(tmp, (const uint16_t *)data + at, n);
+    return tmp;
+}
+/* data (+)= row, stored; `row` may be changed. */
+static inline void ufi_net_store_row(const ufi_net *net, bool bf16, void *data, size_t at, size_t n,
+                                     float *row, bool add)
+{
+    for (size_t i = 0; add && i < n; i++)
+        row[i] += bf16 ? ufi_bf16_to_f32(((const uint16_t *)data)[at + i])
+                       : ((const float *)data)[at + i];
+    if (bf16)
+        net->rows->to_bf16((uint16_t *)data + at, row, n);
+    else
+        memcpy((float *)data + at, row, n * sizeof *row);
+}
+/* Strides in C order, which is how constants lie. */
+void ufi_net_plain_strides(const ufi_shape *s, int64_t *strides);
 
 /* Windows of convolution and pooling in two dimensions. */
 typedef struct ufi_net_window {

@@ -14,6 +14,8 @@ static const struct {
     ufi_lower_fn *lower;
 } table[] = {
     {UFI_OP_CONV, ufi_lower_conv},
+    {UFI_OP_GEMM, ufi_lower_gemm},
+    {UFI_OP_MATMUL, ufi_lower_matmul},
     {UFI_OP_AFFINE, ufi_lower_affine},
     {UFI_OP_PRELU, ufi_lower_unary},
     {UFI_OP_RELU, ufi_lower_unary},
@@ -25,11 +27,26 @@ static const struct {
     {UFI_OP_SILU, ufi_lower_unary},
     {UFI_OP_TANH, ufi_lower_unary},
     {UFI_OP_ADD, ufi_lower_binary},
+    {UFI_OP_SUB, ufi_lower_binary},
+    {UFI_OP_MUL, ufi_lower_binary},
+    {UFI_OP_DIV, ufi_lower_binary},
+    {UFI_OP_MAX_POOL, ufi_lower_pool},
+    {UFI_OP_AVERAGE_POOL, ufi_lower_pool},
+    {UFI_OP_GLOBAL_AVERAGE_POOL, ufi_lower_global_pool},
+    {UFI_OP_REDUCE_MEAN, ufi_lower_reduce_mean},
+    {UFI_OP_RESIZE, ufi_lower_resize},
+    {UFI_OP_SOFTMAX, ufi_lower_softmax},
+    {UFI_OP_LP_NORM, ufi_lower_lp_norm},
     {UFI_OP_IDENTITY, ufi_lower_reshape},
     {UFI_OP_RESHAPE, ufi_lower_reshape},
     {UFI_OP_FLATTEN, ufi_lower_reshape},
     {UFI_OP_SQUEEZE, ufi_lower_reshape},
     {UFI_OP_UNSQUEEZE, ufi_lower_reshape},
+    {UFI_OP_TRANSPOSE, ufi_lower_transpose},
+    {UFI_OP_CONCAT, ufi_lower_concat},
+    {UFI_OP_SPLIT, ufi_lower_split},
+    {UFI_OP_SLICE, ufi_lower_slice},
+    {UFI_OP_PAD, ufi_lower_pad},
 };
 
 static ufi_lower_fn *find(uint16_t op)
@@ -53,6 +70,15 @@ static void set_strides(ufi_blob *b, bool plain)
         stride *= b->shape.dims[d];
     }
     b->count = (size_t)stride;
+}
+
+void ufi_net_plain_strides(const ufi_shape *s, int64_t *strides)
+{
+    int64_t stride = 1;
+    for (uint32_t d = s->rank; d-- > 0;) {
+        strides[d] = stride;
+        stride *= s->dims[d];
+    }
 }
 
 uf_status ufi_net_add_blob(ufi_net *net, const ufi_shape *shape, uint32_t *id, uf_error *err)
@@ -217,6 +243,7 @@ static void find_uses(ufi_net *net)
         for (uint32_t k = 0; k < n->out_count; k++)
             needed |= n->out[k] != UFI_NONE && net->uses[n->out[k]] && !g->values[n->out[k]].data;
         net->skip[i] = !needed;
+        net->norms[i] = UFI_NONE;
         for (uint32_t k = 0; needed && k < n->in_count; k++)
             if (n->in[k] != UFI_NONE) {
                 net->uses[n->in[k]]++;
@@ -303,10 +330,11 @@ uf_status ufi_net_lower(ufi_net *net, uf_error *err)
     const ufi_graph *g = &net->graph;
     net->uses = ufi_net_alloc(net, g->value_count, sizeof *net->uses, err);
     net->reader = ufi_net_alloc(net, g->value_count, sizeof *net->reader, err);
+    net->norms = ufi_net_alloc(net, g->node_count, sizeof *net->norms, err);
     net->skip = ufi_net_alloc(net, g->node_count, sizeof *net->skip, err);
     net->output_data = ufi_net_alloc(net, g->output_count, sizeof *net->output_data, err);
     net->output_grad = ufi_net_alloc(net, g->output_count, sizeof *net->output_grad, err);
-    if (!net->uses || !net->reader || !net->skip || !net->output_data || !net->output_grad)
+    if (!net->uses || !net->reader || !net->skip || !net->norms || !net->output_data || !net->output_grad)
         return UF_E_NOMEM;
     find_uses(net);
     uf_status st = make_blobs(net, err);

@@ -1,74 +1,61 @@
-/* From a network under training back to a graph. */
+/* What was learned goes back into a graph that can be run. */
 #include <math.h>
-#include <stdio.h>
 
 #include "train/net_impl.h"
 
-static const float *numbers(const ufi_net *net, const float *const *data, uint32_t variable)
+static const float *numbers(const ufi_net *net, const float *const *data, uint32_t i)
 {
-    return data ? data[variable] : net->variables[variable].data;
+    return data && data[i] ? data[i] : net->variables[i].data;
 }
 
-/* The running statistic of a node, by its name. */
-static const float *statistic(const ufi_net *net, const float *const *data, const ufi_node *n,
-                              const char *what)
+/* The batch normalisation of `n` (of the copy) as the scale and shift that its running statistics
+ * make it. */
+static uf_status store_norm(const ufi_net *net, const float *const *data, ufi_graph *out,
+                            uint32_t node, uint32_t mean_id, uf_error *err)
 {
-    char name[UFI_MAX_NAME_BYTES + 16];
-    snprintf(name, sizeof name, "%s.%s", n->name, what);
-    for (uint32_t i = 0; i < net->variable_count; i++)
-        if (net->variables[i].value == UFI_NONE && !strcmp(net->variables[i].name, name))
-            return numbers(net, data, i);
-    return NULL;
-}
-
-static void drop_attribute(ufi_node *n, ufi_attr_key key)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < n->attr_count; i++)
-        if (n->attrs[i].key != key)
-            n->attrs[kept++] = n->attrs[i];
-    n->attr_count = kept;
-}
-
-/* y = (x - mean) / sqrt(variance + epsilon) * scale + shift, as one scale and one shift. */
-static uf_status settle_norm(const ufi_net *net, const float *const *data, ufi_graph *g,
-                             ufi_node *n, uf_error *err)
-{
+    ufi_node *n = &out->nodes[node];
     const double epsilon = (double)ufi_node_float(n, UFI_ATTR_EPSILON, 1e-5f);
-    const int64_t channels = ufi_shape_count(&g->values[n->in[1]].shape);
-    const float *mean = statistic(net, data, n, "mean");
-    const float *variance = statistic(net, data, n, "variance");
+    const float *mean = numbers(net, data, mean_id), *variance = numbers(net, data, mean_id + 1);
     float *scale, *shift;
-    uf_status st = ufi_graph_own_input(g, n, 1, &scale, err);
+    uf_status st = ufi_graph_own_input(out, n, 1, &scale, err);
     if (!st)
-        st = ufi_graph_own_input(g, n, 2, &shift, err);
-    if (st || !mean || !variance)
-        return st ? st
-                  : ufi_fail(err, UF_E_STATE, "normalisation \"%s\" has no statistics", n->name);
-    for (int64_t c = 0; c < channels; c++) {
+        st = ufi_graph_own_input(out, n, 2, &shift, err);
+    for (size_t c = 0; !st && c < net->variables[mean_id].count; c++) {
         const double by = (double)scale[c] / sqrt((double)variance[c] + epsilon);
-        shift[c] = (float)((double)shift[c] - (double)mean[c] * by);
         scale[c] = (float)by;
+        shift[c] = (float)((double)shift[c] - (double)mean[c] * by);
     }
-    drop_attribute(n, UFI_ATTR_EPSILON);
-    return UF_OK;
+    for (uint32_t i = 0; !st && i < n->attr_count; i++)
+        if (n->attrs[i].key == UFI_ATTR_EPSILON) {
+            n->attrs[i] = n->attrs[--n->attr_count];
+            break;
+        }
+    return st;
 }
 
 uf_status ufi_net_store(const ufi_net *net, const float *const *data, ufi_graph *out, uf_error *err)
 {
     uf_status st = ufi_graph_clone(out, net->given, err);
-    for (uint32_t i = 0; !st && i < out->value_count; i++)
-        if (out->values[i].data) /* the given graph need not outlive this one */
-            st = ufi_graph_own_value(out, i, err);
+    if (st)
+        return st;
     for (uint32_t i = 0; !st && i < net->variable_count; i++) {
         const ufi_variable *v = &net->variables[i];
-        if (v->value != UFI_NONE)
-            memcpy((void *)(uintptr_t)out->values[v->value].data, numbers(net, data, i),
-                   v->count * sizeof(float));
+        if (v->value == UFI_NONE)
+            continue;
+        float *copy = ufi_arena_alloc(&out->arena, v->count, sizeof *copy);
+        if (!copy)
+            st = ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
+        else
+            memcpy(copy, numbers(net, data, i), v->count * sizeof *copy);
+        out->values[v->value].data = copy;
     }
     for (uint32_t i = 0; !st && i < out->node_count; i++)
-        if (out->nodes[i].op == UFI_OP_AFFINE && ufi_node_attr(&out->nodes[i], UFI_ATTR_EPSILON))
-            st = settle_norm(net, data, out, &out->nodes[i], err);
+        if (net->norms[i] != UFI_NONE)
+            st = store_norm(net, data, out, i, net->norms[i], err);
+    for (uint32_t i = 0; !st && i < out->value_count; i++)
+        if (out->values[i].data && (i >= net->given->value_count ||
+                                    out->values[i].data == net->given->values[i].data))
+            st = ufi_graph_own_value(out, i, err);
     if (st)
         ufi_graph_free(out);
     return st;
