@@ -50,7 +50,7 @@ static void draw_degradations(ufi_variation *v, const ufi_augment *a)
     ufi_random r = ufi_random_of(v->key, UFI_DRAW_BLUR);
     if (ufi_random_chance(&r, a->blur)) {
         /* Out of focus is the same both ways; a moving camera is not. */
-        const double sigma = (double)ufi_random_between(&r, 0.003f, 0.02f);
+        const double sigma = (double)ufi_random_between(&r, 0.006f, 0.02f);
         const double other = sigma * (double)ufi_random_between(&r, 0.4f, 1);
         const bool across = ufi_random_chance(&r, 0.5f);
         v->blur_x = across ? sigma : other;
