@@ -108,8 +108,8 @@ static void draw_patch(ufi_variation *v, const ufi_augment *a)
     if (!ufi_random_chance(&r, a->occlude))
         return;
     const float fill = ufi_random_unit(&r), where = ufi_random_unit(&r);
-    p->fill = fill < 0.5f ? UFI_PATCH_COLOUR : fill < 0.65f ? UFI_PATCH_NOISE : UFI_PATCH_PICTURE;
-    p->round = ufi_random_chance(&r, 0.5f);
+    p->fill = fill < 0.5f ? UFI_PATCH_COLOUR : fill < 0.6f ? UFI_PATCH_NOISE : UFI_PATCH_PICTURE;
+    p->corners = ufi_random_chance(&r, 0.5f) ? 0 : 4;
     p->sharpness = expf(ufi_random_between(&r, logf(4), logf(40)));
     p->angle = ufi_random_between(&r, -20, 20) * (float)DEGREE;
     p->cell = expf(ufi_random_between(&r, logf(0.01f), logf(0.08f)));

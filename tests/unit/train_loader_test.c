@@ -143,6 +143,12 @@ TEST(damaged_pictures_change_nothing_between_runs)
     check_runs(true, 0);
 }
 
+TEST(scenes_are_the_same_for_all_threads)
+{
+    check_runs(false, 64);
+    check_runs(true, 64);
+}
+
 TEST(a_resumed_run_goes_on_the_same)
 {
     ufi_dataset *d = make_faces(true, true);
@@ -602,6 +608,55 @@ TEST(every_option_changes_something)
     scratch_close();
 }
 
+TEST(options_vary_scenes_too)
+{
+    ufi_dataset *d = make_faces(false, true);
+    REQUIRE(d);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const size_t count = changed(d, &options[i].augment, 64);
+        CHECK_MSG(options[i].only_faces || count >= PICTURES - 2, "%s changed %zu of %d scenes",
+                  options[i].name, count, PICTURES);
+    }
+    ufi_dataset_close(d);
+    scratch_close();
+}
+
+/* Faces are pasted where there is room; scenes without faces, or of samples without points, are
+ * scenes too. */
+TEST(scenes_have_faces)
+{
+    ufi_dataset *d = make_faces(false, true);
+    REQUIRE(d);
+    ufi_loader_options o = plain_options(PICTURES);
+    const size_t size = (size_t)96 * 96 * 3;
+    o.view_count = 0; /* scenes have one */
+    o.scene = (ufi_scene){96, 0, 8, 30};
+    bytes without = run_loader(d, &o, 1);
+    o.scene.faces = 20;
+    bytes with = run_loader(d, &o, 1);
+    ufi_dataset_close(d);
+    scratch_close();
+    d = make_faces(false, false);
+    REQUIRE(d);
+    bytes unknown = run_loader(d, &o, 1);
+    size_t more = 0, pixels = 0;
+    REQUIRE(without.size && with.size == without.size && unknown.size == with.size);
+    for (size_t i = 0; i < PICTURES; i++) {
+        size_t here = 0;
+        for (size_t k = 0; k < size; k++)
+            here += without.data[i * size + k] != with.data[i * size + k];
+        more += here > 100;
+        pixels += here;
+    }
+    CHECK_MSG(more >= PICTURES / 2, "%zu scenes have faces", more);
+    CHECK_MSG(pixels < PICTURES * size * 9 / 10, "%zu bytes are changed", pixels);
+    bytes_free(&without);
+    bytes_free(&with);
+    bytes_free(&unknown);
+    ufi_dataset_close(d);
+    scratch_close();
+}
+
 TEST(gray_has_no_colour)
 {
     ufi_dataset *d = make_faces(false, true);
@@ -658,8 +713,10 @@ TEST(impossible_options_are_refused)
     ufi_loader *l = NULL;
     static const uint32_t wrong[] = {0, PICTURES};
     REQUIRE(d);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 18; i++) {
         ufi_loader_options o = plain_options(4);
+        if (i > 11)
+            o.scene = (ufi_scene){64, 4, 10, 30};
         switch (i) {
         case 0:
             o.batch = 0;
@@ -693,6 +750,24 @@ TEST(impossible_options_are_refused)
             break;
         case 10:
             o.views[0].points[3] = NAN;
+            break;
+        case 12:
+            o.scene.size = 8;
+            break;
+        case 13:
+            o.scene.size = 1 << 20;
+            break;
+        case 14:
+            o.scene.faces = -1;
+            break;
+        case 15:
+            o.scene.faces = 1000;
+            break;
+        case 16:
+            o.scene.face_min = 40;
+            break;
+        case 17:
+            o.scene.face_max = NAN;
             break;
         default:
             o.subset = wrong;
