@@ -706,78 +706,91 @@ TEST(a_blend_is_nobody)
 
 /* ---- options that cannot be ---- */
 
+/* Makes one thing wrong; false past the last. */
+static bool break_options(ufi_loader_options *o, int which)
+{
+    static const uint32_t wrong[] = {0, PICTURES};
+    if (which > 11)
+        o->scene = (ufi_scene){64, 4, 10, 30};
+    switch (which) {
+    case 0:
+        o->batch = 0;
+        break;
+    case 1:
+        o->batch = PICTURES + 1;
+        break;
+    case 2:
+        o->threads = 0;
+        break;
+    case 3:
+        o->view_count = 0;
+        break;
+    case 4:
+        o->view_count = UFI_MAX_VIEWS + 1;
+        break;
+    case 5:
+        o->position = 3;
+        break;
+    case 6:
+        o->position = PICTURES + 1;
+        break;
+    case 7:
+        o->views[0].size = 0;
+        break;
+    case 8:
+        o->views[0].size = 1 << 20;
+        break;
+    case 9:
+        memset(o->views[0].points, 0, sizeof o->views[0].points);
+        break;
+    case 10:
+        o->views[0].points[3] = NAN;
+        break;
+    case 12:
+        o->scene.size = 8;
+        break;
+    case 13:
+        o->scene.size = 1 << 20;
+        break;
+    case 14:
+        o->scene.faces = -1;
+        break;
+    case 15:
+        o->scene.faces = 1000;
+        break;
+    case 16:
+        o->scene.face_min = 40;
+        break;
+    case 17:
+        o->scene.face_max = NAN;
+        break;
+    case 11:
+        o->subset = wrong;
+        o->subset_count = 2;
+        o->batch = 1;
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
 TEST(impossible_options_are_refused)
 {
     uf_error err = {0};
     ufi_dataset *d = make_faces(false, true);
     ufi_loader *l = NULL;
-    static const uint32_t wrong[] = {0, PICTURES};
     REQUIRE(d);
-    for (int i = 0; i < 18; i++) {
+    int cases = 0;
+    for (int i = 0;; i++, cases++) {
         ufi_loader_options o = plain_options(4);
-        if (i > 11)
-            o.scene = (ufi_scene){64, 4, 10, 30};
-        switch (i) {
-        case 0:
-            o.batch = 0;
+        if (!break_options(&o, i))
             break;
-        case 1:
-            o.batch = PICTURES + 1;
-            break;
-        case 2:
-            o.threads = 0;
-            break;
-        case 3:
-            o.view_count = 0;
-            break;
-        case 4:
-            o.view_count = UFI_MAX_VIEWS + 1;
-            break;
-        case 5:
-            o.position = 3;
-            break;
-        case 6:
-            o.position = PICTURES + 1;
-            break;
-        case 7:
-            o.views[0].size = 0;
-            break;
-        case 8:
-            o.views[0].size = 1 << 20;
-            break;
-        case 9:
-            memset(o.views[0].points, 0, sizeof o.views[0].points);
-            break;
-        case 10:
-            o.views[0].points[3] = NAN;
-            break;
-        case 12:
-            o.scene.size = 8;
-            break;
-        case 13:
-            o.scene.size = 1 << 20;
-            break;
-        case 14:
-            o.scene.faces = -1;
-            break;
-        case 15:
-            o.scene.faces = 1000;
-            break;
-        case 16:
-            o.scene.face_min = 40;
-            break;
-        case 17:
-            o.scene.face_max = NAN;
-            break;
-        default:
-            o.subset = wrong;
-            o.subset_count = 2;
-            o.batch = 1;
-        }
         err.message[0] = 0;
         CHECK_MSG(ufi_loader_create(&l, d, &o, &err) == UF_E_ARG && !l && err.message[0],
                   "case %d: %s", i, err.message);
     }
+    CHECK(cases == 18);
     ufi_loader_destroy(NULL);
     ufi_dataset_close(d);
     scratch_close();
