@@ -1,4 +1,5 @@
 /* uniface: the commands. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -12,6 +13,9 @@ const cli_command *const cli_commands[] = {&cli_import,
                                            &cli_quantize,
                                            &cli_optimize,
                                            &cli_prune,
+                                           &cli_distill,
+                                           &cli_train,
+                                           &cli_finetune,
                                            &cli_compare,
                                            &cli_evaluate,
                                            &cli_bench,
@@ -100,9 +104,14 @@ int main(int argc, char **argv)
     }
     const bool wrong_word =
         words == 1 && !strcmp(c->operands, "COMMAND") && argc > 2 && argv[2][0] != '-';
+    /* Parsing moves operands to the front. */
+    char **given = cli_need(malloc(((size_t)argc + 1) * sizeof *given));
+    memcpy(given, argv, ((size_t)argc + 1) * sizeof *given);
     int status = cli_parse(&a, c, wrong_word ? 1 : argc - 1 - words, argv + 1 + words);
+    a.argv = given;
     if (status < 0)
         status = c->run(&a);
+    free(given);
     if (fflush(stdout) != 0 && status == 0)
         status = cli_complain(EXIT_INPUT, "standard output cannot be written");
     return status;

@@ -21,9 +21,6 @@ struct uf_calibration {
     unsigned threads;
 };
 
-/* Metadata of a model made from another: everything but what was measured with that. */
-uf_status ufi_copy_meta(ufi_meta *to, const ufi_meta *from, uf_error *err);
-
 /* Detectors are judged by the faces they find. */
 typedef struct ufi_face_judge {
     ufi_program *program;

@@ -5,15 +5,6 @@
 #include "api/calibration.h"
 #include "base/mem.h"
 
-uf_status ufi_copy_meta(ufi_meta *to, const ufi_meta *from, uf_error *err)
-{
-    uf_status st = UF_OK;
-    for (uint32_t i = 0; !st && i < from->count; i++)
-        if (strncmp(from->keys[i], "threshold.", 10) != 0)
-            st = ufi_meta_set(to, from->keys[i], from->values[i], err);
-    return st;
-}
-
 /* Mean overlap of the faces with those that FP32 finds; faces of one side only count as 0. */
 double ufi_face_agreement(void *arg, size_t i, const ufi_context *c, bool reference)
 {

@@ -175,3 +175,12 @@ uf_status ufi_meta_set_floats(ufi_meta *m, const char *key, const float *v, int 
     }
     return ufi_meta_set(m, key, text, err);
 }
+
+uf_status ufi_copy_meta(ufi_meta *to, const ufi_meta *from, uf_error *err)
+{
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < from->count; i++)
+        if (strncmp(from->keys[i], "threshold.", 10) != 0)
+            st = ufi_meta_set(to, from->keys[i], from->values[i], err);
+    return st;
+}

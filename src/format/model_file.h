@@ -32,6 +32,8 @@ int ufi_meta_floats(const ufi_meta *m, const char *key, float *out, int cap);
 int ufi_parse_floats(const char *text, char between, float *out, int cap);
 uf_status ufi_meta_set_floats(ufi_meta *m, const char *key, const float *v, int count,
                               uf_error *err);
+/* Metadata of a model made from another: everything but what was measured with that. */
+uf_status ufi_copy_meta(ufi_meta *to, const ufi_meta *from, uf_error *err);
 void ufi_meta_free(ufi_meta *m);
 
 typedef struct ufi_model_file {

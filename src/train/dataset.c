@@ -149,3 +149,27 @@ uf_status ufi_dataset_digest(const ufi_dataset *d, char out[65], uf_error *err)
     ufi_hex(digest, sizeof digest, out);
     return UF_OK;
 }
+
+uf_status ufi_dataset_locate(ufi_dataset *d, ufi_locate_fn *fn, void *arg, size_t *without,
+                             uf_error *err)
+{
+    size_t kept = 0;
+    const size_t count = d->count;
+    for (size_t i = 0; i < count; i++) {
+        uf_picture *picture = NULL;
+        ufi_sample *s = &d->samples[i];
+        if (!s->has_points && !ufi_dataset_read(d, i, &picture, NULL)) {
+            const uf_image view = uf_picture_view(picture);
+            s->has_points = fn(arg, &view, s->points);
+            uf_picture_destroy(picture);
+        }
+        if (!s->has_points)
+            continue;
+        d->samples[kept] = *s;
+        d->places[kept++] = d->places[i];
+    }
+    *without = count - kept;
+    d->count = kept;
+    return kept ? UF_OK
+                : ufi_fail(err, UF_E_NO_FACE, "none of the %zu pictures has a face in it", count);
+}

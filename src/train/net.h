@@ -76,4 +76,14 @@ uf_status ufi_net_store(const ufi_net *net, const float *const *data, ufi_graph 
 /* Bytes held for activations, gradients, workspaces and variables. */
 size_t ufi_net_bytes(const ufi_net *net);
 
+/* Where the time goes: a network is a list of steps, each timed on both ways while that is on. */
+typedef struct ufi_net_step_time {
+    const char *kind, *node;
+    const ufi_shape *shape; /* of its first output */
+    double forward, backward;
+} ufi_net_step_time;
+void ufi_net_time_steps(ufi_net *net, bool on);
+uint32_t ufi_net_step_count(const ufi_net *net);
+ufi_net_step_time ufi_net_step_seconds(const ufi_net *net, uint32_t i);
+
 #endif

@@ -5,6 +5,7 @@
 #ifndef UFI_TRAIN_RANDOM_H
 #define UFI_TRAIN_RANDOM_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -58,6 +59,13 @@ static inline bool ufi_random_chance(ufi_random *r, float chance)
 static inline uint64_t ufi_random_below(ufi_random *r, uint64_t n)
 {
     return (ufi_random_next(r) >> 32) * n >> 32;
+}
+
+/* Mean 0, deviation 1 (Box & Muller 1958). */
+static inline double ufi_random_normal(ufi_random *r)
+{
+    const double u = 1 - (double)ufi_random_unit(r), v = (double)ufi_random_unit(r);
+    return sqrt(-2 * log(u)) * cos(6.28318530717958647692 * v);
 }
 
 #endif

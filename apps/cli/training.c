@@ -1,0 +1,269 @@
+/* The work of distill, train and finetune. */
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "training.h"
+#include "training_report.h"
+#include "training_score.h"
+#include "uniface/train.h"
+
+enum { MAX_TEACHERS = 4 };
+
+typedef struct run {
+    const cli_args *a;
+    uf_train_options o;
+    uf_model *start, *detector, *teachers[MAX_TEACHERS], *result;
+    training_score score;
+    training_report report;
+    double shown_ms;
+} run;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* ---- while it runs ---- */
+
+static void show_line(const uf_train_state *s)
+{
+    const int left = (int)s->remaining_s;
+    fprintf(stderr, "\rstep %lld/%lld  loss %.4f  ", (long long)s->step, (long long)s->steps,
+            s->loss);
+    if (s->agreement >= 0)
+        fprintf(stderr, "agreement %.4f  ", s->agreement);
+    if (s->score >= 0)
+        fprintf(stderr, "score %.4f  ", s->score);
+    fprintf(stderr, "%.0f pictures/s  %d:%02d:%02d left \033[K", s->pictures_per_s, left / 3600,
+            left / 60 % 60, left % 60);
+}
+
+static int on_step(void *user, const uf_train_state *s)
+{
+    run *r = user;
+    const double now = cli_now_ms();
+    const bool terminal = isatty(2);
+    if (terminal && (now - r->shown_ms > 200 || s->step == s->steps)) {
+        show_line(s);
+        r->shown_ms = now;
+    }
+    if (s->point_count > r->report.point_count) {
+        const uf_train_point *p = &s->points[s->point_count - 1];
+        if (!r->a->json && !terminal) {
+            fprintf(stderr, "step %lld/%lld loss %.5f agreement %.5f score %.5f %.0f pictures/s\n",
+                    (long long)p->step, (long long)s->steps, p->loss, p->agreement, p->score,
+                    s->pictures_per_s);
+        }
+    }
+    training_report_take(&r->report, s);
+    if (terminal && s->step == s->steps)
+        fputs("\r\033[K", stderr);
+    return interrupted;
+}
+
+static int on_candidate(void *user, uf_model *candidate, double *score)
+{
+    return training_score_of(&((run *)user)->score, candidate, score) != 0;
+}
+
+/* ---- options ---- */
+
+static int choose(const cli_args *a, const char *option, const char *const *names, int count,
+                  int *out)
+{
+    const char *text = cli_value(a, option);
+    for (int i = 0; text && i < count; i++)
+        if (!strcmp(names[i], text)) {
+            *out = i;
+            return 0;
+        }
+    return text ? cli_complain(EXIT_USAGE,
+                               "--%s: there is no \"%s\"; `uniface %s --help` lists "
+                               "them",
+                               option, text, a->command->name)
+                : 0;
+}
+
+static int read_names(run *r)
+{
+    static const char *const losses[] = {
+#define NAME(id, name, text) name,
+        UF_PERSON_LOSS_LIST(NAME)
+#undef NAME
+    };
+    static const char *const precisions[] = {"fp32", "fp16", "bf16"};
+    static const char *const optimizers[] = {"adamw", "sgd"};
+    int loss = UF_PERSON_LOSS_NONE, precision = 0, optimizer = 0;
+    int status = choose(r->a, "loss", losses, UF_PERSON_LOSS_COUNT, &loss);
+    if (!status)
+        status = choose(r->a, "precision", precisions, 3, &precision);
+    if (!status)
+        status = choose(r->a, "optimizer", optimizers, 2, &optimizer);
+    r->o.persons = (uf_person_loss)loss;
+    r->o.precision = (uf_precision)precision;
+    r->o.optimizer = (uf_optimizer)optimizer;
+    return status;
+}
+
+static int read_numbers(run *r)
+{
+    uf_train_options *o = &r->o;
+    const bool sgd = o->optimizer == UF_OPTIMIZER_SGD;
+    double batch, threads, seed, every, patience;
+    const struct {
+        const char *name;
+        double min, max, fallback, *to;
+    } numbers[] = {{"epochs", 1e-3, 1e5, 5, &o->epochs},
+                   {"batch", 2, 4096, 64, &batch},
+                   {"threads", 0, 256, 0, &threads},
+                   {"rate", 1e-9, 100, sgd ? 0.05 : 0.002, &o->rate},
+                   {"warmup", 0, 0.9, 0.05, &o->warmup},
+                   {"decay", 0, 10, sgd ? 0.0005 : 0.05, &o->decay},
+                   {"average", 0, 0.999999, 0.999, &o->average},
+                   {"augment", 0, 2, 1, &o->augment},
+                   {"blend", 0, 1, 0, &o->blend},
+                   {"occlude", 0, 1, 0, &o->occlude},
+                   {"held-out", 0, 0.9, 0.02, &o->held_out},
+                   {"seed", 0, 9e15, 1, &seed},
+                   {"checkpoint-every", 0, 1e6, 60, &o->checkpoint_every_s},
+                   {"measure-every", 0, 1e9, 0, &every},
+                   {"patience", 0, 1e6, 0, &patience},
+                   {"angular", 0, 1000, 1, &o->angular},
+                   {"relational", 0, 1000, 0, &o->relational},
+                   {"feature", 0, 1000, 0, &o->feature},
+                   {"margin", 0, 2, 0, &o->margin},
+                   {"scale", 1, 1000, 30, &o->scale},
+                   {"smoothing", 0, 0.9, 0, &o->smoothing}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!cli_number(r->a, numbers[i].name, numbers[i].min, numbers[i].max, numbers[i].fallback,
+                        numbers[i].to))
+            return EXIT_USAGE;
+    if (!cli_number(r->a, "final-rate", 0, 100, o->rate / 100, &o->final_rate))
+        return EXIT_USAGE;
+    o->batch = (int32_t)batch;
+    o->threads = (uint32_t)threads;
+    o->seed = (uint64_t)seed;
+    o->measure_every = (int64_t)every;
+    o->patience = (int32_t)patience;
+    o->clean_teacher = cli_flag(r->a, "clean-teacher");
+    return 0;
+}
+
+static int open_models(run *r)
+{
+    uf_error err;
+    char *names = NULL, *save = NULL;
+    const char *list = cli_value(r->a, "teacher"), *detector = cli_value(r->a, "detector");
+    int status = 0;
+    if (detector && uf_model_open(&r->detector, detector, &err))
+        return cli_fail(&err);
+    r->o.detector = r->detector;
+    if (!list)
+        return 0;
+    names = cli_need(strdup(list));
+    for (char *n = strtok_r(names, ",", &save); !status && n; n = strtok_r(NULL, ",", &save)) {
+        if (r->o.teacher_count == MAX_TEACHERS)
+            status = cli_complain(EXIT_USAGE, "--teacher: more than %d", MAX_TEACHERS);
+        else if (uf_model_open(&r->teachers[r->o.teacher_count++], n, &err))
+            status = cli_fail(&err);
+    }
+    free(names);
+    r->o.teachers = r->teachers;
+    return status;
+}
+
+static int read_options(run *r)
+{
+    uf_error err;
+    const cli_args *a = r->a;
+    const bool finetune = !strcmp(a->command->name, "finetune");
+    int status = read_names(r);
+    if (!status)
+        status = read_numbers(r);
+    if (!status && !cli_value(a, "output"))
+        status = cli_complain(EXIT_USAGE, "%s: -o OUT.ufm is needed", a->command->name);
+    if (!status && !finetune && !cli_value(a, "student"))
+        status = cli_complain(EXIT_USAGE, "%s: -s STUDENT is needed, such as mobilefacenet",
+                              a->command->name);
+    if (!status && !strcmp(a->command->name, "distill") && !cli_value(a, "teacher"))
+        status = cli_complain(EXIT_USAGE, "distill: -T TEACHER.ufm is needed");
+    if (!status && !strcmp(a->command->name, "train") && !cli_value(a, "loss"))
+        status = cli_complain(EXIT_USAGE, "train: -l LOSS is needed, such as arcface");
+    if (!status && finetune && uf_model_open(&r->start, a->operands[0], &err))
+        status = cli_fail(&err);
+    r->o.start = r->start;
+    r->o.student = finetune ? NULL : cli_value(a, "student");
+    r->o.pictures = (const char *const *)a->operands + finetune;
+    r->o.picture_count = (size_t)a->count - finetune;
+    r->o.checkpoint = cli_value(a, "checkpoint");
+    r->o.progress = on_step;
+    r->o.progress_arg = r;
+    if (!status)
+        status = open_models(r);
+    if (!status && cli_value(a, "pairs")) {
+        status = training_score_open(&r->score, a);
+        r->o.validate = on_candidate;
+        r->o.validate_arg = r;
+    }
+    return status;
+}
+
+/* ---- the end ---- */
+
+static void tell(const run *r)
+{
+    const char *output = cli_value(r->a, "output");
+    if (r->a->json) {
+        training_report_json(&r->report, r->result, output, stdout);
+        return;
+    }
+    printf("%s: %s\n%llu parameters, %ld bytes", output, uf_model_meta(r->result, "trained.how"),
+           (unsigned long long)uf_model_parameter_count(r->result), cli_file_size(output));
+    if (uf_model_meta(r->result, "trained.agreement"))
+        printf("; agreement with the teachers on pictures held out %s",
+               uf_model_meta(r->result, "trained.agreement"));
+    if (r->report.unreadable)
+        printf("; %zu pictures could not be read", r->report.unreadable);
+    printf("\nhow well it tells persons apart, `uniface evaluate` measures\n");
+}
+
+static int train(run *r)
+{
+    uf_error err;
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+    const uf_status st = uf_train(&r->result, &r->o, &err);
+    if (st == UF_E_CANCELLED && r->o.checkpoint)
+        return cli_complain(EXIT_INPUT, "%s: the same command goes on from %s", err.message,
+                            r->o.checkpoint);
+    if (st || uf_model_save(r->result, cli_value(r->a, "output"), &err))
+        return cli_fail(&err);
+    tell(r);
+    return cli_value(r->a, "report")
+               ? training_report_save(&r->report, r->result, cli_value(r->a, "report"))
+               : 0;
+}
+
+int cli_run_training(const cli_args *a)
+{
+    static const uf_train_options defaults = UF_TRAIN_OPTIONS_INIT;
+    run r = {.a = a, .o = defaults};
+    int status = read_options(&r);
+    if (!status)
+        status = train(&r);
+    uf_model_close(r.result);
+    uf_model_close(r.start);
+    uf_model_close(r.detector);
+    for (int i = 0; i < MAX_TEACHERS; i++)
+        uf_model_close(r.teachers[i]);
+    training_score_close(&r.score);
+    training_report_close(&r.report);
+    return status;
+}

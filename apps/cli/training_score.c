@@ -1,0 +1,127 @@
+#include "training_score.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int training_score_open(training_score *s, const cli_args *a)
+{
+    uf_error err;
+    s->a = a;
+    if (uf_trials_read(&s->trials, cli_value(a, "pairs"), NULL, &err))
+        return cli_fail(&err);
+    return cli_open_detector(&s->session, a);
+}
+
+/* The face that picture `i` is about, cut out as the candidate wants it. */
+static bool cut_out(training_score *s, const uf_embedder *e, const uf_trial_picture *picture,
+                    uint8_t *crop)
+{
+    char path[4096];
+    uf_error err;
+    size_t count;
+    uf_picture *p = NULL;
+    const char *folder = cli_value(s->a, "images");
+    snprintf(path, sizeof path, "%s%s%s", folder ? folder : "", folder ? "/" : "", picture->name);
+    if (cli_find_faces(&s->session, path, &p, &count, &err)) {
+        fprintf(stderr, "uniface: %s\n", err.message);
+        return false;
+    }
+    const uf_image view = uf_picture_view(p);
+    const size_t main_face = uf_face_main(s->session.faces, count, view.width, view.height);
+    const bool done =
+        count && !uf_embedder_crop(e, &view, &s->session.faces[main_face], crop, &err);
+    uf_picture_destroy(p);
+    return done;
+}
+
+static int cut_all_out(training_score *s, const uf_embedder *e)
+{
+    const uf_trial_picture *pictures = uf_trials_pictures(s->trials, &s->pictures);
+    s->size = uf_embedder_crop_size(e);
+    const size_t bytes = (size_t)s->size * (size_t)s->size * 3;
+    s->crops = cli_need(calloc(s->pictures + 1, bytes));
+    s->found = cli_need(calloc(s->pictures + 1, sizeof *s->found));
+    size_t found = 0;
+    for (size_t i = 0; i < s->pictures; i++) {
+        if (!pictures[i].name)
+            return cli_complain(EXIT_USAGE, "%s: a list of names of pictures is wanted here",
+                                cli_value(s->a, "pairs"));
+        s->found[i] = cut_out(s, e, &pictures[i], s->crops + i * bytes);
+        found += s->found[i];
+        cli_progress("finding faces", i + 1, s->pictures);
+    }
+    return found ? 0
+                 : cli_complain(EXIT_INPUT, "%s: no picture has a usable face",
+                                cli_value(s->a, "pairs"));
+}
+
+/* Templates of all crops, [templates][d]; of several pictures of one template the last counts. */
+static float *embed_all(training_score *s, uf_embedder *e, uf_error *err)
+{
+    size_t count;
+    const uf_trial_picture *pictures = uf_trials_pictures(s->trials, &count);
+    const size_t d = uf_embedder_dimension(e), bytes = (size_t)s->size * (size_t)s->size * 3;
+    float *v = cli_need(calloc(uf_trials_template_count(s->trials) + 1, d * sizeof *v));
+    for (size_t i = 0; i < count; i++)
+        if (s->found[i] && uf_embedder_run_crops(e, s->crops + i * bytes, 1,
+                                                 v + pictures[i].template_id * d, err)) {
+            free(v);
+            return NULL;
+        }
+    return v;
+}
+
+static double dot(const float *a, const float *b, size_t d)
+{
+    double sum = 0;
+    for (size_t k = 0; k < d; k++)
+        sum += (double)a[k] * (double)b[k];
+    return sum;
+}
+
+/* Two folds at least, so that no threshold is chosen on what it is tried on. */
+static uf_status judge(const training_score *s, const float *v, size_t d, double *score,
+                       uf_error *err)
+{
+    size_t count;
+    uf_fold_accuracy accuracy;
+    int32_t folds = uf_trials_fold_count(s->trials);
+    const uf_trial *list = uf_trials_list(s->trials, &count);
+    uf_scored_trial *t = cli_need(calloc(count + 1, sizeof *t));
+    for (size_t i = 0; i < count; i++)
+        t[i] = (uf_scored_trial){(float)dot(v + list[i].a * d, v + list[i].b * d, d), list[i].same,
+                                 folds > 1 ? list[i].fold : (int32_t)(i % 10),
+                                 uf_trials_subject(s->trials, list[i].a),
+                                 uf_trials_subject(s->trials, list[i].b)};
+    const uf_status st =
+        uf_accuracy_in_folds(t, count, folds > 1 ? folds : 10, NULL, &accuracy, err);
+    *score = st ? -1 : accuracy.mean;
+    free(t);
+    return st;
+}
+
+int training_score_of(training_score *s, uf_model *candidate, double *score)
+{
+    uf_error err;
+    uf_embedder *e = NULL;
+    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
+    o.flip = 1;
+    if (uf_embedder_create(&e, candidate, &o, &err))
+        return cli_fail(&err);
+    int status = s->size ? 0 : cut_all_out(s, e);
+    float *v = status ? NULL : embed_all(s, e, &err);
+    if (!status && (!v || judge(s, v, uf_embedder_dimension(e), score, &err)))
+        status = cli_fail(&err);
+    free(v);
+    uf_embedder_destroy(e);
+    return status;
+}
+
+void training_score_close(training_score *s)
+{
+    cli_session_close(&s->session);
+    uf_trials_destroy(s->trials);
+    free(s->crops);
+    free(s->found);
+}

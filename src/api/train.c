@@ -1,0 +1,217 @@
+/* uniface/train.h: a run, from its options to the model. */
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/train_impl.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "train/arch.h"
+
+enum { POINTS = 40 };
+
+const char *uf_architecture_name(size_t i)
+{
+    return ufi_arch_name(i);
+}
+
+const char *uf_architecture_text(size_t i)
+{
+    return ufi_arch_text(i);
+}
+
+static uf_status open_student(ufi_train_run *r)
+{
+    const uf_train_options *o = r->options;
+    if (!o->start) {
+        r->student = &r->described;
+        return ufi_arch_build(&r->described, o->student, o->seed, r->err);
+    }
+    const char *precision = ufi_meta_get(&o->start->file.meta, "precision");
+    r->student = &o->start->file;
+    if (precision && strcmp(precision, "fp32") != 0)
+        return ufi_fail(r->err, UF_E_STATE,
+                        "the model to start from is %s: train the FP32 model it was made from",
+                        precision);
+    return UF_OK;
+}
+
+static uf_status open_teachers(ufi_train_run *r)
+{
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < r->options->teacher_count; i++) {
+        ufi_teacher *t = &r->how.lesson.teachers[i];
+        t->file = &r->options->teachers[i]->file;
+        st = ufi_model_program(r->options->teachers[i], "CPU", &t->program, r->err);
+    }
+    return st;
+}
+
+/* Steps of the run: whole batches of each pass over what is learned from. */
+static void plan_steps(ufi_train_run *r)
+{
+    const uf_train_options *o = r->options;
+    const double pictures = (double)ufi_dataset_count(r->data) * (1 - o->held_out);
+    const int64_t total = (int64_t)ceil(o->epochs * pictures / (double)r->how.batch);
+    r->how.schedule = (ufi_schedule){.kind = UFI_SCHEDULE_COSINE,
+                                     .peak = o->rate,
+                                     .last = o->final_rate,
+                                     .total = total > 1 ? total : 1,
+                                     .warmup = (int64_t)(o->warmup * (double)total)};
+    r->measure_every = o->measure_every > 0 ? o->measure_every : (total + POINTS - 1) / POINTS;
+    if (r->measure_every < 1)
+        r->measure_every = 1;
+}
+
+static uf_status open_run(ufi_train_run *r)
+{
+    const uf_train_options *o = r->options;
+    uf_status st = ufi_train_configure(r);
+    if (!st)
+        st = open_student(r);
+    if (!st)
+        st = ufi_dataset_open(&r->data, o->pictures, o->picture_count, r->err);
+    if (!st)
+        st = ufi_train_align(r);
+    if (!st)
+        st = open_teachers(r);
+    if (st)
+        return st;
+    plan_steps(r);
+    st = ufi_train_key(r);
+    if (!st)
+        st = ufi_trainer_create(&r->trainer, r->student, r->data, &r->how, r->err);
+    if (!st && o->checkpoint && access(o->checkpoint, F_OK) == 0)
+        st = ufi_trainer_load(r->trainer, o->checkpoint, r->key, r->err);
+    return st;
+}
+
+static void close_run(ufi_train_run *r)
+{
+    ufi_trainer_destroy(r->trainer);
+    ufi_dataset_close(r->data);
+    ufi_model_file_free(&r->described);
+}
+
+/* ---- the loop ---- */
+
+/* The candidate of now as a model of its own. */
+static uf_status make_model(const ufi_train_run *r, bool kept, uf_model **out)
+{
+    uf_model *m = NULL;
+    uf_status st = ufi_model_new(&m, r->err);
+    if (st)
+        return st;
+    st = ufi_trainer_model(r->trainer, kept, &m->file, r->err);
+    if (!st)
+        st = ufi_train_describe(r, &m->file);
+    return ufi_model_finish(out, m, st);
+}
+
+static uf_status measure(ufi_train_run *r)
+{
+    const uf_train_options *o = r->options;
+    uf_model *candidate = NULL;
+    int64_t kept_step;
+    uf_status st = make_model(r, false, &candidate);
+    if (!st)
+        st = ufi_trainer_judge(r->trainer, &candidate->file, &r->agreement, r->err);
+    if (!st && o->validate && o->validate(o->validate_arg, candidate, &r->score))
+        st = ufi_fail(r->err, UF_E_CANCELLED, "training was cancelled by its validation");
+    uf_model_close(candidate);
+    if (st)
+        return st;
+    ufi_trainer_record(r->trainer, r->agreement, r->score);
+    if (o->validate && r->score > ufi_trainer_kept_score(r->trainer, &kept_step))
+        ufi_trainer_keep(r->trainer, r->score);
+    return UF_OK;
+}
+
+/* Scores in a row that were no better than the best before them. */
+static int worse_in_a_row(const ufi_train_run *r)
+{
+    size_t count = 0;
+    int64_t kept_step = 0;
+    int worse = 0;
+    const uf_train_point *p = ufi_trainer_points(r->trainer, &count);
+    ufi_trainer_kept_score(r->trainer, &kept_step);
+    for (size_t i = 0; i < count; i++)
+        worse += p[i].score >= 0 && p[i].step > kept_step;
+    return worse;
+}
+
+static uf_status save(ufi_train_run *r)
+{
+    r->saved_ns = ufi_clock_ns();
+    return r->options->checkpoint
+               ? ufi_trainer_save(r->trainer, r->options->checkpoint, r->key, r->err)
+               : UF_OK;
+}
+
+/* False when the caller wants to stop. */
+static bool tell(const ufi_train_run *r, const ufi_train_step *s)
+{
+    const uf_train_options *o = r->options;
+    const double seconds = (double)(ufi_clock_ns() - r->started_ns) * 1e-9;
+    const double made = (double)(s->step - r->first_step);
+    uf_train_state state = {.step = s->step,
+                            .steps = r->how.schedule.total,
+                            .batch = o->batch,
+                            .loss = s->loss,
+                            .rate = s->rate,
+                            .gradient_norm = s->norm,
+                            .pictures_per_s = made * o->batch / seconds,
+                            .remaining_s =
+                                seconds / made * (double)(r->how.schedule.total - s->step),
+                            .agreement = r->agreement,
+                            .score = r->score,
+                            .unreadable = ufi_trainer_unreadable(r->trainer, NULL)};
+    state.points = ufi_trainer_points(r->trainer, &state.point_count);
+    return !o->progress || o->progress(o->progress_arg, &state) == 0;
+}
+
+static uf_status run_steps(ufi_train_run *r)
+{
+    const uf_train_options *o = r->options;
+    uf_status st = UF_OK;
+    r->first_step = ufi_trainer_steps(r->trainer);
+    r->started_ns = r->saved_ns = ufi_clock_ns();
+    while (!st && !r->stopped_early && ufi_trainer_steps(r->trainer) < r->how.schedule.total) {
+        ufi_train_step s;
+        st = ufi_trainer_step(r->trainer, &s, r->err);
+        if (!st && (s.step % r->measure_every == 0 || s.step == r->how.schedule.total)) {
+            st = measure(r);
+            r->stopped_early = o->patience > 0 && worse_in_a_row(r) >= o->patience;
+        }
+        if (!st && !tell(r, &s)) {
+            st = save(r);
+            return st ? st : ufi_fail(r->err, UF_E_CANCELLED, "training was stopped");
+        }
+        if (!st && (double)(ufi_clock_ns() - r->saved_ns) * 1e-9 >= o->checkpoint_every_s)
+            st = save(r);
+    }
+    return st;
+}
+
+uf_status uf_train(uf_model **out, const uf_train_options *options, uf_error *err)
+{
+    if (!out || !options)
+        return ufi_fail(err, UF_E_ARG, "uf_train: out and options must be given");
+    *out = NULL;
+    ufi_train_run *r = ufi_calloc(1, sizeof *r);
+    if (!r)
+        return ufi_fail(err, UF_E_NOMEM, "no memory to train");
+    r->options = options;
+    r->err = err;
+    r->agreement = r->score = -1;
+    uf_status st = open_run(r);
+    if (!st)
+        st = run_steps(r);
+    if (!st)
+        st = save(r);
+    if (!st)
+        st = make_model(r, options->validate != NULL, out);
+    close_run(r);
+    ufi_free(r);
+    return st;
+}

@@ -1,0 +1,207 @@
+/*
+ * Detectors of the family yunet learn from a teacher of the same family that looks at the same
+ * scene: class, objectness, box and points of every cell are what the teacher says. No boxes drawn
+ * by hand are needed, and no assignment of cells to faces.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "train/lesson_impl.h"
+
+/* Outputs in the family's order: three strides each of class, objectness, box, points. */
+enum { STRIDES = 3, OUTPUTS = 12, TEACHER_BATCH = 8 };
+
+typedef struct detector_lesson {
+    ufi_lesson base;
+    int32_t size;
+    ufi_network teacher;
+    size_t cells[STRIDES];
+    float *said[OUTPUTS]; /* [batch][cells][parts] */
+    float *weights;       /* of the cells of one stride, [batch][cells] */
+} detector_lesson;
+
+static const size_t parts_of[4] = {1, 1, 4, 10};
+
+static void close_detector(ufi_lesson *base)
+{
+    detector_lesson *l = (detector_lesson *)base;
+    ufi_network_close(&l->teacher);
+    for (int i = 0; i < OUTPUTS; i++)
+        ufi_free(l->said[i]);
+    ufi_free(l->weights);
+    ufi_free(l);
+}
+
+static void show_scene(const ufi_lesson *base, ufi_loader_options *o)
+{
+    o->view_count = 1;
+    o->scene = base->options.scene;
+    o->scene.size = ((const detector_lesson *)base)->size;
+}
+
+/* Runs `net` on the batch, TEACHER_BATCH pictures at a time; outputs go to `to`. */
+static uf_status run_all(const detector_lesson *l, ufi_network *net, const uint8_t *pixels,
+                         float *const to[OUTPUTS], uf_error *err)
+{
+    const size_t side = (size_t)l->size, n = l->base.options.batch;
+    size_t now = 0;
+    for (size_t done = 0; done < n; done += now) {
+        now = net->file->graph.values[net->file->graph.inputs[0]].shape.dims[0] == 1 ? 1
+              : n - done < TEACHER_BATCH                                             ? n - done
+                                         : TEACHER_BATCH;
+        uf_status st = ufi_network_prepare(net, now, side, side, err);
+        for (size_t i = 0; !st && i < now; i++)
+            ufi_network_feed(net, i, pixels + (done + i) * side * side * 3);
+        if (!st)
+            st = ufi_context_run(net->context, err);
+        for (uint32_t k = 0; !st && k < OUTPUTS; k++) {
+            const size_t each = l->cells[k % STRIDES] * parts_of[k / STRIDES];
+            const ufi_tensor *t = ufi_context_output(net->context, k);
+            if ((size_t)ufi_shape_count(&t->shape) != now * each)
+                st = ufi_fail(err, UF_E_MISMATCH, "output %u of the teacher has another size", k);
+            else
+                memcpy(to[k] + done * each, t->data, now * each * sizeof(float));
+        }
+        if (st)
+            return st;
+    }
+    return UF_OK;
+}
+
+static float score(const float *class_p, const float *object_p, size_t i)
+{
+    const float v = class_p[i] * object_p[i];
+    return v > 0 ? sqrtf(v) : 0;
+}
+
+/* Cells weigh what the teacher's score says, from 0.1 on. */
+static double weigh_cells(detector_lesson *l, int stride)
+{
+    const size_t n = l->base.options.batch * l->cells[stride];
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float s = score(l->said[stride], l->said[STRIDES + stride], i);
+        l->weights[i] = s > 0.1f ? s : 0;
+        sum += (double)l->weights[i];
+    }
+    return sum;
+}
+
+static uf_status learn_detector(ufi_lesson *base, ufi_net *net, const ufi_batch *batch,
+                                double *loss, uf_error *err)
+{
+    detector_lesson *l = (detector_lesson *)base;
+    const size_t n = base->options.batch;
+    double faces = 1; /* a batch without any must not divide by nothing */
+    uf_status st = run_all(l, &l->teacher, batch->pixels[0], l->said, err);
+    *loss = 0;
+    for (int s = 0; !st && s < STRIDES; s++)
+        faces += weigh_cells(l, s);
+    for (uint32_t k = 0; !st && k < OUTPUTS; k++) {
+        static const double shares[4] = {1, 1, 2, 0.5};
+        const int stride = (int)k % STRIDES, kind = (int)k / STRIDES;
+        const size_t cells = n * l->cells[stride];
+        const double weight = shares[kind] / faces;
+        const float *student = ufi_net_output(net, k, NULL);
+        float *grad = ufi_net_output_grad(net, k);
+        memset(grad, 0, cells * parts_of[kind] * sizeof *grad);
+        if (kind >= 2)
+            weigh_cells(l, stride);
+        *loss +=
+            weight * (kind < 2 ? ufi_loss_probability(student, l->said[k], cells, 4, weight, grad)
+                               : ufi_loss_cells(student, l->said[k], l->weights, cells,
+                                                parts_of[kind], weight, grad));
+    }
+    return st;
+}
+
+/* Overlap of the maps of scores: what both see over what one of them sees. */
+static uf_status judge_detector(ufi_lesson *base, ufi_network *student, const ufi_batch *batch,
+                                double *sum, size_t *count, uf_error *err)
+{
+    detector_lesson *l = (detector_lesson *)base;
+    const size_t n = base->options.batch;
+    float *own[OUTPUTS] = {NULL};
+    double both = 0, either = 0;
+    uf_status st = run_all(l, &l->teacher, batch->pixels[0], l->said, err);
+    for (int k = 0; !st && k < OUTPUTS; k++) {
+        own[k] = ufi_calloc(n * l->cells[k % STRIDES] * parts_of[k / STRIDES], sizeof(float));
+        if (!own[k])
+            st = ufi_fail(err, UF_E_NOMEM, "no memory to judge a student");
+    }
+    if (!st)
+        st = run_all(l, student, batch->pixels[0], own, err);
+    for (int s = 0; !st && s < STRIDES; s++)
+        for (size_t i = 0; i < n * l->cells[s]; i++) {
+            const float a = score(own[s], own[STRIDES + s], i);
+            const float b = score(l->said[s], l->said[STRIDES + s], i);
+            both += (double)fminf(a, b);
+            either += (double)fmaxf(a, b);
+        }
+    for (int k = 0; k < OUTPUTS; k++)
+        ufi_free(own[k]);
+    if (st || either <= 0)
+        return st;
+    *sum += (double)n * both / either;
+    *count += n;
+    return UF_OK;
+}
+
+/* ---- making one ---- */
+
+static bool is_yunet(const ufi_model_file *m)
+{
+    const char *family = ufi_meta_get(&m->meta, "family");
+    return family && !strcmp(family, "yunet") && m->graph.output_count == OUTPUTS;
+}
+
+static uf_status make_buffers(detector_lesson *l, uf_error *err)
+{
+    const size_t n = l->base.options.batch;
+    for (int s = 0; s < STRIDES; s++) {
+        const size_t side = (size_t)l->size / (8u << s);
+        l->cells[s] = side * side;
+    }
+    for (int k = 0; k < OUTPUTS; k++) {
+        l->said[k] = ufi_calloc(n * l->cells[k % STRIDES] * parts_of[k / STRIDES], sizeof(float));
+        if (!l->said[k])
+            return ufi_fail(err, UF_E_NOMEM, "no memory for a lesson");
+    }
+    l->weights = ufi_calloc(n * l->cells[0], sizeof *l->weights);
+    return l->weights ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for a lesson");
+}
+
+static const ufi_lesson_ops detector_ops = {"detector", close_detector, show_scene,
+                                            NULL,       learn_detector, judge_detector};
+
+uf_status ufi_lesson_open_detector(ufi_lesson **out, const ufi_lesson_options *options,
+                                   uf_error *err)
+{
+    const ufi_graph *g = &options->student->graph;
+    const ufi_shape *x = &g->values[g->inputs[0]].shape;
+    if (options->teacher_count != 1)
+        return ufi_fail(err, UF_E_ARG, "a detector learns from one teacher, there are %zu",
+                        options->teacher_count);
+    if (!is_yunet(options->student) || !is_yunet(options->teachers[0].file) || x->rank != 4)
+        return ufi_fail(err, UF_E_MISMATCH,
+                        "a detector and its teacher must both be of the family yunet");
+    if (x->dims[2] != x->dims[3] || x->dims[2] < 32 || x->dims[2] % 32 || x->dims[2] > 2048)
+        return ufi_fail(err, UF_E_MISMATCH,
+                        "the student must look at squares whose side is a multiple of 32");
+    detector_lesson *l = ufi_calloc(1, sizeof *l);
+    if (!l)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a lesson");
+    l->base.ops = &detector_ops;
+    l->base.options = *options;
+    l->size = (int32_t)x->dims[2];
+    uf_status st = make_buffers(l, err);
+    if (!st)
+        st = ufi_network_open(&l->teacher, options->teachers[0].file, options->teachers[0].program,
+                              "detector", options->threads, err);
+    if (st)
+        close_detector(&l->base);
+    else
+        *out = &l->base;
+    return st;
+}

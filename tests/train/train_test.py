@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Training as a user meets it: a run end to end, what it refuses, and runs that are killed and go on.
+
+usage: train_test.py UNIFACE
+"""
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
+from harness import call, check, environment, error, finish, path, program  # noqa: E402
+
+SIDE = 64
+NETWORK = """input 32 32 mean=127.5 scale=0.0078125 align=arcface
+conv 16 k=3 s=2 act=prelu
+bottleneck 24 expand=2 s=2 act=prelu
+bottleneck 24 expand=2 act=prelu
+conv 64 act=prelu
+depthwise k=map
+linear 32
+output embedding
+"""
+
+
+def png(pixels, side):
+    """A PNG of side x side RGB pixels."""
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+    rows = b"".join(b"\0" + pixels[y * side * 3:(y + 1) * side * 3] for y in range(side))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def draw(person, take):
+    """A picture whose large shapes are the person's and whose grain and light are the take's."""
+    shape, grain = random.Random(person), random.Random(person * 1000 + take)
+    blobs = [(shape.random() * SIDE, shape.random() * SIDE, 4 + shape.random() * 18,
+              [shape.randrange(256) for _ in range(3)]) for _ in range(6)]
+    light, pixels = 0.8 + 0.4 * grain.random(), bytearray()
+    for y in range(SIDE):
+        for x in range(SIDE):
+            colour = [110, 110, 110]
+            for bx, by, radius, value in blobs:
+                if (x - bx) ** 2 + (y - by) ** 2 < radius ** 2:
+                    colour = value
+            pixels += bytes(min(255, max(0, int(c * light + grain.gauss(0, 6)))) for c in colour)
+    return png(bytes(pixels), SIDE)
+
+
+def draw_people(folder, people, takes):
+    for person in range(people):
+        os.makedirs(os.path.join(folder, f"p{person:02}"), exist_ok=True)
+        for take in range(takes):
+            with open(os.path.join(folder, f"p{person:02}", f"{take}.png"), "wb") as f:
+                f.write(draw(person, take))
+
+
+def write_pairs(folder, people, takes):
+    """Every third pair of takes of a person, and as many of different persons."""
+    lines = []
+    for person in range(people):
+        for a in range(takes):
+            b, other = (a + 1) % takes, (person + 1 + a) % people
+            lines.append(f"p{person:02}/{a}.png p{person:02}/{b}.png 1")
+            lines.append(f"p{person:02}/{a}.png p{other:02}/{b}.png 0")
+    with open(path("pairs.txt"), "w") as f:
+        f.write("\n".join(lines) + "\n")
+
+
+def train(*args, status=0):
+    done = call(*args, "--threads", "1", "--batch", "16")
+    check(f"{args[0]} ends with {status}", done.returncode == status, done.errors[-400:])
+    return done
+
+
+people, model, student = path("people"), path("face.ufm"), path("net.txt")
+draw_people(people, 12, 6)
+with open(student, "w") as f:
+    f.write(NETWORK)
+
+# From persons, with a report.
+train("train", people, "-s", student, "-l", "arcface", "-n", "40", "-r", "0.01", "--augment", "0.3", "-o", model,
+      "--report", path("report"), "--measure-every", "20")
+report = json.load(open(path("report", "report.json")))
+losses = [p["loss"] for p in report["curve"]]
+check("the loss falls to a half", len(losses) > 3 and losses[-1] < losses[0] / 2, losses)
+check("the report tells what it depended on", report["pictures"] == "72" and len(report["data_digest"]) == 64 and
+      "arcface" in report["how"], report)
+for name in ("report.html", "loss.svg"):
+    check(f"{name} is written", os.path.getsize(path("report", name)) > 500)
+
+# The model runs, and tells the persons apart better than one that has learned for a step.
+fresh = path("fresh.ufm")
+train("train", people, "-s", student, "-l", "arcface", "-n", "0.01", "-o", fresh)
+inspected = json.loads(call("inspect", model, "--json").text)
+check("the card is in the model", inspected["metadata"]["trained.by"] != "" and
+      inspected["metadata"]["task"] == "embedder", inspected)
+eers = {}
+for name in (model, fresh):
+    told = call("evaluate", name, "--folders", people, "--aligned", "--json")
+    eers[name] = json.loads(told.text)["eer"] if told.returncode == 0 else 1
+    check("a trained model is evaluated", told.returncode == 0, told.errors)
+check("learning tells persons apart", eers[model] < 0.1 and eers[model] < eers[fresh] / 2, eers)
+
+# From a teacher.
+distilled = path("small.ufm")
+done = call("distill", people, "-T", model, "-s", student, "-n", "60", "-r", "0.01", "--held-out", "0.25", "--augment",
+            "0.5", "-o", distilled, "-t", "1", "-b", "16", "--json")
+agreement = float(json.loads(done.text).get("agreement", -1)) if done.returncode == 0 else -1
+check("a student agrees with its teacher on pictures it has not seen", agreement > 0.6, done.errors[-300:], agreement)
+train("finetune", distilled, people, "-T", model, "-n", "2", "-r", "0.001", "-o", path("fine.ufm"))
+
+# What is refused, and how.
+error("a detector is no teacher of an embedder", 3, "teacher", "distill", people, "-T", distilled, "-s", "yunet", "-o",
+      path("x.ufm"))
+error("an unknown student", 3, "there are:", "train", people, "-s", "resnet", "-l", "arcface", "-o", path("x.ufm"))
+error("an unknown loss", 2, "there is no", "train", people, "-s", student, "-l", "centre", "-o", path("x.ufm"))
+error("no pictures", 3, "nowhere", "train", path("nowhere"), "-s", student, "-l", "arcface", "-o", path("x.ufm"))
+error("no teacher", 2, "-T", "distill", people, "-s", student, "-o", path("x.ufm"))
+error("too few pictures", 2, "fewer than one batch", "train", people, "-s", student, "-l", "arcface", "-b", "200", "-o",
+      path("x.ufm"))
+check("nothing was written", not os.path.exists(path("x.ufm")))
+
+
+# Killed twenty times, a run ends where an uninterrupted one does.
+def long_run(output, checkpoint):
+    return [program, "train", people, "-s", student, "-l", "unified-ce", "-n", "30", "-t", "1", "-b", "16",
+            "--checkpoint", checkpoint, "--checkpoint-every", "0.02", "--blend", "0", "-o", output]
+
+
+started = time.monotonic()
+whole = subprocess.run(long_run(path("whole.ufm"), path("whole.ckpt")), env=environment, capture_output=True)
+seconds = time.monotonic() - started
+check("a run with a checkpoint ends", whole.returncode == 0, whole.stderr[-300:])
+kills, dice = 0, random.Random(5)
+for attempt in range(200):
+    p = subprocess.Popen(long_run(path("parts.ufm"), path("parts.ckpt")), env=environment, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE)
+    if kills < 20:
+        try:
+            p.wait(timeout=seconds * (0.1 + 0.15 * dice.random()))
+        except subprocess.TimeoutExpired:
+            p.send_signal(signal.SIGKILL if kills % 2 else signal.SIGTERM)
+            kills += 1
+    errors = p.communicate()[1]
+    if p.returncode == 0:
+        break
+    check("an interrupted run says how to go on", p.returncode in (-signal.SIGKILL, 3) or b"goes on" in errors, errors)
+check("the run was interrupted often", kills >= 10, kills)
+same = all(os.path.exists(path(n)) for n in ("whole.ufm", "parts.ufm")) and \
+    open(path("whole.ufm"), "rb").read() == open(path("parts.ufm"), "rb").read()
+check("interrupted or not, the weights are the same", same)
+
+# A checkpoint of another run, and damaged ones.
+error("other options", 3, "another file", *long_run(path("x.ufm"), path("whole.ckpt"))[1:], "--seed", "2")
+with open(path("whole.ckpt"), "r+b") as f:
+    f.seek(5000)
+    f.write(b"\xff\xff")
+error("a damaged checkpoint", 3, "damaged", *long_run(path("x.ufm"), path("whole.ckpt"))[1:])
+finish()
