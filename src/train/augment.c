@@ -41,15 +41,15 @@ void ufi_studio_init(ufi_studio *s, const ufi_crop_view *views, size_t view_coun
 void ufi_studio_free(ufi_studio *s)
 {
     ufi_buffer *const all[] = {&s->room.reduced, &s->room.padded, &s->room.sums, &s->planes,
-                               &s->scratch,      &s->pixels,      &s->nodes};
+                               &s->face,         &s->scratch,     &s->pixels,    &s->nodes};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ufi_buffer_free(all[i]);
 }
 
-uf_status ufi_studio_planes(ufi_studio *s, size_t side, ufi_planes *p, uf_error *err)
+uf_status ufi_planes_of(ufi_planes *p, ufi_buffer *memory, size_t side, uf_error *err)
 {
     const size_t count = side * side;
-    float *room = ufi_buffer_get(&s->planes, count * 3 * sizeof *room);
+    float *room = ufi_buffer_get(memory, count * 3 * sizeof *room);
     if (!room)
         return ufi_fail(err, UF_E_NOMEM, "no memory for %zu pixels", count);
     *p = (ufi_planes){side, {room, room + count, room + 2 * count}};
@@ -71,7 +71,7 @@ static void jitter_map(double m[6], const ufi_variation *v, const ufi_crop_view 
         ufi_map_then(m, m, mirror);
 }
 
-static void mirror_rows(uint8_t *pixels, size_t size)
+void ufi_mirror_rows(uint8_t *pixels, size_t size)
 {
     for (size_t y = 0; y < size; y++, pixels += size * 3)
         for (size_t x = 0; x < size / 2; x++)
@@ -156,9 +156,8 @@ uf_status ufi_studio_photograph(ufi_studio *s, const ufi_variation *v, ufi_plane
     return UF_OK;
 }
 
-/* A piece of another picture, as large as the view's whole crop. */
-static uf_status draw_patch(ufi_studio *s, const ufi_variation *v, const uf_image *image,
-                            size_t size, const uint8_t **out, uf_error *err)
+uf_status ufi_studio_patch(ufi_studio *s, const ufi_variation *v, const uf_image *image,
+                           size_t size, const uint8_t **out, uf_error *err)
 {
     ufi_random r = ufi_random_of(v->patch.key, 0);
     const double shorter = image->width < image->height ? image->width : image->height;
@@ -186,7 +185,7 @@ static uf_status vary_shot(ufi_studio *s, const ufi_variation *v, const ufi_skin
     if (v->tone)
         ufi_vary_skin(p, skin);
     if (v->patch.fill == UFI_PATCH_PICTURE) {
-        const uf_status st = draw_patch(s, v, patch, p->side, &picture, err);
+        const uf_status st = ufi_studio_patch(s, v, patch, p->side, &picture, err);
         if (st)
             return st;
     }
@@ -208,7 +207,7 @@ static uf_status take_shot(ufi_studio *s, const ufi_variation *v, const ufi_skin
 {
     const bool varied = !shot->plain && is_varied(v);
     ufi_planes p;
-    uf_status st = ufi_studio_planes(s, (size_t)shot->view->size, &p, err);
+    uf_status st = ufi_planes_of(&p, &s->planes, (size_t)shot->view->size, err);
     if (st)
         return st;
     if (v->blend) {
@@ -227,7 +226,7 @@ static uf_status take_shot(ufi_studio *s, const ufi_variation *v, const ufi_skin
         st = vary_shot(s, v, skin, shot, cast->patch, &p, out, err);
     /* Pixel by pixel, so that it is exactly the mirror image of the crop that is not mirrored. */
     if (!st && v->mirror && shot->plain)
-        mirror_rows(out, p.side);
+        ufi_mirror_rows(out, p.side);
     return st;
 }
 

@@ -61,6 +61,9 @@ uf_status ufi_region_of(ufi_region *out, ufi_region_room *room, const uf_image *
 void ufi_region_draw(uint8_t *canvas, size_t stride, size_t width, size_t height,
                      const ufi_region *region, const double m[6]);
 
+/* Most faces in a scene. */
+enum { UFI_MAX_FACES = 64 };
+
 /* ---- what is drawn by lot for one sample ---- */
 
 /* Rows of random numbers; their order is part of what a seed means. */
@@ -78,12 +81,15 @@ enum {
     UFI_DRAW_BLEND,
     UFI_DRAW_TONE,
     UFI_DRAW_OTHERS,
-    UFI_DRAW_SCENE
+    UFI_DRAW_SCENE,
+    UFI_DRAW_SCENE_PICTURE,
+    UFI_DRAW_SCENE_FACES
 };
 
 typedef enum ufi_patch_fill {
     UFI_PATCH_NONE,
     UFI_PATCH_COLOUR,
+    UFI_PATCH_STRIPES,
     UFI_PATCH_NOISE,
     UFI_PATCH_PICTURE
 } ufi_patch_fill;
@@ -91,10 +97,11 @@ typedef enum ufi_patch_fill {
 /* Something before the face; lengths are fractions of the side of ArcFace's crop. */
 typedef struct ufi_patch {
     ufi_patch_fill fill;
-    bool round;
-    float x, y, half_width, half_height, angle, sharpness;
-    float colour[2][3]; /* of its left and its right side */
-    float cell;         /* of noise */
+    int corners; /* 0: an ellipse; 4: a rectangle; 3, 5, 6... */
+    float x, y, half_width, half_height, angle;
+    float sharpness;    /* of its edge: 1 is a cone, 40 a cut */
+    float colour[2][3]; /* of its left and its right side; of stripes */
+    float cell;         /* of noise and stripes */
     uint64_t key;
 } ufi_patch;
 
@@ -129,6 +136,8 @@ void ufi_vary_blur(ufi_planes *p, const ufi_variation *v, float *room);
 size_t ufi_blur_room(size_t side);
 void ufi_vary_low(ufi_planes *p, const ufi_variation *v, float *room);
 size_t ufi_low_room(size_t side);
+/* out[side][side] = in[n][n], straight from value to value; 2 * side * side floats of room. */
+void ufi_enlarge(float *out, size_t side, const float *in, size_t n, float *room);
 
 enum { UFI_NOISE_COUNT = 8192 };
 void ufi_noise_table(float table[UFI_NOISE_COUNT]);
@@ -171,7 +180,7 @@ typedef struct ufi_studio {
     const ufi_crop_view *views;
     size_t view_count;
     ufi_region_room room;
-    ufi_buffer planes, scratch, pixels, nodes;
+    ufi_buffer planes, face, scratch, pixels, nodes;
     float noise[UFI_NOISE_COUNT];
 } ufi_studio;
 
@@ -190,8 +199,35 @@ uf_status ufi_studio_crops(ufi_studio *s, const ufi_variation *v, const ufi_cast
 /* What cameras do: blur, few pixels, colours, noise, JPEG; `p` ends as `out`. */
 uf_status ufi_studio_photograph(ufi_studio *s, const ufi_variation *v, ufi_planes *p, uint8_t *out,
                                 uf_error *err);
-/* Planes of the studio's memory; NULL data and UF_E_NOMEM when it is short. */
-uf_status ufi_studio_planes(ufi_studio *s, size_t side, ufi_planes *p, uf_error *err);
+/* A piece of another picture, side x side pixels of the studio's memory. */
+uf_status ufi_studio_patch(ufi_studio *s, const ufi_variation *v, const uf_image *image,
+                           size_t side, const uint8_t **out, uf_error *err);
+uf_status ufi_planes_of(ufi_planes *p, ufi_buffer *memory, size_t side, uf_error *err);
+void ufi_mirror_rows(uint8_t *pixels, size_t size);
+
+/* ---- scenes ---- */
+
+typedef struct ufi_stage {
+    ufi_planes p;
+    size_t placed;
+    struct {
+        double x, y, width;
+    } faces[UFI_MAX_FACES + 1];
+} ufi_stage;
+
+/* An empty scene of `size` pixels: the background. The stage uses the studio's planes. */
+uf_status ufi_stage_open(ufi_stage *stage, ufi_studio *s, size_t size, uint64_t key, uf_error *err);
+/* Puts a picture into it, whole or in part; `points`, if it has any, say how large its face is. */
+uf_status ufi_stage_picture(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene,
+                            const uf_image *image, const uf_point *points, uint64_t key,
+                            uf_error *err);
+/* Pastes one face of the scene's range, varied by itself where `a` says so. */
+uf_status ufi_stage_face(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene,
+                         const ufi_augment *a, const ufi_subject *face, uint64_t key,
+                         uf_error *err);
+/* Varies the whole and gives its pixels. */
+uf_status ufi_stage_close(ufi_stage *stage, ufi_studio *s, const ufi_variation *v,
+                          const uf_image *patch, uint8_t *out, uf_error *err);
 
 /* ---- two faces become one ---- */
 

@@ -119,6 +119,15 @@ size_t ufi_low_room(size_t side)
     return 2 * side * side;
 }
 
+void ufi_enlarge(float *out, size_t side, const float *in, size_t n, float *room)
+{
+    float *a = room, *b = room + side * side;
+    resample(a, side, in, n, n); /* side x n */
+    transpose(b, a, side, n);    /* n x side */
+    resample(a, side, b, n, side);
+    transpose(out, a, side, side);
+}
+
 void ufi_vary_low(ufi_planes *p, const ufi_variation *v, float *room)
 {
     const size_t side = p->side, wanted = (size_t)lrint((double)side / v->low);

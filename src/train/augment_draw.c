@@ -50,7 +50,7 @@ static void draw_degradations(ufi_variation *v, const ufi_augment *a)
     ufi_random r = ufi_random_of(v->key, UFI_DRAW_BLUR);
     if (ufi_random_chance(&r, a->blur)) {
         /* Out of focus is the same both ways; a moving camera is not. */
-        const double sigma = (double)ufi_random_between(&r, 0.003f, 0.02f);
+        const double sigma = (double)ufi_random_between(&r, 0.006f, 0.02f);
         const double other = sigma * (double)ufi_random_between(&r, 0.4f, 1);
         const bool across = ufi_random_chance(&r, 0.5f);
         v->blur_x = across ? sigma : other;
@@ -108,8 +108,8 @@ static void draw_patch(ufi_variation *v, const ufi_augment *a)
     if (!ufi_random_chance(&r, a->occlude))
         return;
     const float fill = ufi_random_unit(&r), where = ufi_random_unit(&r);
-    p->fill = fill < 0.5f ? UFI_PATCH_COLOUR : fill < 0.65f ? UFI_PATCH_NOISE : UFI_PATCH_PICTURE;
-    p->round = ufi_random_chance(&r, 0.5f);
+    p->fill = fill < 0.5f ? UFI_PATCH_COLOUR : fill < 0.6f ? UFI_PATCH_NOISE : UFI_PATCH_PICTURE;
+    p->corners = ufi_random_chance(&r, 0.5f) ? 0 : 4;
     p->sharpness = expf(ufi_random_between(&r, logf(4), logf(40)));
     p->angle = ufi_random_between(&r, -20, 20) * (float)DEGREE;
     p->cell = expf(ufi_random_between(&r, logf(0.01f), logf(0.08f)));

@@ -70,31 +70,39 @@ ufi_bounds ufi_map_bounds(const double m[6], double width, double height)
 
 /* ---- shrinking by whole numbers ---- */
 
-/* out(x, y) = the mean of by x by pixels of `in`. */
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* out(x, y) = the mean of by x by pixels of `in`, of fewer where its width x height pixels end. */
 static void reduce(uint8_t *out, uint32_t *sums, const uint8_t *in, size_t stride, size_t by,
                    size_t width, size_t height)
 {
-    const size_t row = width * by * 3;
-    const uint64_t area = (uint64_t)by * by;
-    for (size_t y = 0; y < height; y++, out += width * 3) {
-        memset(sums, 0, row * sizeof *sums);
-        for (size_t i = 0; i < by; i++, in += stride)
-            for (size_t x = 0; x < row; x++)
+    for (size_t y = 0; y < height; y += by) {
+        const size_t rows = smaller(by, height - y);
+        memset(sums, 0, width * 3 * sizeof *sums);
+        for (size_t i = 0; i < rows; i++, in += stride)
+            for (size_t x = 0; x < width * 3; x++)
                 sums[x] += in[x];
-        for (size_t x = 0; x < width; x++)
+        for (size_t x = 0; x < width; x += by) {
+            const size_t columns = smaller(by, width - x);
+            const uint64_t area = (uint64_t)rows * columns;
             for (size_t c = 0; c < 3; c++) {
                 uint64_t sum = area / 2;
-                for (size_t j = 0; j < by; j++)
-                    sum += sums[(x * by + j) * 3 + c];
-                out[x * 3 + c] = (uint8_t)(sum / area);
+                for (size_t j = 0; j < columns; j++)
+                    sum += sums[(x + j) * 3 + c];
+                *out++ = (uint8_t)(sum / area);
             }
+        }
     }
 }
 
-/* The pixels first..last of a line of `size` that bounds low..high touch, in steps of `by`. */
+/* The pixels of a line of `size` that low..high touch: where they begin, a multiple of `by`, and in
+ * how many steps of `by` they end. */
 static void clip(double low, double high, size_t by, size_t size, size_t *first, size_t *count)
 {
-    const double steps = (double)(size / by);
+    const double steps = (double)((size + by - 1) / by);
     double a = floor(low / (double)by) - 1, b = ceil(high / (double)by) + 2;
     a = a < 0 ? 0 : a > steps - 1 ? steps - 1 : a;
     b = b < a + 1 ? a + 1 : b > steps ? steps : b;
@@ -112,7 +120,8 @@ static uf_status reduce_region(ufi_region *r, ufi_region_room *room, ufi_bounds 
     uint32_t *sums = ufi_buffer_get(&room->sums, width * by * 3 * sizeof *sums);
     if (!out || !sums)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a reduced picture");
-    reduce(out, sums, r->pixels + y * r->stride + x * 3, r->stride, by, width, height);
+    reduce(out, sums, r->pixels + y * r->stride + x * 3, r->stride, by,
+           smaller(width * by, r->width - x), smaller(height * by, r->height - y));
     const double step = 1 / (double)by;
     const double to[6] = {step, 0,    (0.5 - (double)x) * step - 0.5,
                           0,    step, (0.5 - (double)y) * step - 0.5};
@@ -180,7 +189,7 @@ uf_status ufi_region_of(ufi_region *out, ufi_region_room *room, const uf_image *
     if (!isfinite(bounds.left + bounds.top + bounds.right + bounds.bottom + scale))
         return ufi_fail(err, UF_E_ARG, "the landmarks are too far apart: no crop can be made");
     const size_t shorter = out->width < out->height ? out->width : out->height;
-    const size_t by = scale >= (double)shorter ? shorter : (size_t)scale;
+    const size_t by = scale >= (double)shorter ? shorter : (size_t)(scale + 1e-3);
     uf_status st = UF_OK;
     if (by >= 2)
         st = reduce_region(out, room, bounds, by, err);

@@ -270,6 +270,50 @@ static uf_status fetch_sample(ufi_loader *l, size_t place, ufi_variation *v, sam
     return st;
 }
 
+/* ---- scenes ---- */
+
+/* A face for a scene: of some samples drawn by lot, the first with points. */
+static uf_status paste_face(ufi_loader *l, ufi_studio *studio, ufi_stage *stage, uint64_t key,
+                            uf_error *err)
+{
+    ufi_random r = ufi_random_of(key, UFI_DRAW_OTHERS);
+    ufi_subject face;
+    held h = {0};
+    size_t place = 0;
+    bool found = false;
+    for (int i = 0; !found && i < CANDIDATES; i++) {
+        place = (size_t)ufi_random_below(&r, l->count);
+        found = ufi_dataset_sample(l->d, sample_at(l, place))->has_points;
+    }
+    uf_status st = found ? fetch_from(l, &place, &h, err) : UF_OK;
+    const size_t number = sample_at(l, place);
+    if (!st && found && ufi_dataset_sample(l->d, number)->has_points) {
+        make_subject(l, number, &h, &face);
+        st = ufi_stage_face(stage, studio, &l->o.scene, &l->o.augment, &face, key, err);
+    }
+    let_go(&h);
+    return st;
+}
+
+static uf_status make_scene(ufi_loader *l, ufi_studio *studio, const ufi_variation *v,
+                            const sample_pictures *p, uint8_t *out, uf_error *err)
+{
+    const ufi_scene *scene = &l->o.scene;
+    const ufi_sample *sample = ufi_dataset_sample(l->d, p->number);
+    ufi_random r = ufi_random_of(v->key, UFI_DRAW_SCENE_FACES);
+    ufi_stage stage;
+    uf_status st = ufi_stage_open(&stage, studio, (size_t)scene->size, v->key, err);
+    if (!st)
+        st = ufi_stage_picture(&stage, studio, scene, &p->cast.faces[0].image,
+                               sample->has_points ? sample->points : NULL, v->key, err);
+    const uint64_t faces = ufi_random_below(&r, (uint64_t)scene->faces + 1);
+    for (uint64_t i = 0; !st && i < faces; i++)
+        st = paste_face(l, studio, &stage, ufi_key(v->key, i), err);
+    return st ? st : ufi_stage_close(&stage, studio, v, p->cast.patch, out, err);
+}
+
+/* ---- any sample ---- */
+
 /* Sample `index` of a batch, into its slot. */
 static uf_status make_sample(ufi_loader *l, ufi_studio *studio, slot *s, size_t index,
                              uf_error *err)
@@ -282,13 +326,15 @@ static uf_status make_sample(ufi_loader *l, ufi_studio *studio, slot *s, size_t 
     sample_pictures p = {0};
     ufi_variation v;
     ufi_variation_draw(&v, &l->o.augment, ufi_key(key, position + 1));
+    v.blend = v.blend && !l->o.scene.size;
     uf_status st = fetch_sample(l, permute(ufi_key(key, 0), l->count, position), &v, &p, err);
     for (size_t i = 0; i < l->o.view_count; i++) {
         const size_t size = (size_t)l->o.views[i].size;
         out[i] = s->pixels[i] + index * size * size * 3;
     }
     if (!st)
-        st = ufi_studio_crops(studio, &v, &p.cast, out, err);
+        st = l->o.scene.size ? make_scene(l, studio, &v, &p, out[0], err)
+                             : ufi_studio_crops(studio, &v, &p.cast, out, err);
     if (!st) {
         s->samples[index] = v.blend ? UINT32_MAX : (uint32_t)p.number;
         s->labels[index] = v.blend ? -1 : ufi_dataset_sample(l->d, p.number)->label;
@@ -365,22 +411,42 @@ static uf_status check_view(const ufi_crop_view *v, size_t i, uf_error *err)
                     i);
 }
 
+static uf_status check_scene(const ufi_scene *s, uf_error *err)
+{
+    if (s->size < 32 || s->size > MAX_SIZE)
+        return ufi_fail(err, UF_E_ARG, "a scene of %d pixels; 32 to %d are possible", (int)s->size,
+                        MAX_SIZE);
+    if (s->faces < 0 || s->faces > UFI_MAX_FACES)
+        return ufi_fail(err, UF_E_ARG, "%d faces in a scene; 0 to %d are possible", (int)s->faces,
+                        UFI_MAX_FACES);
+    if (!(s->face_min >= 4 && s->face_min <= s->face_max && s->face_max <= MAX_SIZE))
+        return ufi_fail(err, UF_E_ARG, "faces of %g to %g pixels; 4 to %d are possible",
+                        (double)s->face_min, (double)s->face_max, MAX_SIZE);
+    return UF_OK;
+}
+
 static uf_status check_options(const ufi_dataset *d, const ufi_loader_options *o, uf_error *err)
 {
     const size_t all = ufi_dataset_count(d), count = o->subset ? o->subset_count : all;
     uf_status st = UF_OK;
     if (o->batch == 0 || o->batch > count)
         return ufi_fail(err, UF_E_ARG, "a batch of %zu samples of %zu", o->batch, count);
-    if (o->threads == 0 || o->view_count == 0 || o->view_count > UFI_MAX_VIEWS)
-        return ufi_fail(err, UF_E_ARG, "%u threads, %zu views: 1 and more, 1 to %d are possible",
-                        o->threads, o->view_count, UFI_MAX_VIEWS);
+    if (o->scene.size)
+        st = check_scene(&o->scene, err);
+    else if (o->view_count == 0 || o->view_count > UFI_MAX_VIEWS)
+        st = ufi_fail(err, UF_E_ARG, "%zu views: 1 to %d are possible", o->view_count,
+                      UFI_MAX_VIEWS);
+    if (st)
+        return st;
+    if (o->threads == 0)
+        return ufi_fail(err, UF_E_ARG, "no threads to prepare batches");
     if (o->position % o->batch || o->position > count)
         return ufi_fail(err, UF_E_ARG, "position %zu is none of batches of %zu in %zu samples",
                         o->position, o->batch, count);
     for (size_t i = 0; o->subset && i < count; i++)
         if (o->subset[i] >= all)
             return ufi_fail(err, UF_E_ARG, "the subset names sample %u of %zu", o->subset[i], all);
-    for (size_t i = 0; !st && i < o->view_count; i++)
+    for (size_t i = 0; !st && !o->scene.size && i < o->view_count; i++)
         st = check_view(&o->views[i], i, err);
     return st;
 }
@@ -446,6 +512,11 @@ uf_status ufi_loader_create(ufi_loader **out, const ufi_dataset *d,
         return ufi_fail(err, UF_E_NOMEM, "no memory for a loader");
     l->d = d;
     l->o = *options;
+    if (l->o.scene.size) { /* one view, which is the scene */
+        l->o.views[0] = ufi_face_view();
+        l->o.views[0].size = l->o.scene.size;
+        l->o.view_count = 1;
+    }
     l->count = options->subset ? options->subset_count : ufi_dataset_count(d);
     l->per_epoch = l->count / l->o.batch;
     l->first = l->o.position / l->o.batch;

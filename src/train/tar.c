@@ -33,7 +33,7 @@ static bool read_number(const uint8_t *field, size_t length, uint64_t *out)
     size_t i = 0;
     if (field[0] & 0x80) {
         for (v = field[0] & 0x7F, i = 1; i < length; i++) {
-            if (v >> 55)
+            if (v >> 56)
                 return false;
             v = v << 8 | field[i];
         }
