@@ -264,7 +264,9 @@ static void tell(const run *r, bool written)
                uf_model_meta(r->result, "trained.agreement"));
     if (r->report.unreadable)
         printf("; %zu pictures could not be read", r->report.unreadable);
-    printf("\nhow well it tells persons apart, `uniface evaluate` measures\n");
+    puts(uf_model_meta(r->result, "detector.size")
+             ? ""
+             : "\nhow well it tells persons apart, `uniface evaluate` measures");
 }
 
 /* The candidate is written when it is no worse than what is deployed. */
