@@ -15,7 +15,7 @@ srv_handler v1_detect, v1_embed, v1_detect_batch, v1_embed_batch;
 srv_handler v1_verify, v1_compare, v1_identify;
 /* v1_people.c */
 srv_handler v1_people_list, v1_people_create, v1_people_show, v1_people_change, v1_people_delete;
-srv_handler v1_faces_list, v1_faces_add;
+srv_handler v1_faces_list, v1_faces_add, v1_faces_delete;
 srv_handler v1_collections_list, v1_collections_delete;
 /* v1_admin.c: models and keys */
 srv_handler v1_models_list, v1_models_load, v1_models_unload;

@@ -40,6 +40,8 @@ const srv_route srv_routes[] = {
     {SRV_GET, "/v1/people/{id}/faces", SRV_READ, 0, 0, v1_faces_list, "Faces of a person"},
     {SRV_POST, "/v1/people/{id}/faces", SRV_ENROL, PICTURES, 0, v1_faces_add,
      "Adds faces to a person"},
+    {SRV_DELETE, "/v1/people/{id}/faces/{face}", SRV_ENROL, 0, 0, v1_faces_delete,
+     "Deletes a face of a person without a trace; the answer is a receipt"},
     {SRV_GET, "/v1/collections", SRV_READ, 0, 0, v1_collections_list,
      "Collections, with their numbers of people and faces"},
     {SRV_DELETE, "/v1/collections/{name}", SRV_ADMIN, 0, 0, v1_collections_delete,

@@ -106,30 +106,50 @@ bool v1_people_change(srv_request *q, srv_answer *a)
            answer_person(q, a, collection, q->params[0]);
 }
 
+static bool answer_receipt(srv_answer *a, const uf_receipt *r)
+{
+    srv_text *t = &a->body;
+    srv_json_open(t, '{');
+    srv_json_key(t, "id");
+    srv_json_string(t, r->id);
+    srv_json_key(t, "faces");
+    srv_json_integer(t, (int64_t)r->templates);
+    srv_json_key(t, "time");
+    srv_json_integer(t, r->time);
+    srv_json_key(t, "audit_entry");
+    srv_json_integer(t, (int64_t)r->audit_entry);
+    srv_json_key(t, "audit_digest");
+    srv_json_string(t, r->audit_digest);
+    srv_json_close(t, '}');
+    return true;
+}
+
 bool v1_people_delete(srv_request *q, srv_answer *a)
 {
     const char *collection;
     uf_receipt r = {0};
     uf_error err;
-    srv_text *t = &a->body;
     if (!begin(q, a, SRV_ENROL, &collection))
         return false;
     const uf_status st = uf_gallery_delete(q->server->gallery, collection, q->params[0], &r, &err);
-    if (st && !*r.id)
-        return srv_refuse_error(q, a, &err);
-    srv_json_open(t, '{');
-    srv_json_key(t, "id");
-    srv_json_string(t, r.id);
-    srv_json_key(t, "faces");
-    srv_json_integer(t, (int64_t)r.templates);
-    srv_json_key(t, "time");
-    srv_json_integer(t, r.time);
-    srv_json_key(t, "audit_entry");
-    srv_json_integer(t, (int64_t)r.audit_entry);
-    srv_json_key(t, "audit_digest");
-    srv_json_string(t, r.audit_digest);
-    srv_json_close(t, '}');
-    return true;
+    return st && !*r.id ? srv_refuse_error(q, a, &err) : answer_receipt(a, &r);
+}
+
+bool v1_faces_delete(srv_request *q, srv_answer *a)
+{
+    const char *collection;
+    char *end;
+    uf_receipt r = {0};
+    uf_error err;
+    if (!begin(q, a, SRV_ENROL, &collection))
+        return false;
+    const char *text = q->params[1];
+    const unsigned long long face = strtoull(text, &end, 10);
+    if (*end || *text < '0' || *text > '9')
+        return srv_refuse(q, a, 404, "there is no face of this id");
+    const uf_status st =
+        uf_gallery_delete_template(q->server->gallery, collection, q->params[0], face, &r, &err);
+    return st && !*r.id ? srv_refuse_error(q, a, &err) : answer_receipt(a, &r);
 }
 
 /* ---- pages of people ---- */
