@@ -54,6 +54,48 @@ static const char *class_of(int status)
     }
 }
 
+/* CompreFace has fewer statuses, and numbers for what went wrong: handlers give them in a->code
+ * where the status does not say all. */
+static int compreface_code(const srv_request *q, const srv_answer *a, int *status)
+{
+    switch (*status) {
+    case 400:
+        return a->code ? a->code : 36; /* an argument is wrong */
+    case 401:
+        *status = srv_header(q, "x-api-key") ? 404 : 400;
+        return *status == 404 ? 10 : 20; /* no service of this key; no header */
+    case 403:
+        return 1;
+    case 404:
+        return a->code;
+    case 409:
+    case 500:
+    case 507:
+        return 41;
+    case 415:
+        *status = 400;
+        return 21;
+    case 422:
+        *status = 400;
+        return 28; /* no face */
+    default:
+        return 0;
+    }
+}
+
+static void compreface_error(const srv_request *q, srv_answer *a, int status, const char *message)
+{
+    const int code = compreface_code(q, a, &status);
+    a->status = status;
+    a->content_type = "application/json";
+    srv_json_open(&a->body, '{');
+    srv_json_key(&a->body, "message");
+    srv_json_string(&a->body, message);
+    srv_json_key(&a->body, "code");
+    srv_json_integer(&a->body, code);
+    srv_json_close(&a->body, '}');
+}
+
 bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *format, ...)
 {
     char detail[600];
@@ -69,6 +111,10 @@ bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *for
         a->retry_after = 1;
     a->body.size = 0;
     a->body.comma = false;
+    if (q->route && q->route->flags & SRV_COMPREFACE_ERRORS) {
+        compreface_error(q, a, status, detail);
+        return false;
+    }
     srv_text *t = &a->body;
     srv_json_open(t, '{');
     if (!detail_only) {

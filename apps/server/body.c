@@ -109,7 +109,7 @@ bool srv_body_begin(srv_body *b, srv_request *q)
             return b->form != NULL;
         }
     } else if (srv_type_is(type, "application/json")) {
-        if (takes & SRV_BODY_JSON)
+        if (takes & (SRV_BODY_JSON | SRV_BODY_LIST))
             return add_item(b, "", NULL, type) != NULL;
     } else if (srv_type_is(type, "image/") || srv_type_is(type, "application/octet-stream")) {
         if (takes & SRV_BODY_IMAGE)
@@ -177,8 +177,10 @@ static void parse_json(srv_body *b)
         snprintf(b->why, sizeof b->why, "the body is no valid JSON: %.120s (at byte %d)", err.text,
                  err.position);
         b->status = 400;
-    } else if (!json_is_object(v)) {
-        refuse(b, 400, "the body must be a JSON object");
+    } else if (b->request->route->body & SRV_BODY_LIST ? !json_is_array(v) : !json_is_object(v)) {
+        refuse(b, 400,
+               b->request->route->body & SRV_BODY_LIST ? "the body must be a JSON list"
+                                                       : "the body must be a JSON object");
     }
     if (b->status)
         json_decref(v);

@@ -20,5 +20,12 @@ srv_handler v1_collections_list, v1_collections_delete;
 /* v1_admin.c: models and keys */
 srv_handler v1_models_list, v1_models_load, v1_models_unload;
 srv_handler v1_keys_list, v1_keys_create, v1_keys_delete;
+/* compreface_faces.c, compreface_subjects.c: the API of CompreFace */
+srv_handler cf_detect, cf_recognize, cf_verify, cf_faces_verify;
+srv_handler cf_embeddings_recognize, cf_embeddings_faces_verify, cf_embeddings_verify;
+srv_handler cf_subjects_list, cf_subjects_add, cf_subjects_rename, cf_subjects_delete;
+srv_handler cf_subjects_delete_all;
+srv_handler cf_faces_list, cf_faces_add, cf_faces_delete_all, cf_faces_delete, cf_faces_delete_some;
+srv_handler cf_faces_image, cf_static_image;
 
 #endif

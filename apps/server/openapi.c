@@ -57,6 +57,8 @@ static void request_body(srv_text *t, unsigned body)
         media(t, "multipart/form-data", "object", NULL);
     if (body & SRV_BODY_JSON)
         media(t, "application/json", "object", NULL);
+    if (body & SRV_BODY_LIST)
+        media(t, "application/json", "array", NULL);
     if (body & SRV_BODY_IMAGE)
         media(t, "image/*", "string", "binary");
     srv_json_close(t, '}');

@@ -6,6 +6,10 @@
 #include "server/server.h"
 
 #define PICTURES (SRV_BODY_FORM | SRV_BODY_JSON | SRV_BODY_IMAGE)
+/* CompreFace's API: pictures come in forms or as base64. */
+#define CF "/api/v1"
+#define CF_FILE (SRV_BODY_FORM | SRV_BODY_JSON)
+#define CF_ROW SRV_COMPREFACE_ERRORS
 
 const srv_route srv_routes[] = {
     {SRV_GET, "/", SRV_PUBLIC, 0, SRV_DETAIL_ERRORS | SRV_UNQUEUED, known_root,
@@ -56,6 +60,45 @@ const srv_route srv_routes[] = {
     {SRV_POST, "/v1/keys", SRV_ADMIN, SRV_BODY_JSON, SRV_UNQUEUED, v1_keys_create,
      "Makes an API key; its text is in this answer only"},
     {SRV_DELETE, "/v1/keys/{id}", SRV_ADMIN, 0, SRV_UNQUEUED, v1_keys_delete, "Removes an API key"},
+
+    {SRV_POST, CF "/detection/detect", SRV_IDENTIFY, CF_FILE, CF_ROW, cf_detect,
+     "CompreFace: faces in a picture"},
+    {SRV_POST, CF "/verification/verify", SRV_IDENTIFY, CF_FILE, CF_ROW, cf_verify,
+     "CompreFace: compares the faces of two pictures"},
+    {SRV_POST, CF "/verification/embeddings/verify", SRV_IDENTIFY, SRV_BODY_JSON, CF_ROW,
+     cf_embeddings_verify, "CompreFace: compares embeddings"},
+    {SRV_POST, CF "/recognition/recognize", SRV_IDENTIFY, CF_FILE, CF_ROW, cf_recognize,
+     "CompreFace: who is in a picture"},
+    {SRV_POST, CF "/recognition/embeddings/recognize", SRV_IDENTIFY, SRV_BODY_JSON, CF_ROW,
+     cf_embeddings_recognize, "CompreFace: whose embeddings these are"},
+    {SRV_POST, CF "/recognition/embeddings/faces/{image_id}/verify", SRV_IDENTIFY, SRV_BODY_JSON,
+     CF_ROW, cf_embeddings_faces_verify, "CompreFace: compares embeddings with an example"},
+    {SRV_GET, CF "/recognition/subjects", SRV_READ, 0, CF_ROW, cf_subjects_list,
+     "CompreFace: names of subjects"},
+    {SRV_POST, CF "/recognition/subjects", SRV_ENROL, SRV_BODY_JSON, CF_ROW, cf_subjects_add,
+     "CompreFace: adds a subject"},
+    {SRV_DELETE, CF "/recognition/subjects", SRV_ADMIN, 0, CF_ROW, cf_subjects_delete_all,
+     "CompreFace: deletes all subjects"},
+    {SRV_PUT, CF "/recognition/subjects/{subject}", SRV_ENROL, SRV_BODY_JSON, CF_ROW,
+     cf_subjects_rename, "CompreFace: renames a subject, or joins it with another"},
+    {SRV_DELETE, CF "/recognition/subjects/{subject}", SRV_ENROL, 0, CF_ROW, cf_subjects_delete,
+     "CompreFace: deletes a subject"},
+    {SRV_GET, CF "/recognition/faces", SRV_READ, 0, CF_ROW, cf_faces_list,
+     "CompreFace: examples, by pages"},
+    {SRV_POST, CF "/recognition/faces", SRV_ENROL, CF_FILE, CF_ROW, cf_faces_add,
+     "CompreFace: adds an example of a subject"},
+    {SRV_DELETE, CF "/recognition/faces", SRV_ENROL, 0, CF_ROW, cf_faces_delete_all,
+     "CompreFace: deletes all examples of a subject, or of all"},
+    {SRV_POST, CF "/recognition/faces/delete", SRV_ENROL, SRV_BODY_LIST, CF_ROW,
+     cf_faces_delete_some, "CompreFace: deletes examples"},
+    {SRV_DELETE, CF "/recognition/faces/{image_id}", SRV_ENROL, 0, CF_ROW, cf_faces_delete,
+     "CompreFace: deletes an example"},
+    {SRV_POST, CF "/recognition/faces/{image_id}/verify", SRV_IDENTIFY, CF_FILE, CF_ROW,
+     cf_faces_verify, "CompreFace: compares a picture with an example"},
+    {SRV_GET, CF "/recognition/faces/{image_id}/img", SRV_READ, 0, CF_ROW, cf_faces_image,
+     "CompreFace: the picture of an example; pictures are not kept, so it is empty"},
+    {SRV_GET, CF "/static/{key}/images/{image_id}", SRV_PUBLIC, 0, CF_ROW, cf_static_image,
+     "CompreFace: the same for pages; empty"},
 
     {SRV_GET, "/ui/", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "The page for people"},
     {SRV_GET, "/ui/{file}", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "Files of the page"},

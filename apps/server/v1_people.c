@@ -294,46 +294,17 @@ bool v1_collections_list(srv_request *q, srv_answer *a)
     return true;
 }
 
-enum { DELETE_AT_ONCE = 256 };
-
-typedef struct ids {
-    char id[DELETE_AT_ONCE][SRV_NAME_MAX + 1];
-    size_t count;
-} ids;
-
-static int take_id(void *user, const uf_person_info *p)
-{
-    ids *i = user;
-    snprintf(i->id[i->count++], SRV_NAME_MAX + 1, "%s", p->id);
-    return i->count == DELETE_AT_ONCE;
-}
-
 bool v1_collections_delete(srv_request *q, srv_answer *a)
 {
     const char *name = q->params[0];
     uf_error err;
-    uf_receipt r;
-    int64_t deleted = 0;
+    uint64_t people, faces;
     uf_gallery *g = srv_gallery(q, a);
     if (!g || !(srv_may(q, name, SRV_ADMIN) ||
                 srv_refuse(q, a, 403, "the key may not do this in this collection")))
         return false;
-    ids *i = malloc(sizeof *i);
-    uf_status st = UF_E_CANCELLED;
-    while (i && st == UF_E_CANCELLED) {
-        i->count = 0;
-        st = uf_gallery_list(g, name, NULL, take_id, i, &err);
-        for (size_t k = 0; k < i->count && (!st || st == UF_E_CANCELLED); k++, deleted++) {
-            const uf_status gone = uf_gallery_delete(g, name, i->id[k], &r, &err);
-            if (gone && gone != UF_E_NOT_FOUND)
-                st = gone;
-        }
-    }
-    free(i);
-    if (!i)
-        return srv_refuse(q, a, 503, "out of memory");
-    if (st)
+    if (srv_delete_all(g, name, &people, &faces, &err))
         return srv_refuse_error(q, a, &err);
-    srv_text_printf(&a->body, "{\"people\":%lld}", (long long)deleted);
+    srv_text_printf(&a->body, "{\"people\":%llu}", (unsigned long long)people);
     return true;
 }

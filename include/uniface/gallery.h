@@ -189,7 +189,8 @@ UF_API uf_status uf_gallery_templates(uf_gallery *g, const char *collection, con
                                       const char *model_id, uf_template_fn *fn, void *user,
                                       uf_error *err);
 
-/* One of them, by its number; UF_E_NOT_FOUND: the collection has none of this number. */
+/* One of them, by its number; UF_E_NOT_FOUND: the collection has none of this number, or that
+ * person's time has come. */
 UF_API uf_status uf_gallery_template(uf_gallery *g, const char *collection, uint64_t template_id,
                                      uf_template_fn *fn, void *user, uf_error *err);
 

@@ -120,7 +120,8 @@ static const char templates_in[] =
 
 static const char template_by_number[] =
     "SELECT " UFI_TEMPLATE_COLUMNS ", k.size, k.sealed FROM " UFI_TEMPLATE_TABLES
-    " LEFT JOIN crop k ON k.template = t.number WHERE t.number = ?1 AND p.collection = ?2";
+    " LEFT JOIN crop k ON k.template = t.number WHERE t.number = ?1 AND p.collection = ?2"
+    " AND (p.expires = 0 OR p.expires > ?3)";
 
 static uf_status list_templates(template_lister *l, const char *collection, const char *id,
                                 const char *model_id, uf_error *err)
@@ -173,9 +174,9 @@ uf_status uf_gallery_template(uf_gallery *g, const char *collection, uint64_t te
     st = l.vector ? ufi_collection_find(g, collection, &number, err)
                   : ufi_fail(err, UF_E_NOMEM, "no memory for a template");
     const ufi_value args[] = {ufi_integer(template_id > INT64_MAX ? 0 : (int64_t)template_id),
-                              ufi_integer(number)};
+                              ufi_integer(number), ufi_integer(ufi_now())};
     if (!st)
-        st = ufi_sealed_rows(g, template_by_number, args, 2, template_row, &l, err);
+        st = ufi_sealed_rows(g, template_by_number, args, 3, template_row, &l, err);
     if (!st && l.count == 0)
         st = ufi_fail(err, UF_E_NOT_FOUND, "no template %llu in collection \"%s\"",
                       (unsigned long long)template_id, collection);
