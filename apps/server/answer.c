@@ -103,7 +103,8 @@ bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *for
     va_start(ap, format);
     vsnprintf(detail, sizeof detail, format, ap);
     va_end(ap);
-    const bool detail_only = q->route && q->route->flags & SRV_DETAIL_ERRORS;
+    const unsigned flags = q->route ? q->route->flags : 0;
+    const bool detail_only = flags & (SRV_DETAIL_ERRORS | SRV_KSERVE_ERRORS);
     a->status = status;
     a->error = class_of(status);
     a->content_type = detail_only ? "application/json" : "application/problem+json";
@@ -111,7 +112,8 @@ bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *for
         a->retry_after = 1;
     a->body.size = 0;
     a->body.comma = false;
-    if (q->route && q->route->flags & SRV_COMPREFACE_ERRORS) {
+    a->json_size = 0;
+    if (flags & SRV_COMPREFACE_ERRORS) {
         compreface_error(q, a, status, detail);
         return false;
     }
@@ -125,7 +127,7 @@ bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *for
         srv_json_key(t, "status");
         srv_json_integer(t, status);
     }
-    srv_json_key(t, "detail");
+    srv_json_key(t, flags & SRV_KSERVE_ERRORS ? "error" : "detail");
     srv_json_string(t, detail);
     if (!detail_only) {
         srv_json_key(t, "request_id");

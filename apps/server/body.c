@@ -8,9 +8,8 @@
 
 #include <jansson.h>
 
+#include "server/json_parse.h"
 #include "server/state.h"
-
-enum { JSON_DEPTH_MAX = 32 };
 
 static void refuse(srv_body *b, int status, const char *why)
 {
@@ -101,6 +100,8 @@ bool srv_body_begin(srv_body *b, srv_request *q)
     const unsigned takes = q->route->body;
     const char *type = q->content_type, *why = "";
     b->request = q;
+    if (takes & SRV_BODY_RAW)
+        return add_item(b, "", NULL, type) != NULL;
     if (srv_type_is(type, "multipart/form-data")) {
         if (takes & SRV_BODY_FORM) {
             b->form = srv_multipart_create(type, take_part, b, &why);
@@ -140,43 +141,13 @@ void srv_body_feed(srv_body *b, const void *data, size_t size)
         refuse(b, 503, "out of memory");
 }
 
-/* jansson goes 2048 deep; that is more stack than a request's thread need have. */
-static bool is_shallow(const uint8_t *text, size_t size)
-{
-    bool in_string = false;
-    int depth = 0;
-    for (size_t i = 0; i < size; i++) {
-        const uint8_t c = text[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '[' || c == '{') {
-            if (++depth > JSON_DEPTH_MAX)
-                return false;
-        } else if (c == ']' || c == '}') {
-            depth--;
-        }
-    }
-    return true;
-}
-
 static void parse_json(srv_body *b)
 {
     const srv_item *item = &b->request->items[0];
-    json_error_t err;
-    if (!is_shallow(item->data, item->size)) {
-        refuse(b, 400, "the JSON is nested more than 32 deep");
-        return;
-    }
-    json_t *v = json_loadb((const char *)item->data, item->size, JSON_REJECT_DUPLICATES, &err);
+    char why[200];
+    json_t *v = srv_json_parse(item->data, item->size, why);
     if (!v) {
-        snprintf(b->why, sizeof b->why, "the body is no valid JSON: %.120s (at byte %d)", err.text,
-                 err.position);
-        b->status = 400;
+        refuse(b, 400, why);
     } else if (b->request->route->body & SRV_BODY_LIST ? !json_is_array(v) : !json_is_object(v)) {
         refuse(b, 400,
                b->request->route->body & SRV_BODY_LIST ? "the body must be a JSON list"
@@ -195,7 +166,8 @@ bool srv_body_finish(srv_body *b)
     if (b->form) {
         if (srv_multipart_finish(b->form))
             refuse(b, 400, srv_multipart_error(b->form));
-    } else if (srv_type_is(b->request->content_type, "application/json")) {
+    } else if (!(b->request->route->body & SRV_BODY_RAW) &&
+               srv_type_is(b->request->content_type, "application/json")) {
         parse_json(b);
     }
     return !b->status;

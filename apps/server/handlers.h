@@ -27,5 +27,7 @@ srv_handler cf_subjects_list, cf_subjects_add, cf_subjects_rename, cf_subjects_d
 srv_handler cf_subjects_delete_all;
 srv_handler cf_faces_list, cf_faces_add, cf_faces_delete_all, cf_faces_delete, cf_faces_delete_some;
 srv_handler cf_faces_image, cf_static_image;
+/* kserve.c: the Open Inference Protocol */
+srv_handler ks_server, ks_live, ks_ready, ks_model, ks_model_ready, ks_infer;
 
 #endif

@@ -55,10 +55,12 @@ static void request_body(srv_text *t, unsigned body)
     srv_json_open(t, '{');
     if (body & SRV_BODY_FORM)
         media(t, "multipart/form-data", "object", NULL);
-    if (body & SRV_BODY_JSON)
+    if (body & (SRV_BODY_JSON | SRV_BODY_RAW))
         media(t, "application/json", "object", NULL);
     if (body & SRV_BODY_LIST)
         media(t, "application/json", "array", NULL);
+    if (body & SRV_BODY_RAW)
+        media(t, "application/octet-stream", "string", "binary");
     if (body & SRV_BODY_IMAGE)
         media(t, "image/*", "string", "binary");
     srv_json_close(t, '}');

@@ -10,6 +10,12 @@
 #define CF "/api/v1"
 #define CF_FILE (SRV_BODY_FORM | SRV_BODY_JSON)
 #define CF_ROW SRV_COMPREFACE_ERRORS
+/* Open Inference Protocol: a version may be named or not. */
+#define KS_ROW SRV_KSERVE_ERRORS
+#define KS_MODEL "/v2/models/{model}"
+#define KS_MODEL_IS "Open Inference Protocol: a model's inputs and outputs"
+#define KS_READY_IS "Open Inference Protocol: a model is loaded"
+#define KS_INFER_IS "Open Inference Protocol: runs a model on tensors"
 
 const srv_route srv_routes[] = {
     {SRV_GET, "/", SRV_PUBLIC, 0, SRV_DETAIL_ERRORS | SRV_UNQUEUED, known_root,
@@ -99,6 +105,22 @@ const srv_route srv_routes[] = {
      "CompreFace: the picture of an example; pictures are not kept, so it is empty"},
     {SRV_GET, CF "/static/{key}/images/{image_id}", SRV_PUBLIC, 0, CF_ROW, cf_static_image,
      "CompreFace: the same for pages; empty"},
+
+    {SRV_GET, "/v2", SRV_PUBLIC, 0, KS_ROW | SRV_UNQUEUED, ks_server,
+     "Open Inference Protocol: the server"},
+    {SRV_GET, "/v2/health/live", SRV_PUBLIC, 0, KS_ROW | SRV_UNQUEUED | SRV_PROBE, ks_live,
+     "Open Inference Protocol: the server lives"},
+    {SRV_GET, "/v2/health/ready", SRV_PUBLIC, 0, KS_ROW | SRV_UNQUEUED | SRV_PROBE, ks_ready,
+     "Open Inference Protocol: the server has a model"},
+    {SRV_GET, KS_MODEL, SRV_READ, 0, KS_ROW | SRV_UNQUEUED, ks_model, KS_MODEL_IS},
+    {SRV_GET, KS_MODEL "/versions/{version}", SRV_READ, 0, KS_ROW | SRV_UNQUEUED, ks_model,
+     KS_MODEL_IS},
+    {SRV_GET, KS_MODEL "/ready", SRV_READ, 0, KS_ROW | SRV_UNQUEUED, ks_model_ready, KS_READY_IS},
+    {SRV_GET, KS_MODEL "/versions/{version}/ready", SRV_READ, 0, KS_ROW | SRV_UNQUEUED,
+     ks_model_ready, KS_READY_IS},
+    {SRV_POST, KS_MODEL "/infer", SRV_IDENTIFY, SRV_BODY_RAW, KS_ROW, ks_infer, KS_INFER_IS},
+    {SRV_POST, KS_MODEL "/versions/{version}/infer", SRV_IDENTIFY, SRV_BODY_RAW, KS_ROW, ks_infer,
+     KS_INFER_IS},
 
     {SRV_GET, "/ui/", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "The page for people"},
     {SRV_GET, "/ui/{file}", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "Files of the page"},

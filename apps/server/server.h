@@ -112,6 +112,7 @@ typedef struct srv_answer {
     int status;               /* 200 unless it is set */
     const char *content_type; /* "application/json" unless it is set */
     srv_text body;
+    size_t json_size;          /* of a body that is JSON and then bytes (KServe); 0: it is not */
     const char *allow;         /* the header of a 405, or NULL */
     const char *etag, *policy; /* ETag and Content-Security-Policy, or NULL */
     int retry_after;           /* seconds; 0: no header */
@@ -219,20 +220,22 @@ uf_gallery *srv_gallery(const srv_request *q, srv_answer *a);
 typedef bool srv_handler(srv_request *q, srv_answer *a);
 
 enum {
-    SRV_DETAIL_ERRORS = 1,    /* errors are {"detail": ...} alone */
-    SRV_UNQUEUED = 2,         /* cheap: is never refused because the queue is full */
-    SRV_PROBE = 4,            /* not counted against rate limits, not logged at level info */
-    SRV_COMPREFACE_ERRORS = 8 /* errors are {"message": ..., "code": ...}, of its statuses */
+    SRV_DETAIL_ERRORS = 1,     /* errors are {"detail": ...} alone */
+    SRV_UNQUEUED = 2,          /* cheap: is never refused because the queue is full */
+    SRV_PROBE = 4,             /* not counted against rate limits, not logged at level info */
+    SRV_COMPREFACE_ERRORS = 8, /* errors are {"message": ..., "code": ...}, of its statuses */
+    SRV_KSERVE_ERRORS = 16     /* errors are {"error": ...} alone */
 };
 
 /* How a body may come; other media types are refused with 415. JSON is an object, or with
- * SRV_BODY_LIST a list. */
+ * SRV_BODY_LIST a list. SRV_BODY_RAW stands alone: one item, whatever the media type. */
 enum {
     SRV_BODY_NONE = 0,
     SRV_BODY_FORM = 1,
     SRV_BODY_JSON = 2,
     SRV_BODY_IMAGE = 4,
-    SRV_BODY_LIST = 8
+    SRV_BODY_LIST = 8,
+    SRV_BODY_RAW = 16
 };
 
 struct srv_route {
