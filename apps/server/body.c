@@ -29,13 +29,25 @@ bool srv_type_is(const char *content_type, const char *type)
 
 /* ---- items ---- */
 
+bool srv_body_memory_hold(srv_server *s, size_t bytes)
+{
+    if ((double)(atomic_fetch_add(&s->body_bytes, bytes) + bytes) <= s->config.max_body_memory)
+        return true;
+    srv_body_memory_release(s, bytes);
+    return false;
+}
+
+void srv_body_memory_release(srv_server *s, size_t bytes)
+{
+    atomic_fetch_sub(&s->body_bytes, bytes);
+}
+
 static bool hold(srv_body *b, size_t more)
 {
-    srv_server *s = b->request->server;
-    const uint64_t all = atomic_fetch_add(&s->body_bytes, more) + more;
-    b->held += more;
-    if ((double)all <= s->config.max_body_memory)
+    if (srv_body_memory_hold(b->request->server, more)) {
+        b->held += more;
         return true;
+    }
     refuse(b, 503, "the bodies of all requests together take too much memory");
     return false;
 }
@@ -145,6 +157,8 @@ static void parse_json(srv_body *b)
 {
     const srv_item *item = &b->request->items[0];
     char why[200];
+    if (!hold(b, srv_json_weight(item->data, item->size)))
+        return;
     json_t *v = srv_json_parse(item->data, item->size, why);
     if (!v) {
         refuse(b, 400, why);
@@ -191,6 +205,6 @@ void srv_body_free(srv_body *b)
     q->items = NULL;
     q->item_count = 0;
     q->json = NULL;
-    atomic_fetch_sub(&q->server->body_bytes, b->held);
+    srv_body_memory_release(q->server, b->held);
     b->held = 0;
 }

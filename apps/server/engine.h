@@ -2,10 +2,9 @@
  * The engine room: models, and runs of them batched over all requests.
  *
  * Two lanes, detect and embed, each a queue that is fair between clients, and a third for bare
- * networks on tensors. Workers (one per core)
- * own a detector and an embedder each, with one thread, and take from a lane what is ready: a full
- * batch, or whatever is there when nothing more is to be expected, or when the first has waited
- * long enough. Embedding goes first: it ends what has begun.
+ * networks on tensors. Workers (one per core) own a detector and an embedder each, with one thread,
+ * and take from a lane what is ready: a full batch, or whatever is there when nothing more is to be
+ * expected, or when the first has waited long enough. Embedding goes first: it ends what has begun.
  */
 #ifndef UF_SERVER_ENGINE_H
 #define UF_SERVER_ENGINE_H

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/body.h"
 #include "server/handlers.h"
+#include "server/json_parse.h"
 #include "server/kserve_request.h"
 #include "server/state.h"
 
@@ -154,11 +156,12 @@ typedef struct run {
     const uf_model *model;
     ks_request request;
     srv_tensor inputs[SRV_TENSORS_MAX], outputs[SRV_TENSORS_MAX];
-    size_t output_count;
+    size_t output_count, held; /* memory that counts as the body's */
 } run;
 
-static void run_free(run *r)
+static void run_free(srv_request *q, run *r)
 {
+    srv_body_memory_release(q->server, r->held);
     for (size_t i = 0; i < r->output_count; i++)
         free(r->outputs[i].data);
     ks_request_free(&r->request);
@@ -180,7 +183,7 @@ static bool json_size_of(srv_request *q, srv_answer *a, size_t size, size_t *out
     return true;
 }
 
-static bool read_request(srv_request *q, srv_answer *a, ks_request *out)
+static bool read_request(srv_request *q, srv_answer *a, run *r)
 {
     char why[200];
     size_t json_size;
@@ -188,9 +191,14 @@ static bool read_request(srv_request *q, srv_answer *a, ks_request *out)
     const char *coding = srv_header(q, "Content-Encoding");
     if (coding && *coding && strcmp(coding, "identity") != 0)
         return srv_refuse(q, a, 415, "compressed bodies are not read");
-    return json_size_of(q, a, body->size, &json_size) &&
-           (ks_request_read(out, body->data, body->size, json_size, why) ||
-            srv_refuse(q, a, 400, "%s", why));
+    if (!json_size_of(q, a, body->size, &json_size))
+        return false;
+    const size_t weight = srv_json_weight(body->data, json_size);
+    if (!srv_body_memory_hold(q->server, weight))
+        return srv_refuse(q, a, 503, "the bodies of all requests together take too much memory");
+    r->held = weight;
+    return ks_request_read(&r->request, body->data, body->size, json_size, why) ||
+           srv_refuse(q, a, 400, "%s", why);
 }
 
 /* The first dimension of -1 is the batch, of which the memory of a run depends. */
@@ -366,13 +374,13 @@ bool ks_infer(srv_request *q, srv_answer *a)
     if (!m)
         return false;
     r.model = srv_loaded_model(m);
-    bool ok = read_request(q, a, &r.request) && order_inputs(q, a, &r) && prepare_outputs(q, a, &r);
+    bool ok = read_request(q, a, &r) && order_inputs(q, a, &r) && prepare_outputs(q, a, &r);
     if (ok &&
         srv_engine_tensors(q->server->engine, q->client, q->deadline, m, r.inputs, r.outputs, &err))
         ok = srv_refuse_error(q, a, &err);
     if (ok)
         answer_run(q, a, &r);
-    run_free(&r);
+    run_free(q, &r);
     srv_engine_release(m);
     return ok;
 }

@@ -96,7 +96,10 @@ static void operation(srv_text *t, const srv_route *r)
     srv_json_key(t, "responses");
     srv_json_open(t, '{');
     answer(t, "200", "Success");
-    answer(t, "default", "An error: application/problem+json");
+    answer(t, "default",
+           r->flags & (SRV_DETAIL_ERRORS | SRV_COMPREFACE_ERRORS | SRV_KSERVE_ERRORS)
+               ? "An error: application/json"
+               : "An error: application/problem+json");
     srv_json_close(t, '}');
     srv_json_close(t, '}');
 }

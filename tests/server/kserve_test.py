@@ -5,6 +5,7 @@ client.
 usage: kserve_test.py UNIFACE FOLDER (where environments with clients are kept)
 """
 import ast
+import concurrent.futures
 import json
 import os
 import struct
@@ -12,7 +13,7 @@ import subprocess
 import sys
 
 from clients import python_with
-from serving import MODELS, Server, call, check, environment, finish, has_models, make_models, path, program, skip
+from serving import MODELS, Server, call, check, environment, finish, has_models, make_models, path, png, program, skip
 
 DYNAMIC = os.path.join(MODELS, "yunet_n_dynamic.onnx")
 EMBED, DETECT = "/v2/models/embedder", "/v2/models/faces"
@@ -203,6 +204,46 @@ def keys():
     s.stop()
 
 
+def together(s, data):
+    """Bare runs of both networks beside pictures, by many clients at once."""
+    raw = struct.pack(f"<{len(data)}f", *data)
+    faces = [values(3 * 64 * 96, i) for i in range(4)]
+    crop = {"name": "data", "shape": [1, 3, 112, 112], "datatype": "FP32", "parameters": {"binary_data_size": len(raw)}}
+
+    def embed(i):
+        return infer(s, EMBED, {"inputs": [crop]}, raw).body
+
+    def detect(i):
+        return infer(s, DETECT, {"inputs": [tensor("input", [1, 3, 64, 96], faces[i % 4])]}).body
+
+    def picture(i):
+        return s.send_form("/embed_face/", ("file", png(112, 112), "a.png")).body
+
+    works = [embed, detect, picture]
+    alone = {(w, i): w(i) for w in works for i in range(4)}
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        got = list(pool.map(lambda k: works[k % 3](k // 3), range(72)))
+    for k, g in enumerate(got):
+        want = alone[works[k % 3], k // 3 % 4]
+        if k % 3 < 2:
+            check("a bare run among many", g == want, k)
+        else:  # in batches, whose last bits may be others
+            check("a picture among bare runs", all(abs(x - y) < 1e-4 for x, y in zip(
+                json.loads(g)["embedding"], json.loads(want)["embedding"])), k)
+
+
+def memory():
+    """Numbers as JSON take many times their text: that counts before it is read."""
+    s = Server(*FLAGS, "--max-body-memory", 16 << 20)
+    many = b'{"inputs":[{"name":"data","shape":[1],"datatype":"FP32","data":[' + b"1," * 500000 + b"1]}]}"
+    error("too many numbers", infer(s, EMBED, many), 503)
+    answer = s.ask("POST", "/v1/compare", b'{"a":[' + b"1," * 500000 + b"1]}", "application/json")
+    check("too many for others too", answer.status == 503, answer)
+    fewer = infer(s, EMBED, many.replace(b"1," * 400000, b""))
+    check("and fewer are read", fewer.status == 400 and "shape" in fewer.json["error"], fewer)
+    s.stop()
+
+
 def description(s):
     paths = s.ask("GET", "/openapi.json").json["paths"]
     ours = [p for p in paths if p.startswith("/v2")]
@@ -264,12 +305,14 @@ if models:
     picture = embedding(server)
     detection(server)
     hostile(server)
+    together(server, picture)
     description(server)
     client(server, picture)
     if "embedder2" in models:
         swapped(server)
     check("ends well", server.stop()[0] == 0)
     keys()
+    memory()
 else:
     skip("the Open Inference Protocol with models: no networks in ../shared/models")
 finish()
