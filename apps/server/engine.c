@@ -586,7 +586,7 @@ static uf_status run_in_pieces(srv_engine *e, srv_lane_name l, const job *whole,
         return srv_fail(err, UF_E_NOMEM, "out of memory");
     for (size_t i = 0; i < pieces; i++)
         jobs[i] = piece_of(e, whole, i);
-    uf_status st = run_jobs(e, l, jobs, pieces, err);
+    uf_status st = run_jobs(e, (int)l, jobs, pieces, err);
     free(jobs);
     return st;
 }

@@ -13,8 +13,6 @@
 #include "server/kserve_request.h"
 #include "server/state.h"
 
-enum { BATCH_MAX = 64 };
-
 static const char *const tasks[SRV_LANE_COUNT] = {"detector", "embedder"};
 
 /* ---- the server ---- */
@@ -214,8 +212,10 @@ static bool shape_fits(srv_request *q, srv_answer *a, const uf_tensor_info *want
     if (!fits)
         return srv_refuse(q, a, 400, "input \"%.60s\" has another shape than the model",
                           want->name);
-    return want->dims[0] >= 0 || got->dims[0] <= BATCH_MAX ||
-           srv_refuse(q, a, 413, "input \"%.60s\": a batch has at most %d", want->name, BATCH_MAX);
+    const int64_t most = (int64_t)q->server->config.batch;
+    return want->dims[0] >= 0 || got->dims[0] <= most ||
+           srv_refuse(q, a, 413, "input \"%.60s\": a batch has at most %lld", want->name,
+                      (long long)most);
 }
 
 /* The request's inputs in the order of the model's. */
