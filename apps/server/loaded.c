@@ -71,10 +71,12 @@ uf_status srv_handle_open_bare(srv_handle *h, srv_loaded *m, uf_error *err)
 
 static uf_status take_output(const uf_engine *e, size_t i, srv_tensor *out, uf_error *err)
 {
-    size_t bytes = out->bytes; /* of an element, as the caller knows */
+    size_t bytes = out->bytes;         /* of an element, as the caller knows */
+    const char *name = out->info.name; /* the model's, which outlives the engine */
     const void *data = uf_engine_output(e, i, &out->info);
     if (!data)
         return srv_fail(err, UF_E_STATE, "an output is missing");
+    out->info.name = name;
     for (uint32_t d = 0; d < out->info.rank; d++)
         bytes *= (size_t)out->info.dims[d];
     out->data = malloc(bytes + 1);
