@@ -14,7 +14,8 @@ def python_with(folder, *packages):
         return python, ""
     shutil.rmtree(place, ignore_errors=True)
     for command in ([sys.executable, "-m", "venv", place],
-                    [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1", *packages]):
+                    [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile",
+                     "--retries", "1", *packages]):
         try:
             made = subprocess.run(command, capture_output=True, text=True, timeout=120)
         except (OSError, subprocess.TimeoutExpired) as e:
