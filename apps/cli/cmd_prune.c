@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "job.h"
+#include "training.h"
 
 typedef struct prune_log {
     bool json;
@@ -52,6 +53,7 @@ static void report(const cli_args *a, const cli_job *q, const prune_log *l, cons
         json_text(l->j, "model_id", uf_model_id(q->result));
         json_text(l->j, "how", uf_model_meta(q->result, "pruned.how"));
         json_text(l->j, "agreement", uf_model_meta(q->result, "pruned.agreement"));
+        json_text(l->j, "trained_agreement", uf_model_meta(q->result, "trained.agreement"));
         json_integer(l->j, "parameters", (long long)uf_model_parameter_count(q->result));
         json_integer(l->j, "source_parameters", (long long)uf_model_parameter_count(q->model));
         json_integer(l->j, "size_bytes", after);
@@ -66,7 +68,11 @@ static void report(const cli_args *a, const cli_job *q, const prune_log *l, cons
            (unsigned long long)uf_model_parameter_count(q->result),
            (unsigned long long)uf_model_parameter_count(q->model), after,
            (double)after / (double)before);
-    if (uf_model_meta(q->result, "pruned.agreement"))
+    if (uf_model_meta(q->result, "trained.agreement"))
+        printf("agreement with the source %s after training, on pictures held out; %s before\n",
+               uf_model_meta(q->result, "trained.agreement"),
+               uf_model_meta(q->result, "pruned.agreement"));
+    else if (uf_model_meta(q->result, "pruned.agreement"))
         printf("agreement with the source %s: what error rates it costs, `uniface compare` and "
                "`evaluate` tell\n",
                uf_model_meta(q->result, "pruned.agreement"));
@@ -74,11 +80,11 @@ static void report(const cli_args *a, const cli_job *q, const prune_log *l, cons
         printf("zeros make it neither faster nor smaller in memory; a compressed file shrinks\n");
 }
 
-static int prune(cli_job *q, const cli_args *a, prune_log *l)
+/* Makes q->result; the trials are shown. */
+static int make(cli_job *q, const cli_args *a, prune_log *l)
 {
     uf_error err;
     uf_prune_options o = UF_PRUNE_OPTIONS_INIT;
-    double ms[2];
     int status = read_options(a, &o);
     o.trial = show_trial;
     o.trial_arg = l;
@@ -92,15 +98,30 @@ static int prune(cli_job *q, const cli_args *a, prune_log *l)
         json_open(l->j, NULL, '{');
         json_open(l->j, "trials", '[');
     }
-    if (uf_prune(&q->result, q->model, q->calibration, &o, &err) ||
-        uf_model_save(q->result, cli_value(a, "output"), &err) || cli_job_time(q, ms, &err)) {
+    if (uf_prune(&q->result, q->model, q->calibration, &o, &err)) {
         status = cli_fail(&err);
         if (l->json)
             json_close(l->j, ']');
-    } else {
+    }
+    return status;
+}
+
+static int prune(cli_job *q, const cli_args *a, prune_log *l)
+{
+    uf_error err;
+    double ms[2];
+    int status = make(q, a, l);
+    if (!status && cli_value(a, "finetune"))
+        status = cli_finetune_pruned(a, q->model, &q->result);
+    if (!status &&
+        (uf_model_save(q->result, cli_value(a, "output"), &err) || cli_job_time(q, ms, &err))) {
+        status = cli_fail(&err);
+        if (l->json)
+            json_close(l->j, ']');
+    } else if (!status) {
         report(a, q, l, ms);
     }
-    if (l->json) {
+    if (l->json && q->result) {
         json_close(l->j, '}');
         json_end(l->j);
     }
@@ -114,6 +135,10 @@ static int run_prune(const cli_args *a)
     prune_log l = {.json = a->json, .j = &j};
     if (!cli_value(a, "output"))
         return cli_complain(EXIT_USAGE, "prune: -o OUT.ufm is needed");
+    if (cli_value(a, "finetune") && !cli_value(a, "calibration"))
+        return cli_complain(EXIT_USAGE, "prune: --finetune learns from the pictures of -c");
+    if (cli_value(a, "finetune") && !cli_can_train())
+        return cli_run_training(a);
     int status = prune(&q, a, &l);
     cli_job_close(&q);
     return status;
@@ -131,14 +156,19 @@ const cli_command cli_prune = {
                  "take out as much as this agreement allows (mean cosine; of a detector mean "
                  "overlap of faces)"},
                 {"sparsity", 0, "SHARE", "set this share of each layer's weights to 0 instead"},
+                {"finetune", 0, "EPOCHS",
+                 "then train it so long on the pictures of -c, with the source as its teacher"},
                 {"output", 'o', "OUT.ufm", "the new model"},
                 DETECTOR_OPTIONS},
     .details =
         "Each group of layers that must keep the same channels is tried alone with half of them\n"
         "(the sensitivity scan, which is printed); then channels go where they cost least\n"
         "agreement for the work they save. What the means of the channels added goes into the\n"
-        "biases. Without training the network again the loss grows fast: look at it with compare.",
+        "biases. Without training the network again the loss grows fast: --finetune brings most "
+        "of\n"
+        "it back; look at it with compare.",
     .examples = "  uniface prune face.ufm -c photos/ -d yunet.ufm --keep 0.8 -o face-80.ufm\n"
+                "  uniface prune face.ufm -c photos/ -d yunet.ufm -k 0.6 --finetune 5 -o slim.ufm\n"
                 "  uniface prune face.ufm -c photos/ -d yunet.ufm --min-cosine 0.98 -o slim.ufm\n"
                 "  uniface prune face.ufm --sparsity 0.5 -o sparse.ufm\n",
     .run = run_prune,

@@ -326,3 +326,43 @@ int cli_run_training(const cli_args *a)
     training_report_close(&r.report);
     return status;
 }
+
+bool cli_can_train(void)
+{
+    return true;
+}
+
+int cli_finetune_pruned(const cli_args *a, uf_model *source, uf_model **pruned)
+{
+    static const uf_train_options defaults = UF_TRAIN_OPTIONS_INIT;
+    uf_error err;
+    double threads, epochs;
+    run r = {.a = a, .o = defaults};
+    const char *pictures = cli_value(a, "calibration");
+    if (!cli_number(a, "threads", 0, 256, 0, &threads) ||
+        !cli_number(a, "finetune", 1e-3, 1e5, 5, &epochs))
+        return EXIT_USAGE;
+    int status = open_models(&r);
+    r.o.start = *pruned;
+    r.o.teachers = &source;
+    r.o.teacher_count = 1;
+    r.o.pictures = &pictures;
+    r.o.picture_count = 1;
+    r.o.epochs = epochs;
+    r.o.threads = (uint32_t)threads;
+    r.o.rate = 0.0005; /* it has learned already */
+    r.o.final_rate = 0.000005;
+    r.o.average = 0.99;
+    r.o.batch = 32;
+    r.o.progress = on_step;
+    r.o.progress_arg = &r;
+    if (!status && uf_train(&r.result, &r.o, &err))
+        status = cli_fail(&err);
+    if (!status) {
+        uf_model_close(*pruned);
+        *pruned = r.result;
+    }
+    uf_model_close(r.detector);
+    training_report_close(&r.report);
+    return status;
+}

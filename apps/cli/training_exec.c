@@ -7,6 +7,18 @@
 
 #include "training.h"
 
+bool cli_can_train(void)
+{
+    return false;
+}
+
+int cli_finetune_pruned(const cli_args *a, uf_model *source, uf_model **pruned)
+{
+    (void)source;
+    (void)pruned;
+    return cli_complain(EXIT_INTERNAL, "%s: uniface-train was to do this", a->command->name);
+}
+
 int cli_run_training(const cli_args *a)
 {
     char path[PATH_MAX + 16];
