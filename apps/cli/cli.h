@@ -59,6 +59,8 @@ int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv);
 void cli_help(FILE *f, const cli_command *c);
 /* The rest of c's name when it is a command of `group`, else NULL. */
 const char *cli_name_within(const cli_command *c, const char *group);
+/* What a command runs that is nothing without a second word. */
+int cli_no_command(const cli_args *a);
 const char *cli_value(const cli_args *a, const char *option); /* NULL when absent */
 bool cli_flag(const cli_args *a, const char *option);
 /* A number in min..max; false after having printed what is wrong. `fallback` when absent. */
@@ -76,8 +78,10 @@ double cli_now_ms(void);
 long cli_file_size(const char *path); /* -1 when it cannot be read */
 /* The model named by `option`, or the default of the model store ("detector", "embedder"). */
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err);
-/* Path of the default model of `task` in the model store. */
-void cli_store_path(char *out, size_t size, const char *task);
+/* The model of a file, or of a name of the model store. */
+uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
+/* Path of the model `name` in the model store; the default of a task has the task's name. */
+void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
 
 /* A list of files: operands, folders replaced by the pictures in them, sorted. */
