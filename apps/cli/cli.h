@@ -49,7 +49,9 @@ extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_device
     cli_export, cli_cluster, cli_bench_search, cli_gallery, cli_gallery_verify, cli_gallery_stats,
     cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire, cli_gallery_audit,
     cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate, cli_gallery_copy,
-    cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top;
+    cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top,
+    cli_models, cli_models_list, cli_models_pull, cli_models_add, cli_models_verify,
+    cli_models_remove, cli_models_pack, cli_models_unpack;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */
