@@ -136,14 +136,6 @@ static void list_own(listing *l, const char *name)
     uf_model_close(m);
 }
 
-static bool in_list(const cli_files *f, const char *name)
-{
-    for (size_t i = 0; i < f->count; i++)
-        if (!strcmp(f->paths[i], name))
-            return true;
-    return false;
-}
-
 static int run_list(const cli_args *a)
 {
     model_manifest m;
@@ -160,8 +152,13 @@ static int run_list(const cli_args *a)
     list_head(&l);
     if (l.json)
         json_open(&l.j, NULL, '[');
-    for (size_t i = 0; i < m.count; i++)
-        list_row(&l, &m.rows[i], in_list(&there, m.rows[i].name));
+    for (size_t i = 0; i < m.count; i++) {
+        const store_presence p = store_look(&m.rows[i]);
+        if (p == STORE_OTHER)
+            list_own(&l, m.rows[i].name);
+        else
+            list_row(&l, &m.rows[i], p == STORE_SAME);
+    }
     for (size_t i = 0; i < there.count; i++)
         if (!manifest_find(&m, there.paths[i]))
             list_own(&l, there.paths[i]);

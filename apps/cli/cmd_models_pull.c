@@ -46,21 +46,6 @@ static void end(outcomes *o)
     json_end(&o->j);
 }
 
-typedef enum presence { ABSENT, SAME, OTHER } presence;
-
-/* Whether the store has this model, or another one by its name. */
-static presence look(const model_row *row)
-{
-    store_record r;
-    char why[256];
-    if (!store_has(row->name))
-        return ABSENT;
-    const bool same =
-        store_record_read(&r, row->name, why) && r.row && manifest_same_files(r.row, row);
-    store_record_free(&r);
-    return same ? SAME : OTHER;
-}
-
 static int refuse_other(const model_row *r)
 {
     return cli_complain(EXIT_INPUT,
@@ -87,10 +72,10 @@ static int pull(outcomes *o, const model_row *r, const cli_args *a, const fetch_
 {
     char path[STORE_PATH_MAX], why[512];
     uint64_t bytes = 0;
-    const presence there = look(r);
-    if (there == OTHER)
+    const store_presence there = store_look(r);
+    if (there == STORE_OTHER)
         return refuse_other(r);
-    if (there == SAME && !cli_flag(a, "default")) {
+    if (there == STORE_SAME && !cli_flag(a, "default")) {
         say(o, r, "already there", 0);
         return 0;
     }
@@ -312,10 +297,10 @@ static int check_row(const model_row *r, const model_manifest *known, const cli_
                             "%s: the pack has other files than those that this program knows by "
                             "this name",
                             r->name);
-    switch (look(r)) {
-    case OTHER:
+    switch (store_look(r)) {
+    case STORE_OTHER:
         return refuse_other(r);
-    case SAME:
+    case STORE_SAME:
         return 0;
     default:
         return store_licence(k ? k : r, cli_flag(a, "accept-licence")) ? 0 : EXIT_USAGE;
@@ -328,7 +313,7 @@ static int unpack_one(outcomes *o, pack *p, size_t first, const model_row *r,
     char path[STORE_PATH_MAX], why[512];
     const model_row *k = manifest_find(known, r->name);
     const bool own = !strcmp(r->url, "-");
-    if (look(r) == SAME && !cli_flag(a, "default")) {
+    if (store_look(r) == STORE_SAME && !cli_flag(a, "default")) {
         say(o, r, "already there", 0);
         return 0;
     }

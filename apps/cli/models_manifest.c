@@ -15,6 +15,8 @@ const char model_columns[] = "name\ttask\tpreset\tlicence\tcommercial\turl\tsize
 static bool fail(char why[256], size_t line, const char *what, const char *value)
 {
     snprintf(why, 256, "line %zu: %s: \"%.100s\"", line, what, value);
+    for (char *c = why; *c; c++) /* it goes to a terminal */
+        *c = (unsigned char)*c < ' ' || *c == 127 ? '?' : *c;
     return false;
 }
 

@@ -188,7 +188,19 @@ bool store_has(const char *name)
     return access(path, F_OK) == 0;
 }
 
-bool store_names(cli_files *f)
+store_presence store_look(const model_row *row)
+{
+    store_record r;
+    char why[256];
+    if (!store_has(row->name))
+        return STORE_ABSENT;
+    const bool same =
+        store_record_read(&r, row->name, why) && r.row && manifest_same_files(r.row, row);
+    store_record_free(&r);
+    return same ? STORE_SAME : STORE_OTHER;
+}
+
+void store_names(cli_files *f)
 {
     char folder[STORE_PATH_MAX];
     struct dirent **entries;
@@ -198,7 +210,7 @@ bool store_names(cli_files *f)
         exit(cli_fail(&err));
     const int n = scandir(folder, &entries, NULL, alphasort);
     if (n < 0)
-        return true;
+        return;
     f->paths = cli_need(calloc((size_t)n + 1, sizeof *f->paths));
     for (int i = 0; i < n; i++) {
         char *name = entries[i]->d_name, *dot = strrchr(name, '.');
@@ -210,7 +222,6 @@ bool store_names(cli_files *f)
         free(entries[i]);
     }
     free(entries);
-    return true;
 }
 
 static const char *meta_text(const uf_model *m, const char *key)

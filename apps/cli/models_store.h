@@ -37,8 +37,11 @@ bool store_record_read(store_record *r, const char *name, char why[256]);
 void store_record_free(store_record *r);
 
 bool store_has(const char *name);
+/* Whether the store has this model, or another one by its name. */
+typedef enum store_presence { STORE_ABSENT, STORE_SAME, STORE_OTHER } store_presence;
+store_presence store_look(const model_row *row);
 /* Names of the models in the store, sorted; give them to cli_files_free. */
-bool store_names(cli_files *f);
+void store_names(cli_files *f);
 
 /* Writes a model and its record. `row` NULL: a model of one's own. */
 uf_status store_put(const char *name, const uf_model *m, const model_row *row,
