@@ -110,6 +110,7 @@ void json_open(cli_json *j, const char *key, char bracket);      /* '{' or '['; 
 void json_close(cli_json *j, char bracket);                      /* '}' or ']' */
 void json_text(cli_json *j, const char *key, const char *value); /* NULL writes null */
 void json_number(cli_json *j, const char *key, double value);    /* not finite: null */
+int cli_utf8_length(const unsigned char *s); /* of the sequence at s; 0: it is none */
 /* The server links a library that exports the short name too. */
 #define json_integer cli_json_integer
 void json_integer(cli_json *j, const char *key, long long value);

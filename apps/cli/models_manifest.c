@@ -16,7 +16,7 @@ static bool fail(char why[256], size_t line, const char *what, const char *value
 {
     snprintf(why, 256, "line %zu: %s: \"%.100s\"", line, what, value);
     for (char *c = why; *c; c++) /* it goes to a terminal */
-        *c = (unsigned char)*c < ' ' || *c == 127 ? '?' : *c;
+        *c = (unsigned char)*c < ' ' || (unsigned char)*c > 126 ? '?' : *c;
     return false;
 }
 
@@ -140,12 +140,15 @@ static bool check_texts(const model_row *r, size_t line, char why[256])
     return true;
 }
 
-/* Printable text without control characters: it goes to terminals. */
-static bool printable(const char *s)
+/* UTF-8 without control characters (those of C1 too): it goes to terminals. */
+static bool printable(const char *text)
 {
-    for (; *s; s++)
-        if ((unsigned char)*s < ' ' || *s == 127)
+    const unsigned char *s = (const unsigned char *)text;
+    for (int n; *s; s += n) {
+        n = cli_utf8_length(s);
+        if (!n || *s < ' ' || *s == 127 || (*s == 0xC2 && s[1] < 0xA0))
             return false;
+    }
     return true;
 }
 

@@ -183,7 +183,7 @@ static bool read_header(FILE *f, const char *folder, const char *name, uint64_t 
         snprintf(detail, sizeof detail, "%.72s; found: %.90s%s%.100s", name, h.prefix,
                  *h.prefix ? "/" : "", h.name);
         for (char *c = detail; *c; c++) /* it goes to a terminal */
-            *c = (unsigned char)*c < ' ' || *c == 127 ? '?' : *c;
+            *c = (unsigned char)*c < ' ' || (unsigned char)*c > 126 ? '?' : *c;
         return fail(why, "is not what `uniface models pack` writes: expected", detail);
     }
     return read_octal(h.size, sizeof h.size, size) || fail(why, "has no size of", name);

@@ -31,7 +31,8 @@ void store_cache_path(char out[STORE_PATH_MAX], const char *name, const char *fi
         join(base, xdg, "/uniface", "");
     else
         join(base, home ? home : ".", "/.cache/uniface", "");
-    join(folder, base, name ? "/" : "", name ? name : "");
+    /* Not beside the store, which may be $UNIFACE_CACHE_DIR/models: a model may have that name. */
+    join(folder, base, name ? "/files/" : "", name ? name : "");
     join(out, folder, file ? "/" : "", file ? file : "");
 }
 
@@ -45,15 +46,20 @@ static void store_path(char out[STORE_PATH_MAX], const char *name, const char *e
     join(out, stem, ending, "");
 }
 
-static bool lock_file(int *fd, const char *path)
+static bool open_lock(int *fd, const char *path)
 {
     *fd = -1;
     if (cli_make_folders(path))
         *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (*fd < 0) {
+    if (*fd < 0)
         cli_complain(EXIT_INPUT, "%s: cannot be made: %s", path, strerror(errno));
+    return *fd >= 0;
+}
+
+static bool lock_file(int *fd, const char *path)
+{
+    if (!open_lock(fd, path))
         return false;
-    }
     if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
         return true;
     if (errno == EWOULDBLOCK) {
@@ -74,8 +80,13 @@ bool store_enter(store_lock *l)
     store_cache_path(path, NULL, ".lock");
     if (!lock_file(&l->fds[0], path))
         return false;
-    store_path(path, ".lock", "");
-    if (lock_file(&l->fds[1], path))
+    char other[STORE_PATH_MAX];
+    store_path(other, ".lock", "");
+    /* One folder may be both; its lock is not to be taken twice. */
+    struct stat a, b;
+    if (stat(path, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return true;
+    if (lock_file(&l->fds[1], other))
         return true;
     store_leave(l);
     return false;

@@ -1,6 +1,6 @@
 /*
  * What `uniface models` keeps where. In the store: NAME.ufm, and beside it NAME.origin, the record
- * of where it came from. In the cache: public files as they were fetched, NAME/FILE.
+ * of where it came from. In the cache: public files as they were fetched, files/NAME/FILE.
  */
 #ifndef UF_CLI_MODELS_STORE_H
 #define UF_CLI_MODELS_STORE_H
@@ -10,8 +10,8 @@
 
 enum { STORE_PATH_MAX = 4096 };
 
-/* $UNIFACE_CACHE_DIR, else $XDG_CACHE_HOME/uniface, else ~/.cache/uniface; then /NAME/FILE when
- * these are given. Ends the program when the path is too long. */
+/* $UNIFACE_CACHE_DIR, else $XDG_CACHE_HOME/uniface, else ~/.cache/uniface; then /files/NAME/FILE
+ * when these are given. Ends the program when the path is too long. */
 void store_cache_path(char out[STORE_PATH_MAX], const char *name, const char *file);
 
 /* Store and cache are for one program that changes them at a time: waits for others, and says so.

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import ssl
 import subprocess
@@ -135,7 +136,7 @@ def refuse(label, part, *names, of, extra=(), status=3):
 
 def kept(name):
     """What the cache has of a model."""
-    return sorted(os.path.basename(p) for p in glob.glob(path("cache", name, "*")))
+    return sorted(os.path.basename(p) for p in glob.glob(path("cache", "files", name, "*")))
 
 
 def stored(name):
@@ -263,23 +264,23 @@ def stale_parts():
     """What was received belongs to another file: the server says so, or only the digest does."""
     for name, tag in ("stale", '"other"'), ("weak", 'W/"other"'):
         url, data = file(name, 3000)
-        os.makedirs(path("cache", name))
-        with open(path("cache", name, f"{name}.onnx.part"), "wb") as f:
+        os.makedirs(path("cache", "files", name))
+        with open(path("cache", "files", name, f"{name}.onnx.part"), "wb") as f:
             f.write(b"x" * 1000)
-        with open(path("cache", name, f"{name}.onnx.part.etag"), "w") as f:
+        with open(path("cache", "files", name, f"{name}.onnx.part.etag"), "w") as f:
             f.write(tag)
         heads.clear()
         made = pull(name, of=manifest(row(name, url, data)))
         check(f"{name}: begins again", made and stored(name) and len(heads) == (1 if name == "stale" else 2), heads)
     url, data = file("long", 3000)
-    os.makedirs(path("cache", "long"))
-    with open(path("cache", "long", "long.onnx.part"), "wb") as f:
+    os.makedirs(path("cache", "files", "long"))
+    with open(path("cache", "files", "long", "long.onnx.part"), "wb") as f:
         f.write(bytes(len(data) + 1))
     check("a part that is too long", pull("long", of=manifest(row("long", url, data))) and stored("long"))
     url, data = file("range", 3000)
     behaviour["/range.onnx"] = lambda h, d: begin(h, 416, 0) if h.headers.get("Range") else plain(h, d)
-    os.makedirs(path("cache", "range"))
-    with open(path("cache", "range", "range.onnx.part"), "wb") as f:
+    os.makedirs(path("cache", "files", "range"))
+    with open(path("cache", "files", "range", "range.onnx.part"), "wb") as f:
         f.write(data[:10])
     check("416", pull("range", of=manifest(row("range", url, data))) and stored("range"))
 
@@ -404,7 +405,7 @@ def bad_manifests():
              "no licence": row("x", url, data, licence="-"), "file:": row("x", "file:///etc/x.onnx", data),
              "an address of no network": row("x", f"{https}/x.sh", data), "a query": row("x", f"{https}/x?y.onnx", data),
              "a hidden file": row("x", f"{https}/.x.onnx", data), "no name in the address": row("x", f"{https}/", data),
-             "an escape sequence": row("x", url, data, notes="\33[2J"), "twice": row("x", url, data) + "\n" + row("x", url, data),
+             "an escape sequence": row("x", url, data, notes="\33[2J"), "one of C1": row("x", url, data, notes="\x9b2J"), "twice": row("x", url, data) + "\n" + row("x", url, data),
              "a graph without weights": row("x", f"{https}/x.xml", data), "an empty column": row("x", url, data, notes=""),
              "weights alone": row("x", f"{https}/x.bin", data),
              "weights of another": row("x", f"{https}/x.xml {https}/y.bin", data, size="1 1", sha256=" ".join([digest(data)] * 2)),
@@ -416,6 +417,18 @@ def bad_manifests():
                 f.write(text)
         error(f"manifest: {label}", 3, "line ", "models", "list", "--manifest", of)
     error("no manifest", 3, "/no/such", "models", "list", "--manifest", "/no/such")
+
+
+def one_folder():
+    """Store and cache may be one folder, or lie within each other, whatever names models have."""
+    rows = [row(name, *file(name)) for name in ("models", "files")]
+    for env in ({"UNIFACE_MODELS": path("same"), "UNIFACE_CACHE_DIR": path("same")},
+                {"UNIFACE_MODELS": "", "UNIFACE_CACHE_DIR": path("within")}):
+        done = call("models", "pull", "models", "files", "--manifest", manifest(*rows), "--ca-file", ca, env=env)
+        check("pull into one folder", done.returncode == 0 and "waiting" not in done.errors, done.errors)
+        check("remove one", call("models", "remove", "models", env=env).returncode == 0)
+        check("the other stays", call("models", "verify", "files", env=env).returncode == 0
+              and call("models", "list", "--installed", "--names", env=env).text == "files\n")
 
 
 # ---- add, verify, remove ----
@@ -457,11 +470,11 @@ def flipped_bytes():
         check(f"it is named at {at}", found and not found[0]["ok"] and "SHA-256" in found[0]["problem"], found)
         flip(path("store", "own.ufm"), at)
     check("as it was", call("models", "verify", "own").returncode == 0)
-    flip(path("cache", "one", "one.onnx"), 100)
+    flip(path("cache", "files", "one", "one.onnx"), 100)
     found = answer("a flipped byte in the cache", "models", "verify", "one", status=1)
     check("which", "cache" in found[0]["problem"], found)
     error("no pack of it", 3, "not in the cache", "models", "pack", "one", "-o", path("bad.tar"))
-    flip(path("cache", "one", "one.onnx"), 100)
+    flip(path("cache", "files", "one", "one.onnx"), 100)
     shutil.copy(path("store", "own.origin"), path("kept"))
     with open(path("store", "own.origin"), "w") as f:
         f.write("nonsense\n")
@@ -477,7 +490,7 @@ def removal():
     error("remove a path", 3, "no model", "models", "remove", "../store/again")
     check("remove", answer("remove", "models", "remove", "again", "to-https") == ["again", "to-https"])
     check("with record and public file", not stored("again") and not os.path.exists(path("store", "again.origin"))
-          and not os.path.exists(path("cache", "to-https")))
+          and not os.path.exists(path("cache", "files", "to-https")))
 
 
 # ---- packs ----
@@ -590,6 +603,15 @@ def hostile_packs():
     refused("a size that is not there", bytes(honest), "cut short")
     refused("a wrong sum", good[:second + 148] + b"0" * 8 + good[second + 156:], "no tar")
     refused("a flipped byte of a file", good[:second + 600] + bytes([good[second + 600] ^ 1]) + good[second + 601:], "SHA-256")
+    flips = random.Random(5)
+    for _ in range(60):
+        at = flips.randrange(len(good))
+        data_ = good[:at] + bytes([good[at] ^ 1 << flips.randrange(8)]) + good[at + 1:]
+        with open(path("flip.tar"), "wb") as f:
+            f.write(data_)
+        done = call("models", "unpack", path("flip.tar"), env=elsewhere("flips"))
+        # What is only said of a model (its notes) has no digest.
+        check(f"a flipped bit at {at}", done.returncode == 3 or (done.returncode == 0 and at < second), done.errors)
     refused("another file behind", good[:-1024] + tar_of(("evil", b"x", {})), "more in it")
     for length in (0, 1, 511, 512, 600, second, second + 100, second + 512, second + 700, len(good) // 2, len(good) - 1025,
                    len(good) - 1024, len(good) - 512, len(good) - 1):
@@ -674,6 +696,7 @@ wrong_answers()
 transport()
 two_at_once()
 licences()
+one_folder()
 own_models()
 flipped_bytes()
 round_trip()
