@@ -66,6 +66,14 @@ static int install(outcomes *o, const model_row *r, const cli_args *a, const cha
     return 0;
 }
 
+/* The model's folder in the cache, when nothing came into it. */
+static void drop_empty_folder(const model_row *r)
+{
+    char folder[STORE_PATH_MAX];
+    store_cache_path(folder, r->name, NULL);
+    rmdir(folder);
+}
+
 /* ---- pull ---- */
 
 static int pull(outcomes *o, const model_row *r, const cli_args *a, const fetch_options *f)
@@ -88,8 +96,10 @@ static int pull(outcomes *o, const model_row *r, const cli_args *a, const fetch_
         if (!cli_make_folders(path))
             return cli_complain(EXIT_INPUT, "the folder of %s cannot be made: %s", path,
                                 strerror(errno));
-        if (!fetch_file(&r->files[i], path, f, &bytes, why))
+        if (!fetch_file(&r->files[i], path, f, &bytes, why)) {
+            drop_empty_folder(r);
             return cli_complain(EXIT_INPUT, "%s: %s", r->name, why);
+        }
     }
     return install(o, r, a, bytes ? "pulled" : "from the cache", bytes);
 }
@@ -328,6 +338,7 @@ static int unpack_one(outcomes *o, pack *p, size_t first, const model_row *r,
         store_cache_path(path, r->name, (k ? k : r)->files[i].name);
         unlink(path);
     }
+    drop_empty_folder(r);
     return status;
 }
 
