@@ -221,6 +221,9 @@ def used_by_name():
     shutil.copy(path("store", "yunet-n.ufm"), path("store", "detector.ufm"))
     check("the same faces", named and named == answer("detect by default", "detect", photos[0]), named)
     check("inspect by name", answer("inspect", "inspect", "yunet-n")["metadata"]["licence"] == "Apache-2.0")
+    error("models of the store are not changed in place", 2, "-o OUT.ufm", "calibrate", "mobilefacenet-foamliu", "--pairs", "x")
+    made = answer("FP16 of a name", "quantize", "mobilefacenet-foamliu", "--precision", "fp16", "-o", path("half.ufm"))
+    check("the size of what has a name", made.get("source_size_bytes") == os.path.getsize(path("store", "mobilefacenet-foamliu.ufm")), made)
     names = [r["name"] for r in answer("list", "models", "list", "--installed")]
     done = call("models", "remove", *names)
     left = glob.glob(path("store", "*")) + glob.glob(path("cache", "files", "*"))
