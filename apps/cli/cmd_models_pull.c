@@ -66,6 +66,26 @@ static int install(outcomes *o, const model_row *r, const cli_args *a, const cha
     return 0;
 }
 
+/* What is in the store already stays as it is, but may become the default. */
+static int already_there(outcomes *o, const model_row *r, const cli_args *a)
+{
+    uf_error err;
+    uf_model *m = NULL;
+    char path[STORE_PATH_MAX];
+    uf_status st = UF_OK;
+    if (cli_flag(a, "default")) {
+        cli_store_path(path, sizeof path, r->name);
+        st = uf_model_open(&m, path, &err);
+        if (!st)
+            st = store_put_default(m, &err);
+        uf_model_close(m);
+    }
+    if (st)
+        return cli_fail(&err);
+    say(o, r, "already there", 0);
+    return 0;
+}
+
 /* The model's folder in the cache, when nothing came into it. */
 static void drop_empty_folder(const model_row *r)
 {
@@ -83,10 +103,8 @@ static int pull(outcomes *o, const model_row *r, const cli_args *a, const fetch_
     const store_presence there = store_look(r);
     if (there == STORE_OTHER)
         return refuse_other(r);
-    if (there == STORE_SAME && !cli_flag(a, "default")) {
-        say(o, r, "already there", 0);
-        return 0;
-    }
+    if (there == STORE_SAME)
+        return already_there(o, r, a);
     if (!store_licence(r, cli_flag(a, "accept-licence")))
         return EXIT_USAGE;
     for (int i = 0; i < r->file_count; i++) {
@@ -323,10 +341,8 @@ static int unpack_one(outcomes *o, pack *p, size_t first, const model_row *r,
     char path[STORE_PATH_MAX], why[512];
     const model_row *k = manifest_find(known, r->name);
     const bool own = !strcmp(r->url, "-");
-    if (store_look(r) == STORE_SAME && !cli_flag(a, "default")) {
-        say(o, r, "already there", 0);
-        return 0;
-    }
+    if (store_look(r) == STORE_SAME)
+        return already_there(o, r, a);
     for (int i = 0; i < r->file_count; i++) {
         /* What the program knows may have the same files at another address, by another name. */
         store_cache_path(path, r->name, (k ? k : r)->files[i].name);
