@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models.h"
+#include "models_store.h"
 
 const cli_command cli_models = {
     .name = "models",
@@ -22,38 +22,10 @@ const cli_command cli_models = {
     .run = cli_no_command,
 };
 
-/* ---- what the commands share ---- */
+/* ---- list ---- */
 
-static char *read_whole(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    char *text = cli_need(calloc(1, MANIFEST_BYTES_MAX + 2));
-    const size_t n = f ? fread(text, 1, MANIFEST_BYTES_MAX + 1, f) : 0;
-    const bool ok = f && !ferror(f) && strlen(text) == n;
-    if (f)
-        fclose(f);
-    if (ok)
-        return text;
-    cli_complain(EXIT_INPUT, "%s: cannot be read as text", path);
-    free(text);
-    return NULL;
-}
-
-bool models_manifest_of(model_manifest *m, const cli_args *a)
-{
-    const char *path = cli_value(a, "manifest");
-    char why[256], *text = path ? read_whole(path) : NULL;
-    *m = (model_manifest){0};
-    if (path && !text)
-        return false;
-    const bool ok = manifest_read(m, path ? text : models_tsv, why);
-    free(text);
-    if (!ok)
-        cli_complain(EXIT_INPUT, "%s: %s", path ? path : "models.tsv", why);
-    return ok;
-}
-
-void models_json(cli_json *j, const model_row *r)
+/* The members that tell of a row. */
+static void row_json(cli_json *j, const model_row *r)
 {
     json_text(j, "name", r->name);
     json_text(j, "task", r->task);
@@ -77,8 +49,6 @@ void models_json(cli_json *j, const model_row *r)
     json_text(j, "notes", strcmp(r->notes, "-") != 0 ? r->notes : NULL);
 }
 
-/* ---- list ---- */
-
 typedef struct listing {
     bool json, names, installed_only;
     cli_json j;
@@ -101,7 +71,7 @@ static void list_row(listing *l, const model_row *r, bool there)
     } else if (l->json) {
         cli_store_path(path, sizeof path, r->name);
         json_open(&l->j, NULL, '{');
-        models_json(&l->j, r);
+        row_json(&l->j, r);
         json_bool(&l->j, "installed", there);
         json_text(&l->j, "model", there ? path : NULL);
         json_close(&l->j, '}');
@@ -146,7 +116,7 @@ static int run_list(const cli_args *a)
                  .j = {.f = stdout}};
     if (l.json && l.names)
         return cli_complain(EXIT_USAGE, "models list: --names and --json exclude each other");
-    if (!models_manifest_of(&m, a))
+    if (!store_manifest(&m, a))
         return EXIT_INPUT;
     store_names(&there);
     list_head(&l);

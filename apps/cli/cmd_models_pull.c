@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "models.h"
 #include "models_fetch.h"
 #include "models_pack.h"
+#include "models_store.h"
 
 /* What became of the models of a command, for --json. */
 typedef struct outcomes {
@@ -140,7 +140,7 @@ static int run_pull(const cli_args *a)
     fetch_options f = {.ca_file = cli_value(a, "ca-file"), .allow_http = cli_flag(a, "allow-http")};
     if (!cli_number(a, "timeout", 1, 3600, 30, &f.stall_s))
         return EXIT_USAGE;
-    if (!models_manifest_of(&m, a))
+    if (!store_manifest(&m, a))
         return EXIT_INPUT;
     int status = 0;
     for (int i = 0; !status && i < a->count; i++) {
@@ -383,7 +383,7 @@ static int run_unpack(const cli_args *a)
     model_manifest known;
     store_lock lock;
     char why[512];
-    if (!models_manifest_of(&known, a))
+    if (!store_manifest(&known, a))
         return EXIT_INPUT;
     int status = pack_open(&p, a->operands[0], why)
                      ? 0

@@ -99,23 +99,41 @@ void store_leave(store_lock *l)
             close(l->fds[i]);
 }
 
-/* ---- records ---- */
+/* ---- texts ---- */
 
+/* The text of a file; NULL with the reason. */
 static char *read_text(const char *path, char why[256])
 {
     FILE *f = fopen(path, "rb");
-    if (!f)
-        return NULL;
     char *text = cli_need(calloc(1, MANIFEST_BYTES_MAX + 2));
-    const size_t n = fread(text, 1, MANIFEST_BYTES_MAX + 1, f);
-    if (ferror(f) || n > MANIFEST_BYTES_MAX || strlen(text) != n) {
+    const size_t n = f ? fread(text, 1, MANIFEST_BYTES_MAX + 1, f) : 0;
+    if (!f || ferror(f))
+        snprintf(why, 256, "cannot be read: %s", strerror(errno));
+    else if (n > MANIFEST_BYTES_MAX || strlen(text) != n)
         snprintf(why, 256, "no text, or more than 1 MiB of it");
-        free(text);
-        text = NULL;
-    }
-    fclose(f);
-    return text;
+    else
+        why[0] = '\0';
+    if (f)
+        fclose(f);
+    if (!why[0])
+        return text;
+    free(text);
+    return NULL;
 }
+
+bool store_manifest(model_manifest *m, const cli_args *a)
+{
+    const char *path = cli_value(a, "manifest");
+    char why[256], *text = path ? read_text(path, why) : NULL;
+    *m = (model_manifest){0};
+    const bool ok = (!path || text) && manifest_read(m, path ? text : models_tsv, why);
+    if (!ok)
+        cli_complain(EXIT_INPUT, "%s: %s", path ? path : "models.tsv", why);
+    free(text);
+    return ok;
+}
+
+/* ---- records ---- */
 
 /* What follows "# KEY " in a record. */
 static bool take_remark(const char *text, const char *key, char *out, size_t size)
@@ -139,10 +157,11 @@ bool store_record_read(store_record *r, const char *name, char why[256])
     char path[STORE_PATH_MAX];
     *r = (store_record){0};
     store_path(path, name, ".origin");
-    why[0] = '\0';
+    if (access(path, F_OK) != 0)
+        return true;
     char *text = read_text(path, why);
     if (!text)
-        return !why[0];
+        return false;
     bool ok = manifest_read(&r->manifest, text, why);
     if (ok && (r->manifest.count != 1 || strcmp(r->manifest.rows[0].name, name) != 0 ||
                !take_remark(text, "model", r->model_sha256, sizeof r->model_sha256) ||

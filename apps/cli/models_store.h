@@ -14,6 +14,9 @@ enum { STORE_PATH_MAX = 4096 };
  * when these are given. Ends the program when the path is too long. */
 void store_cache_path(char out[STORE_PATH_MAX], const char *name, const char *file);
 
+/* The manifest of --manifest, else that of the program. False: it was said what is wrong. */
+bool store_manifest(model_manifest *m, const cli_args *a);
+
 /* Store and cache are for one program that changes them at a time: waits for others, and says so.
  * False when they cannot be locked; it was said why. */
 typedef struct store_lock {
