@@ -60,7 +60,7 @@ def compile_parts(build, options):
     if not (build / "build.ninja").exists():
         # Servers are for machines; their libraries cannot all be linked statically.
         subprocess.run(["meson", "setup", build, "-Dprefer_static=true", "-Dpostgres=disabled",
-                        "-Dserver=disabled", "-Dgnutls=disabled", "-Dpython_extension=true",
+                        "-Dserver=disabled", "-Dgnutls=disabled", "-Dcurl=disabled", "-Dpython_extension=true",
                         f"-Dtest_python={sys.executable}", *options],
                        cwd=ROOT, check=True)
     parts = {"uniface/_native.abi3.so": "bindings/python/_native.abi3.so",

@@ -2,6 +2,8 @@
 # Installs the Debian packages that are missing. `install-deps.sh ci` adds those of the CI run.
 set -eu
 want="gcc libc6-dev make meson ninja-build pkg-config python3 libjpeg-dev libpng-dev libwebp-dev libexpat1-dev libsqlite3-dev libsodium-dev libpq-dev libmicrohttpd-dev libjansson-dev libdnnl-dev"
+# Either flavour of libcurl does; they exclude each other.
+pkg-config --exists libcurl 2>/dev/null || want="$want libcurl4-gnutls-dev"
 if [ "${1:-}" = ci ]; then
     want="$want git clang clang-format libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-venv groff postgresql-15 postgresql-server-dev-15 dpkg-dev strace prometheus chromium openssl python3-yaml"
 fi

@@ -51,7 +51,9 @@ extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_device
     cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire, cli_gallery_audit,
     cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate, cli_gallery_copy,
     cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top,
-    cli_distill, cli_train, cli_finetune, cli_retrain;
+    cli_distill, cli_train, cli_finetune, cli_retrain,
+    cli_models, cli_models_list, cli_models_pull, cli_models_add, cli_models_verify,
+    cli_models_remove, cli_models_pack, cli_models_unpack;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */
@@ -61,6 +63,8 @@ int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv);
 void cli_help(FILE *f, const cli_command *c);
 /* The rest of c's name when it is a command of `group`, else NULL. */
 const char *cli_name_within(const cli_command *c, const char *group);
+/* What a command runs that is nothing without a second word. */
+int cli_no_command(const cli_args *a);
 const char *cli_value(const cli_args *a, const char *option); /* NULL when absent */
 bool cli_flag(const cli_args *a, const char *option);
 /* A number in min..max; false after having printed what is wrong. `fallback` when absent. */
@@ -78,8 +82,10 @@ double cli_now_ms(void);
 long cli_file_size(const char *path); /* -1 when it cannot be read */
 /* The model named by `option`, or the default of the model store ("detector", "embedder"). */
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err);
-/* Path of the default model of `task` in the model store. */
-void cli_store_path(char *out, size_t size, const char *task);
+/* The model of a file, or of a name of the model store. */
+uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
+/* Path of the model `name` in the model store; the default of a task has the task's name. */
+void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
 
 /* A list of files: operands, folders replaced by the pictures in them, sorted. */
@@ -106,6 +112,7 @@ void json_open(cli_json *j, const char *key, char bracket);      /* '{' or '['; 
 void json_close(cli_json *j, char bracket);                      /* '}' or ']' */
 void json_text(cli_json *j, const char *key, const char *value); /* NULL writes null */
 void json_number(cli_json *j, const char *key, double value);    /* not finite: null */
+int cli_utf8_length(const unsigned char *s); /* of the sequence at s; 0: it is none */
 /* The server links a library that exports the short name too. */
 #define json_integer cli_json_integer
 void json_integer(cli_json *j, const char *key, long long value);

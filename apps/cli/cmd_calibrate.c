@@ -84,6 +84,13 @@ static void report_thresholds(const cli_args *a, const uf_threshold *t, size_t n
     }
 }
 
+/* Whether it is found by its name only, not as a file. */
+static bool is_name(const char *model)
+{
+    char path[4096];
+    return !uf_store_find(path, sizeof path, model, NULL) && strcmp(path, model) != 0;
+}
+
 static int run_calibrate(const cli_args *a)
 {
     cli_session s = {0};
@@ -94,6 +101,11 @@ static int run_calibrate(const cli_args *a)
     const char *output = cli_value(a, "output");
     if (!cli_value(a, "pairs"))
         return cli_complain(EXIT_USAGE, "calibrate: --pairs FILE is needed");
+    if (!output && is_name(a->operands[0]))
+        return cli_complain(EXIT_USAGE,
+                            "calibrate: %s is a name of the model store, whose models stay as they "
+                            "are: say where to with -o OUT.ufm (`uniface models add` takes that)",
+                            a->operands[0]);
     int status = cli_open_detector(&s, a);
     if (!status)
         status = cli_open_embedder_at(&s, a, a->operands[0]);

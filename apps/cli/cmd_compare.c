@@ -302,10 +302,11 @@ static int open_sides(comparison *c, const cli_args *a)
     uf_error err;
     for (int k = 0; k < 2; k++) {
         side *s = &c->sides[k];
+        char path[4096];
         s->path = a->operands[k];
-        s->size_bytes = cli_file_size(s->path);
-        if (uf_model_open(&s->model, s->path, &err))
+        if (uf_store_find(path, sizeof path, s->path, &err) || uf_model_open(&s->model, path, &err))
             return cli_fail(&err);
+        s->size_bytes = cli_file_size(path);
     }
     const char *first = uf_model_meta(c->sides[0].model, "task");
     const char *second = uf_model_meta(c->sides[1].model, "task");

@@ -34,6 +34,25 @@ static void completion_group(const cli_command *group)
     puts("\"");
 }
 
+/* Names of models: those that can be fetched, and those that are there, also as an option's value.
+ */
+static void completion_models(void)
+{
+    puts(
+        "    case \"${COMP_WORDS[*]:1:2}\" in\n"
+        "        \"models pull\") files= names=$(\"${COMP_WORDS[0]}\" models list --names "
+        "2>/dev/null) ;;\n"
+        "        \"models remove\"|\"models verify\"|\"models pack\")\n"
+        "            files= names=$(\"${COMP_WORDS[0]}\" models list --names --installed "
+        "2>/dev/null) ;;\n"
+        "    esac\n"
+        "    case ${COMP_WORDS[COMP_CWORD-1]} in\n"
+        "        -o|--output|--ca-file|-m|--manifest) files=1 names= ;;\n"
+        "        --detector|--embedder|-d|-e)\n"
+        "            names=$(\"${COMP_WORDS[0]}\" models list --names --installed 2>/dev/null) ;;\n"
+        "    esac");
+}
+
 static int run_completion(const cli_args *a)
 {
     (void)a;
@@ -52,6 +71,7 @@ static int run_completion(const cli_args *a)
     puts("        esac");
     for (int i = 0; cli_commands[i]; i++)
         completion_group(cli_commands[i]);
+    completion_models();
     puts("    fi\n"
          "    if [[ $cur == -* ]]; then files=; else words=$names; fi\n"
          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\"; "

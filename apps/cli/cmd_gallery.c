@@ -4,13 +4,6 @@
 
 #include "gallery.h"
 
-static int run_gallery(const cli_args *a)
-{
-    return cli_complain(EXIT_USAGE,
-                        "gallery has no command \"%s\"; `uniface gallery --help` lists them",
-                        a->operands[0]);
-}
-
 const cli_command cli_gallery = {
     .name = "gallery",
     .summary = "Look after a gallery: check, copy, rotate keys, change models",
@@ -19,7 +12,7 @@ const cli_command cli_gallery = {
     .max_operands = -1,
     .examples = "  uniface gallery stats -g staff.ufg\n"
                 "  uniface gallery verify -g staff.ufg\n",
-    .run = run_gallery,
+    .run = cli_no_command,
 };
 
 /* ---- what the commands share ---- */

@@ -68,7 +68,8 @@ const cli_command cli_import = {
                "  yunet, scrfd, ultraface, retinaface      detectors\n"
                "  arcface, raw-rgb, foamliu, adaface, reid-retail   embedders\n"
                "  minifasnet, landmarks, tensor            others\n"
-               "The model store is $UNIFACE_MODELS, or ~/.local/share/uniface/models.",
+               "The model store is $UNIFACE_MODELS, else $UNIFACE_CACHE_DIR/models, else\n"
+               "~/.local/share/uniface/models; `uniface models` looks after it.",
     .examples = "  uniface import yunet_n_320.onnx -o yunet.ufm --licence Apache-2.0\n"
                 "  uniface import mobilefacenet.onnx --preset foamliu --default\n",
     .run = run_import,
@@ -172,7 +173,7 @@ static int run_inspect(const cli_args *a)
     double side;
     if (!cli_number(a, "size", 32, 8192, 320, &side))
         return EXIT_USAGE;
-    if (uf_model_open(&m, a->operands[0], &err))
+    if (cli_open_model_at(&m, a->operands[0], &err))
         return cli_fail(&err);
     uf_engine_options o = UF_ENGINE_OPTIONS_INIT;
     o.threads = 1;

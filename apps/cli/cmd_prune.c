@@ -46,7 +46,7 @@ static int read_options(const cli_args *a, uf_prune_options *o)
 static void report(const cli_args *a, const cli_job *q, const prune_log *l, const double ms[2])
 {
     const char *output = cli_value(a, "output");
-    const long before = cli_file_size(a->operands[0]), after = cli_file_size(output);
+    const long before = q->size_bytes, after = cli_file_size(output);
     if (l->json) {
         json_close(l->j, ']');
         json_text(l->j, "output", output);

@@ -46,7 +46,7 @@ static int read_options(const cli_args *a, uf_quantize_options *o)
 
 static void report(const cli_args *a, const cli_job *q, const char *output, double ms)
 {
-    long before = cli_file_size(a->operands[0]), after = cli_file_size(output);
+    long before = q->size_bytes, after = cli_file_size(output);
     size_t pictures = q->calibration ? uf_calibration_count(q->calibration) : 0;
     if (!a->json) {
         const char *agreement = uf_model_meta(q->result, "quantized.agreement");
@@ -177,8 +177,7 @@ static int run_optimize(const cli_args *a)
         printf("%s: %s; agreement %s\n%.3f ms where FP32 takes %.3f (%.2f x), %ld bytes (%.2f x)\n",
                output, uf_model_meta(q.result, "quantized.calibration"),
                uf_model_meta(q.result, "quantized.agreement"), ms[1], ms[0], ms[0] / ms[1],
-               cli_file_size(output),
-               (double)cli_file_size(output) / (double)cli_file_size(a->operands[0]));
+               cli_file_size(output), (double)cli_file_size(output) / (double)q.size_bytes);
     }
     if (open) {
         json_close(&j, '}');

@@ -12,14 +12,20 @@ static const char *flag_of(void *user, const char *name)
     return cli_value(user, name);
 }
 
-/* A default that is not there is left out: the server starts without it. */
-static void default_model(char *path, size_t size, const char *task)
+/* A name of the model store becomes its file. A default that is not there is left out: the server
+ * starts without it. */
+static int find_model(char *path, size_t size, const char *task)
 {
-    if (*path)
-        return;
+    uf_error err;
+    char name[4096];
+    if (*path) {
+        snprintf(name, sizeof name, "%s", path);
+        return uf_store_find(path, size, name, &err) ? cli_fail(&err) : 0;
+    }
     cli_store_path(path, size, task);
     if (access(path, R_OK) != 0)
         *path = '\0';
+    return 0;
 }
 
 static int read_config(srv_config *c, const cli_args *a)
@@ -28,8 +34,9 @@ static int read_config(srv_config *c, const cli_args *a)
     cli_args copy = *a;
     if (!srv_config_read(c, cli_value(a, "config"), flag_of, &copy, why))
         return cli_complain(EXIT_USAGE, "serve: %s", why);
-    default_model(c->detector, sizeof c->detector, "detector");
-    default_model(c->embedder, sizeof c->embedder, "embedder");
+    if (find_model(c->detector, sizeof c->detector, "detector") ||
+        find_model(c->embedder, sizeof c->embedder, "embedder"))
+        return EXIT_INPUT;
     if (!*c->models) {
         cli_store_path(c->models, sizeof c->models, "x");
         char *slash = strrchr(c->models, '/');

@@ -82,16 +82,15 @@ void cli_progress(const char *what, size_t done, size_t total)
 
 /* ---- the model store ---- */
 
-void cli_store_path(char *out, size_t size, const char *task)
+void cli_store_path(char *out, size_t size, const char *name)
 {
-    const char *models = getenv("UNIFACE_MODELS"), *data = getenv("XDG_DATA_HOME");
-    const char *home = getenv("HOME");
-    if (models && *models)
-        snprintf(out, size, "%s/%s.ufm", models, task);
-    else if (data && *data)
-        snprintf(out, size, "%s/uniface/models/%s.ufm", data, task);
-    else
-        snprintf(out, size, "%s/.local/share/uniface/models/%s.ufm", home ? home : ".", task);
+    uf_error err;
+    char folder[4096];
+    if (uf_store_folder(folder, sizeof folder, &err))
+        exit(cli_fail(&err));
+    const int n = snprintf(out, size, "%s/%s.ufm", folder, name);
+    if (n < 0 || (size_t)n >= size)
+        exit(cli_complain(EXIT_INPUT, "path too long: %s", folder));
 }
 
 bool cli_make_folders(const char *path)
@@ -108,19 +107,28 @@ bool cli_make_folders(const char *path)
     return true;
 }
 
+uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err)
+{
+    char path[4096];
+    const uf_status st = uf_store_find(path, sizeof path, name, err);
+    return st ? st : uf_model_open(m, path, err);
+}
+
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err)
 {
     char path[4096];
     const char *given = cli_value(a, option);
     if (given)
-        return uf_model_open(m, given, err);
+        return cli_open_model_at(m, given, err);
     cli_store_path(path, sizeof path, option);
     if (access(path, R_OK) != 0) {
         err->status = UF_E_NOT_FOUND;
-        snprintf(err->message, sizeof err->message,
-                 "no --%s was given and there is no default at %.200s: give one, or make one the "
-                 "default with `uniface import NETWORK.onnx --default`",
-                 option, path);
+        snprintf(
+            err->message, sizeof err->message,
+            "no --%s was given and there is no default at %.200s: give one, or make one the "
+            "default with `uniface models pull NAME --default` or `uniface import NETWORK.onnx "
+            "--default`",
+            option, path);
         return UF_E_NOT_FOUND;
     }
     return uf_model_open(m, path, err);

@@ -10,6 +10,7 @@ typedef struct cli_job {
     uf_calibration *calibration;
     cli_session session; /* a detector, where faces must be found first */
     bool is_embedder;
+    long size_bytes; /* of the model's file */
     int32_t width, height;
     size_t wanted, skipped;
 } cli_job;

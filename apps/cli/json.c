@@ -13,8 +13,7 @@ static void indent(cli_json *j)
         fputs("  ", j->f);
 }
 
-/* Length of the UTF-8 sequence at s, 0 when it is none. */
-static int utf8_length(const unsigned char *s)
+int cli_utf8_length(const unsigned char *s)
 {
     int n = s[0] < 0x80                   ? 1
             : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
@@ -35,7 +34,7 @@ static void write_string(FILE *f, const char *text)
     const unsigned char *s = (const unsigned char *)text;
     fputc('"', f);
     while (*s) {
-        int n = utf8_length(s);
+        int n = cli_utf8_length(s);
         if (*s == '"' || *s == '\\')
             fprintf(f, "\\%c", *s);
         else if (*s < 0x20)

@@ -106,6 +106,13 @@ static int take_option(cli_args *a, const cli_command *c, int argc, char **argv,
     return -1;
 }
 
+int cli_no_command(const cli_args *a)
+{
+    const char *group = a->command->name;
+    return cli_complain(EXIT_USAGE, "%s has no command \"%s\"; `uniface %s --help` lists them",
+                        group, a->operands[0], group);
+}
+
 int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv)
 {
     bool only_operands = false;

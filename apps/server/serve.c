@@ -143,7 +143,9 @@ static int load_model(srv_server *s, srv_lane_name lane, const char *path)
     char name[65];
     const char *slash = strrchr(path, '/');
     snprintf(name, sizeof name, "%s", slash ? slash + 1 : path);
-    name[strcspn(name, ".")] = '\0';
+    char *dot = strrchr(name, '.');
+    if (dot)
+        *dot = '\0';
     if (!*path) {
         srv_log_message(SRV_LOG_WARN, "model",
                         "no %s is loaded: none was given, and the model "

@@ -80,8 +80,10 @@ bool v1_models_load(srv_request *q, srv_answer *a)
         return srv_refuse(q, a, 400,
                           "name must be that of a model in the server's folder of "
                           "models, without a path");
-    snprintf(path, sizeof path, "%s/%s%s", q->server->config.models, name,
-             strchr(name, '.') ? "" : ".ufm");
+    const char *end = strrchr(name, '.'); /* a name may have dots too */
+    const bool is_file =
+        end && (!strcmp(end, ".ufm") || !strcmp(end, ".onnx") || !strcmp(end, ".xml"));
+    snprintf(path, sizeof path, "%s/%s%s", q->server->config.models, name, is_file ? "" : ".ufm");
     if (srv_engine_load(q->server->engine, lane, name, path, &err)) {
         srv_log_message(SRV_LOG_ERROR, "model", "request %s: %s", q->id, err.message);
         if (err.status == UF_E_IO)

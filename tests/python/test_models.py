@@ -18,6 +18,9 @@ def test_names_come_from_the_store(store, monkeypatch, tmp_path):
     assert uniface.load_model("quantized_int8_embedder.ufm").dimension == 512
     assert isinstance(uniface.models.FaceDetector.load_pretrained(), uniface.models.FaceDetector)
     monkeypatch.delenv("UNIFACE_MODELS")
+    monkeypatch.setenv("UNIFACE_CACHE_DIR", "/big/disk")
+    assert uniface.store.folder() == "/big/disk/models"
+    monkeypatch.delenv("UNIFACE_CACHE_DIR")
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
     assert uniface.store.folder() == "/somewhere/uniface/models"
     monkeypatch.delenv("XDG_DATA_HOME")

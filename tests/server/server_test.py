@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -36,6 +37,7 @@ def settings():
     wrong("half of TLS", "belong together", "--tls-cert", "x.pem")
     wrong("no certificate", "No such file", "--tls-cert", "/no.pem", "--tls-key", "/no.pem")
     wrong("no model", "/no.ufm", "--detector", "/no.ufm", "--check-config")
+    wrong("no name of the store", "store", "--embedder", "nobody", "--check-config")
     wrong("environment", "UNIFACE_QUEUE", env={"UNIFACE_QUEUE": "many"})
     with open(path("wrong.json"), "w") as f:
         f.write('{"batc": 3}')
@@ -361,6 +363,9 @@ def under_load():
     check("no path leads out of the folder", s.ask("PUT", "/v1/models/embedder", {"name": "../x"}).status == 400)
     check("a model that is not there", s.ask("PUT", "/v1/models/embedder", {"name": "none"}).status == 404)
     check("a model of another kind", s.ask("PUT", "/v1/models/embedder", {"name": "detector"}).status == 409)
+    shutil.copy(models["embedder"], path("models", "embedder-2.5g.ufm"))
+    dotted = s.ask("PUT", "/v1/models/embedder", {"name": "embedder-2.5g"})
+    check("a name with a dot", dotted.status == 200 and dotted.json.get("name") == "embedder-2.5g", dotted.body)
     check("unloaded", s.ask("DELETE", "/v1/models/embedder").status == 204)
     gone = s.ask("POST", "/embed_face/", body, kind)
     check("no model", gone.status == 500 and "not loaded" in gone.json["detail"], gone)

@@ -373,7 +373,36 @@ static PyObject *py_devices(PyObject *self, PyObject *none)
     return list;
 }
 
+/* ---- the model store ---- */
+
+/* A path, or the exception of the status. */
+static PyObject *path_result(uf_status st, const char *path, const uf_error *err)
+{
+    return st ? raise_status(st, err) : PyBytes_FromString(path);
+}
+
+static PyObject *py_store_folder(PyObject *self, PyObject *unused)
+{
+    char path[4096];
+    uf_error err;
+    const uf_status st = uf_store_folder(path, sizeof path, &err);
+    return path_result(st, path, &err);
+}
+
+static PyObject *py_store_find(PyObject *self, PyObject *args)
+{
+    const char *name;
+    char path[4096];
+    uf_error err;
+    if (!PyArg_ParseTuple(args, "y:store_find", &name))
+        return NULL;
+    const uf_status st = uf_store_find(path, sizeof path, name, &err);
+    return path_result(st, path, &err);
+}
+
 PyMethodDef model_methods[] = {
+    {"store_folder", py_store_folder, METH_NOARGS, "store_folder(): bytes"},
+    {"store_find", py_store_find, METH_VARARGS, "store_find(name): bytes"},
     {"model_open", py_model_open, METH_VARARGS, "model_open(path, preset, licence)"},
     {"model_from_bytes", py_model_from_bytes, METH_VARARGS, "model_from_bytes(data)"},
     {"model_save", py_model_save, METH_VARARGS, "model_save(model, path)"},
