@@ -18,9 +18,11 @@ extern "C" {
  * when the path is longer than `size` allows. */
 UF_API uf_status uf_store_folder(char *out, size_t size, uf_error *err);
 
-/* The file of a model: `name` itself when it is a file, `name`.ufm, or `name`.ufm in the store. A
- * path to something else that exists (a folder, a device) is given back as it is, so that opening
- * it says what is wrong. UF_E_NOT_FOUND says where it was looked for. */
+/* The file of a model: `name` itself when it is a file, `name`.ufm, or `name`.ufm in the store, or
+ * a model that comes with the library: "detector", "embedder" (the default one) and those of
+ * models/README.md, in a folder models beside the program or library or in ../share/uniface. A path
+ * to something else that exists (a folder, a device) is given back as it is, so that opening it
+ * says what is wrong. UF_E_NOT_FOUND says where it was looked for. */
 UF_API uf_status uf_store_find(char *out, size_t size, const char *name, uf_error *err);
 
 /* SHA-256, piece by piece. Digests are 64 lower-case hexadecimal digits and a NUL. */

@@ -1,10 +1,12 @@
 /* Models by name, and digests of files (uniface/store.h). */
 #include "uniface/store.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -55,6 +57,46 @@ static bool is_file(const char *path)
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
+/* ---- models that come with the library ---- */
+
+/* The folder of the program or library that this code is in. */
+static bool own_folder(char *out, size_t size)
+{
+    Dl_info info;
+    union { /* ISO C has no cast from a function to an object */
+        bool (*function)(char *, size_t);
+        void *object;
+    } here = {own_folder};
+    if (!dladdr(here.object, &info) || !info.dli_fname)
+        return false;
+    ssize_t n = snprintf(out, size, "%s", info.dli_fname);
+    if (!strchr(info.dli_fname, '/')) /* a program found by PATH names itself so */
+        n = readlink("/proc/self/exe", out, size - 1);
+    if (n < 1 || (size_t)n >= size)
+        return false;
+    out[n] = 0;
+    char *slash = strrchr(out, '/');
+    if (slash)
+        *slash = 0;
+    return slash != NULL;
+}
+
+/* `stem` is "/name.ufm". Beside the program, as in a wheel; installed; in a build folder. */
+static bool find_builtin(char *out, size_t size, const char *stem)
+{
+    static const char *const places[] = {"/models", "/../share/uniface/models", "/../models",
+                                         "/../../models"};
+    char folder[4096];
+    if (!own_folder(folder, sizeof folder))
+        return false;
+    if (!strcmp(stem, "/embedder.ufm")) /* the default one */
+        stem = "/large_accuracy_model.ufm";
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (!joined(out, size, NULL, folder, places[i], stem) && is_file(out))
+            return true;
+    return false;
+}
+
 uf_status uf_store_find(char *out, size_t size, const char *name, uf_error *err)
 {
     char folder[4096], stem[4096];
@@ -76,6 +118,8 @@ uf_status uf_store_find(char *out, size_t size, const char *name, uf_error *err)
         st = joined(out, size, err, folder, stem, "");
     if (st || is_file(out))
         return st;
+    if (!strchr(name, '/') && find_builtin(out, size, stem))
+        return UF_OK;
     if (stat(name, &s) == 0)
         return joined(out, size, err, name, "", "");
     return ufi_fail(
