@@ -37,7 +37,8 @@ fuzz:
 	@[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzzers=true \
 		--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
 	@ninja -C build-fuzz
-	@cd build-fuzz && for t in onnx openvino ufm image detector trials people ufx index request multipart base64 tar list; do \
+	@cd build-fuzz && for f in $$(find tests/fuzz -maxdepth 1 -type f -name 'fuzz_*' | sort); do \
+		t=$${f#tests/fuzz/fuzz_}; \
 		mkdir -p corpus/$$t && tests/fuzz/replay_$$t corpus/$$t && tests/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
 			-rss_limit_mb=2048 -timeout=20 corpus/$$t || exit 1; done
 

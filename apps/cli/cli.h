@@ -51,7 +51,7 @@ extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_device
     cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire, cli_gallery_audit,
     cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate, cli_gallery_copy,
     cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top,
-    cli_distill, cli_train, cli_finetune;
+    cli_distill, cli_train, cli_finetune, cli_retrain;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */

@@ -1,4 +1,5 @@
-/* uniface distill, train, finetune: tables of the commands whose work is done by uniface-train. */
+/* uniface distill, train, finetune, retrain: tables of the commands whose work is done by
+ * uniface-train. */
 #include "training.h"
 
 #define TRAIN_OPTIONS                                                                              \
@@ -24,6 +25,7 @@
         {"pairs", 'p', "FILE",                                                                     \
          "score candidates on a list of pairs (see evaluate), keep the best"},                     \
         {"images", 'i', "DIR", "folder that the names of --pairs are relative to"},                \
+        {"aligned", 0, NULL, "pictures of --pairs are aligned crops"},                             \
         {"patience", 0, "N", "end after so many scores without a better one"},                     \
         {"detector", 'd', "MODEL", "aligns pictures that come without landmarks, and --pairs"},    \
     {                                                                                              \
@@ -103,5 +105,30 @@ const cli_command cli_finetune = {
     "After `prune` the model it was made from is the teacher that brings back what was lost.",
     .examples = "  uniface finetune pruned.ufm faces/ -T face.ufm -r 0.0005 -o slim.ufm\n"
                 "  uniface finetune face.ufm site/ -l cosface -T face.ufm -n 2 -o site.ufm\n",
+    .run = cli_run_training,
+};
+
+const cli_command cli_retrain = {
+    .name = "retrain",
+    .summary = "Adapt a deployed model to new pictures, and keep the result only if it is no worse",
+    .operands = "PICTURES...",
+    .min_operands = 1,
+    .max_operands = -1,
+    .options =
+        {{"deployed", 'm', "MODEL.ufm", "the model in use; it is the teacher too"},
+         {"promote", 0, NULL,
+          "put the candidate in the deployed model's place (that stays as MODEL.ufm.previous)"},
+         PERSON_OPTIONS,
+         LOSS_OPTIONS,
+         TRAIN_OPTIONS},
+    .details =
+        "The deployed model is trained further on the pictures, then both judge the pairs of\n"
+        "--pairs, which must not be among the pictures. The candidate is written only when it\n"
+        "judges no fewer of them rightly (McNemar's test is told); else the exit status is 1.\n"
+        "Interrupted at any point, the deployed model stays as it is.",
+    .examples = "  uniface retrain -m face.ufm site/ -p held-out.txt -i photos/ -d yunet.ufm -o "
+                "candidate.ufm\n"
+                "  uniface retrain -m face.ufm site/ -l arcface -p pairs.txt -d yunet.ufm -o "
+                "new.ufm --promote --report out/\n",
     .run = cli_run_training,
 };

@@ -1,4 +1,4 @@
-/* The work of distill, train and finetune. */
+/* The work of distill, train, finetune and retrain. */
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "training.h"
 #include "training_report.h"
-#include "training_score.h"
+#include "training_retrain.h"
 #include "uniface/train.h"
 
 enum { MAX_TEACHERS = 4 };
@@ -18,8 +18,14 @@ typedef struct run {
     uf_model *start, *detector, *teachers[MAX_TEACHERS], *result;
     training_score score;
     training_report report;
+    training_verdict verdict;
     double shown_ms;
 } run;
+
+static bool is_command(const run *r, const char *name)
+{
+    return !strcmp(r->a->command->name, name);
+}
 
 static volatile sig_atomic_t interrupted;
 
@@ -178,36 +184,62 @@ static int open_models(run *r)
     return status;
 }
 
-static int read_options(run *r)
+/* What the command cannot do without. */
+static int check_given(const run *r)
+{
+    static const struct {
+        const char *command, *option, *wanted;
+    } needs[] = {{"distill", "student", "-s STUDENT is needed, such as mobilefacenet"},
+                 {"train", "student", "-s STUDENT is needed, such as mobilefacenet"},
+                 {"distill", "teacher", "-T TEACHER.ufm is needed"},
+                 {"train", "loss", "-l LOSS is needed, such as arcface"},
+                 {"retrain", "deployed", "-m MODEL.ufm is needed, the model in use"},
+                 {"retrain", "pairs", "-p PAIRS is needed: what the two models are judged on"}};
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (is_command(r, needs[i].command) && !cli_value(r->a, needs[i].option))
+            return cli_complain(EXIT_USAGE, "%s: %s", needs[i].command, needs[i].wanted);
+    return cli_value(r->a, "output")
+               ? 0
+               : cli_complain(EXIT_USAGE, "%s: -o OUT.ufm is needed", r->a->command->name);
+}
+
+/* What learns, and from which pictures. */
+static int open_student(run *r)
 {
     uf_error err;
     const cli_args *a = r->a;
-    const bool finetune = !strcmp(a->command->name, "finetune");
-    int status = read_names(r);
-    if (!status)
-        status = read_numbers(r);
-    if (!status && !cli_value(a, "output"))
-        status = cli_complain(EXIT_USAGE, "%s: -o OUT.ufm is needed", a->command->name);
-    if (!status && !finetune && !cli_value(a, "student"))
-        status = cli_complain(EXIT_USAGE, "%s: -s STUDENT is needed, such as mobilefacenet",
-                              a->command->name);
-    if (!status && !strcmp(a->command->name, "distill") && !cli_value(a, "teacher"))
-        status = cli_complain(EXIT_USAGE, "distill: -T TEACHER.ufm is needed");
-    if (!status && !strcmp(a->command->name, "train") && !cli_value(a, "loss"))
-        status = cli_complain(EXIT_USAGE, "train: -l LOSS is needed, such as arcface");
-    if (!status && finetune && uf_model_open(&r->start, a->operands[0], &err))
-        status = cli_fail(&err);
+    const int finetune = is_command(r, "finetune");
+    const char *start = finetune ? a->operands[0] : cli_value(a, "deployed");
+    if (start && uf_model_open(&r->start, start, &err))
+        return cli_fail(&err);
     r->o.start = r->start;
-    r->o.student = finetune ? NULL : cli_value(a, "student");
+    r->o.student = r->start ? NULL : cli_value(a, "student");
     r->o.pictures = (const char *const *)a->operands + finetune;
-    r->o.picture_count = (size_t)a->count - finetune;
+    r->o.picture_count = (size_t)(a->count - finetune);
     r->o.checkpoint = cli_value(a, "checkpoint");
     r->o.progress = on_step;
     r->o.progress_arg = r;
+    return 0;
+}
+
+static int read_options(run *r)
+{
+    int status = check_given(r);
+    if (!status)
+        status = read_names(r);
+    if (!status)
+        status = read_numbers(r);
+    if (!status)
+        status = open_student(r);
     if (!status)
         status = open_models(r);
-    if (!status && cli_value(a, "pairs")) {
-        status = training_score_open(&r->score, a);
+    if (!status && is_command(r, "retrain") && !r->o.teacher_count) {
+        r->o.teachers = &r->start; /* what it knows is not to be forgotten */
+        r->o.teacher_count = 1;
+    }
+    if (!status && cli_value(r->a, "pairs"))
+        status = training_score_open(&r->score, r->a);
+    if (!status && cli_value(r->a, "pairs") && !is_command(r, "retrain")) {
         r->o.validate = on_candidate;
         r->o.validate_arg = r;
     }
@@ -216,13 +248,15 @@ static int read_options(run *r)
 
 /* ---- the end ---- */
 
-static void tell(const run *r)
+static void tell(const run *r, bool written)
 {
-    const char *output = cli_value(r->a, "output");
+    const char *output = written ? cli_value(r->a, "output") : NULL;
     if (r->a->json) {
         training_report_json(&r->report, r->result, output, stdout);
         return;
     }
+    if (!written)
+        return;
     printf("%s: %s\n%llu parameters, %ld bytes", output, uf_model_meta(r->result, "trained.how"),
            (unsigned long long)uf_model_parameter_count(r->result), cli_file_size(output));
     if (uf_model_meta(r->result, "trained.agreement"))
@@ -230,12 +264,29 @@ static void tell(const run *r)
                uf_model_meta(r->result, "trained.agreement"));
     if (r->report.unreadable)
         printf("; %zu pictures could not be read", r->report.unreadable);
-    printf("\nhow well it tells persons apart, `uniface evaluate` measures\n");
+    puts(uf_model_meta(r->result, "detector.size")
+             ? ""
+             : "\nhow well it tells persons apart, `uniface evaluate` measures");
+}
+
+/* The candidate is written when it is no worse than what is deployed. */
+static int judge(run *r)
+{
+    uf_error err;
+    int status = training_retrain_judge(&r->verdict, &r->score, r->start, r->result);
+    if (status)
+        return status;
+    if (!r->a->json)
+        training_verdict_print(&r->verdict);
+    if (training_verdict_note(&r->verdict, r->start, r->result, &err))
+        return cli_fail(&err);
+    return r->verdict.accepted ? 0 : EXIT_DIFFERENT;
 }
 
 static int train(run *r)
 {
     uf_error err;
+    const char *output = cli_value(r->a, "output"), *report = cli_value(r->a, "report");
     struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
@@ -243,12 +294,20 @@ static int train(run *r)
     if (st == UF_E_CANCELLED && r->o.checkpoint)
         return cli_complain(EXIT_INPUT, "%s: the same command goes on from %s", err.message,
                             r->o.checkpoint);
-    if (st || uf_model_save(r->result, cli_value(r->a, "output"), &err))
+    if (st)
         return cli_fail(&err);
-    tell(r);
-    return cli_value(r->a, "report")
-               ? training_report_save(&r->report, r->result, cli_value(r->a, "report"))
-               : 0;
+    int status = is_command(r, "retrain") ? judge(r) : 0;
+    if (!status && uf_model_save(r->result, output, &err))
+        return cli_fail(&err);
+    if (!status || status == EXIT_DIFFERENT)
+        tell(r, status == 0);
+    if (!status && cli_flag(r->a, "promote"))
+        status = training_promote(output, cli_value(r->a, "deployed"));
+    if (report && (!status || status == EXIT_DIFFERENT)) {
+        const int saved = training_report_save(&r->report, r->result, report);
+        status = saved ? saved : status;
+    }
+    return status;
 }
 
 int cli_run_training(const cli_args *a)

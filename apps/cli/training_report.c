@@ -22,6 +22,12 @@ void training_report_close(training_report *r)
     free(r->points);
 }
 
+/* Metadata that tell how the model came to be. */
+static bool is_card(const char *key)
+{
+    return !strncmp(key, "trained.", 8) || !strncmp(key, "retrained.", 10);
+}
+
 static void measured(cli_json *j, const char *key, double v)
 {
     json_number(j, key, v < 0 ? NAN : v);
@@ -37,8 +43,8 @@ void training_report_json(const training_report *r, const uf_model *m, const cha
     json_integer(&j, "parameters", (long long)uf_model_parameter_count(m));
     for (size_t i = 0; i < uf_model_meta_count(m); i++) {
         const char *key = uf_model_meta_key(m, i);
-        if (!strncmp(key, "trained.", 8))
-            json_text(&j, key + 8, uf_model_meta(m, key));
+        if (is_card(key))
+            json_text(&j, strncmp(key, "trained.", 8) ? key : key + 8, uf_model_meta(m, key));
     }
     json_number(&j, "pictures_per_s", r->pictures_per_s);
     json_integer(&j, "unreadable", (long long)r->unreadable);
@@ -143,10 +149,10 @@ static void write_page(const training_report *r, const uf_model *m, FILE *f)
     fputs("<h1>Training</h1>\n<table>\n", f);
     for (size_t i = 0; i < uf_model_meta_count(m); i++) {
         const char *key = uf_model_meta_key(m, i);
-        if (strncmp(key, "trained.", 8) != 0)
+        if (!is_card(key))
             continue;
         fputs("<tr><td>", f);
-        chart_text(f, key + 8);
+        chart_text(f, key);
         fputs("</td><td style=\"text-align:left\">", f);
         chart_text(f, uf_model_meta(m, key));
         fputs("</td></tr>\n", f);

@@ -4,13 +4,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a list that names none: no threshold is chosen on what it is tried on. */
+enum { FOLDS = 10 };
+
 int training_score_open(training_score *s, const cli_args *a)
 {
     uf_error err;
     s->a = a;
     if (uf_trials_read(&s->trials, cli_value(a, "pairs"), NULL, &err))
         return cli_fail(&err);
-    return cli_open_detector(&s->session, a);
+    return cli_flag(a, "aligned") ? 0 : cli_open_detector(&s->session, a);
+}
+
+/* A picture that is a crop already, at the candidate's size. */
+static bool read_crop(const uf_embedder *e, const char *path, uint8_t *crop)
+{
+    uf_error err;
+    uf_picture *p = NULL;
+    const uf_decode_options o = UF_DECODE_OPTIONS_INIT;
+    const int32_t size = uf_embedder_crop_size(e);
+    uf_status st = uf_picture_load(&p, path, &o, &err);
+    if (!st) {
+        const uf_image view = uf_picture_view(p);
+        st = uf_image_resize(&view, size, size, crop, &err);
+    }
+    uf_picture_destroy(p);
+    if (st)
+        fprintf(stderr, "uniface: %s\n", err.message);
+    return st == UF_OK;
 }
 
 /* The face that picture `i` is about, cut out as the candidate wants it. */
@@ -23,14 +44,15 @@ static bool cut_out(training_score *s, const uf_embedder *e, const uf_trial_pict
     uf_picture *p = NULL;
     const char *folder = cli_value(s->a, "images");
     snprintf(path, sizeof path, "%s%s%s", folder ? folder : "", folder ? "/" : "", picture->name);
+    if (cli_flag(s->a, "aligned"))
+        return read_crop(e, path, crop);
     if (cli_find_faces(&s->session, path, &p, &count, &err)) {
         fprintf(stderr, "uniface: %s\n", err.message);
         return false;
     }
     const uf_image view = uf_picture_view(p);
-    const size_t main_face = uf_face_main(s->session.faces, count, view.width, view.height);
-    const bool done =
-        count && !uf_embedder_crop(e, &view, &s->session.faces[main_face], crop, &err);
+    const int best = uf_face_main(s->session.faces, count, view.width, view.height);
+    const bool done = best >= 0 && !uf_embedder_crop(e, &view, &s->session.faces[best], crop, &err);
     uf_picture_destroy(p);
     return done;
 }
@@ -66,6 +88,7 @@ static float *embed_all(training_score *s, uf_embedder *e, uf_error *err)
     for (size_t i = 0; i < count; i++)
         if (s->found[i] && uf_embedder_run_crops(e, s->crops + i * bytes, 1,
                                                  v + pictures[i].template_id * d, err)) {
+            cli_fail(err);
             free(v);
             return NULL;
         }
@@ -80,42 +103,45 @@ static double dot(const float *a, const float *b, size_t d)
     return sum;
 }
 
-/* Two folds at least, so that no threshold is chosen on what it is tried on. */
-static uf_status judge(const training_score *s, const float *v, size_t d, double *score,
-                       uf_error *err)
+uf_scored_trial *training_score_trials(training_score *s, uf_model *m, size_t *count)
 {
-    size_t count;
-    uf_fold_accuracy accuracy;
-    int32_t folds = uf_trials_fold_count(s->trials);
-    const uf_trial *list = uf_trials_list(s->trials, &count);
-    uf_scored_trial *t = cli_need(calloc(count + 1, sizeof *t));
-    for (size_t i = 0; i < count; i++)
+    uf_error err;
+    uf_embedder *e = NULL;
+    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
+    const uf_trial *list = uf_trials_list(s->trials, count);
+    o.flip = 1;
+    if (uf_embedder_create(&e, m, &o, &err)) {
+        cli_fail(&err);
+        return NULL;
+    }
+    float *v = s->size || !cut_all_out(s, e) ? embed_all(s, e, &err) : NULL;
+    const size_t d = uf_embedder_dimension(e);
+    const bool folds = uf_trials_fold_count(s->trials) > 1;
+    uf_scored_trial *t = v ? cli_need(calloc(*count + 1, sizeof *t)) : NULL;
+    for (size_t i = 0; t && i < *count; i++)
         t[i] = (uf_scored_trial){(float)dot(v + list[i].a * d, v + list[i].b * d, d), list[i].same,
-                                 folds > 1 ? list[i].fold : (int32_t)(i % 10),
+                                 folds ? list[i].fold : (int32_t)(i % FOLDS),
                                  uf_trials_subject(s->trials, list[i].a),
                                  uf_trials_subject(s->trials, list[i].b)};
-    const uf_status st =
-        uf_accuracy_in_folds(t, count, folds > 1 ? folds : 10, NULL, &accuracy, err);
-    *score = st ? -1 : accuracy.mean;
-    free(t);
-    return st;
+    free(v);
+    uf_embedder_destroy(e);
+    return t;
 }
 
 int training_score_of(training_score *s, uf_model *candidate, double *score)
 {
     uf_error err;
-    uf_embedder *e = NULL;
-    uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
-    o.flip = 1;
-    if (uf_embedder_create(&e, candidate, &o, &err))
-        return cli_fail(&err);
-    int status = s->size ? 0 : cut_all_out(s, e);
-    float *v = status ? NULL : embed_all(s, e, &err);
-    if (!status && (!v || judge(s, v, uf_embedder_dimension(e), score, &err)))
-        status = cli_fail(&err);
-    free(v);
-    uf_embedder_destroy(e);
-    return status;
+    size_t count;
+    uf_fold_accuracy accuracy;
+    const int32_t folds = uf_trials_fold_count(s->trials);
+    uf_scored_trial *t = training_score_trials(s, candidate, &count);
+    if (!t)
+        return EXIT_INPUT;
+    const uf_status st =
+        uf_accuracy_in_folds(t, count, folds > 1 ? folds : FOLDS, NULL, &accuracy, &err);
+    free(t);
+    *score = st ? -1 : accuracy.mean;
+    return st ? cli_fail(&err) : 0;
 }
 
 void training_score_close(training_score *s)

@@ -18,6 +18,8 @@ typedef struct training_score {
 
 /* Reads --pairs and opens the detector. Prints what is wrong; returns the exit status. */
 int training_score_open(training_score *s, const cli_args *a);
+/* The pairs as this model scores them, to be freed; NULL after it has printed what is wrong. */
+uf_scored_trial *training_score_trials(training_score *s, uf_model *m, size_t *count);
 /* Share of pairs judged rightly, the threshold taken from the other folds. */
 int training_score_of(training_score *s, uf_model *candidate, double *score);
 void training_score_close(training_score *s); /* accepts zeros */

@@ -54,6 +54,48 @@ static const char *class_of(int status)
     }
 }
 
+/* CompreFace has fewer statuses, and numbers for what went wrong: handlers give them in a->code
+ * where the status does not say all. */
+static int compreface_code(const srv_request *q, const srv_answer *a, int *status)
+{
+    switch (*status) {
+    case 400:
+        return a->code ? a->code : 36; /* an argument is wrong */
+    case 401:
+        *status = srv_header(q, "x-api-key") ? 404 : 400;
+        return *status == 404 ? 10 : 20; /* no service of this key; no header */
+    case 403:
+        return 1;
+    case 404:
+        return a->code;
+    case 409:
+    case 500:
+    case 507:
+        return 41;
+    case 415:
+        *status = 400;
+        return 21;
+    case 422:
+        *status = 400;
+        return 28; /* no face */
+    default:
+        return 0;
+    }
+}
+
+static void compreface_error(const srv_request *q, srv_answer *a, int status, const char *message)
+{
+    const int code = compreface_code(q, a, &status);
+    a->status = status;
+    a->content_type = "application/json";
+    srv_json_open(&a->body, '{');
+    srv_json_key(&a->body, "message");
+    srv_json_string(&a->body, message);
+    srv_json_key(&a->body, "code");
+    srv_json_integer(&a->body, code);
+    srv_json_close(&a->body, '}');
+}
+
 bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *format, ...)
 {
     char detail[600];
@@ -61,7 +103,8 @@ bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *for
     va_start(ap, format);
     vsnprintf(detail, sizeof detail, format, ap);
     va_end(ap);
-    const bool detail_only = q->route && q->route->flags & SRV_DETAIL_ERRORS;
+    const unsigned flags = q->route ? q->route->flags : 0;
+    const bool detail_only = flags & (SRV_DETAIL_ERRORS | SRV_KSERVE_ERRORS);
     a->status = status;
     a->error = class_of(status);
     a->content_type = detail_only ? "application/json" : "application/problem+json";
@@ -69,6 +112,11 @@ bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *for
         a->retry_after = 1;
     a->body.size = 0;
     a->body.comma = false;
+    a->json_size = 0;
+    if (flags & SRV_COMPREFACE_ERRORS) {
+        compreface_error(q, a, status, detail);
+        return false;
+    }
     srv_text *t = &a->body;
     srv_json_open(t, '{');
     if (!detail_only) {
@@ -79,7 +127,7 @@ bool srv_refuse(const srv_request *q, srv_answer *a, int status, const char *for
         srv_json_key(t, "status");
         srv_json_integer(t, status);
     }
-    srv_json_key(t, "detail");
+    srv_json_key(t, flags & SRV_KSERVE_ERRORS ? "error" : "detail");
     srv_json_string(t, detail);
     if (!detail_only) {
         srv_json_key(t, "request_id");

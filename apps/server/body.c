@@ -8,9 +8,8 @@
 
 #include <jansson.h>
 
+#include "server/json_parse.h"
 #include "server/state.h"
-
-enum { JSON_DEPTH_MAX = 32 };
 
 static void refuse(srv_body *b, int status, const char *why)
 {
@@ -30,13 +29,25 @@ bool srv_type_is(const char *content_type, const char *type)
 
 /* ---- items ---- */
 
+bool srv_body_memory_hold(srv_server *s, size_t bytes)
+{
+    if ((double)(atomic_fetch_add(&s->body_bytes, bytes) + bytes) <= s->config.max_body_memory)
+        return true;
+    srv_body_memory_release(s, bytes);
+    return false;
+}
+
+void srv_body_memory_release(srv_server *s, size_t bytes)
+{
+    atomic_fetch_sub(&s->body_bytes, bytes);
+}
+
 static bool hold(srv_body *b, size_t more)
 {
-    srv_server *s = b->request->server;
-    const uint64_t all = atomic_fetch_add(&s->body_bytes, more) + more;
-    b->held += more;
-    if ((double)all <= s->config.max_body_memory)
+    if (srv_body_memory_hold(b->request->server, more)) {
+        b->held += more;
         return true;
+    }
     refuse(b, 503, "the bodies of all requests together take too much memory");
     return false;
 }
@@ -101,6 +112,8 @@ bool srv_body_begin(srv_body *b, srv_request *q)
     const unsigned takes = q->route->body;
     const char *type = q->content_type, *why = "";
     b->request = q;
+    if (takes & SRV_BODY_RAW)
+        return add_item(b, "", NULL, type) != NULL;
     if (srv_type_is(type, "multipart/form-data")) {
         if (takes & SRV_BODY_FORM) {
             b->form = srv_multipart_create(type, take_part, b, &why);
@@ -109,7 +122,7 @@ bool srv_body_begin(srv_body *b, srv_request *q)
             return b->form != NULL;
         }
     } else if (srv_type_is(type, "application/json")) {
-        if (takes & SRV_BODY_JSON)
+        if (takes & (SRV_BODY_JSON | SRV_BODY_LIST))
             return add_item(b, "", NULL, type) != NULL;
     } else if (srv_type_is(type, "image/") || srv_type_is(type, "application/octet-stream")) {
         if (takes & SRV_BODY_IMAGE)
@@ -140,45 +153,19 @@ void srv_body_feed(srv_body *b, const void *data, size_t size)
         refuse(b, 503, "out of memory");
 }
 
-/* jansson goes 2048 deep; that is more stack than a request's thread need have. */
-static bool is_shallow(const uint8_t *text, size_t size)
-{
-    bool in_string = false;
-    int depth = 0;
-    for (size_t i = 0; i < size; i++) {
-        const uint8_t c = text[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '[' || c == '{') {
-            if (++depth > JSON_DEPTH_MAX)
-                return false;
-        } else if (c == ']' || c == '}') {
-            depth--;
-        }
-    }
-    return true;
-}
-
 static void parse_json(srv_body *b)
 {
     const srv_item *item = &b->request->items[0];
-    json_error_t err;
-    if (!is_shallow(item->data, item->size)) {
-        refuse(b, 400, "the JSON is nested more than 32 deep");
+    char why[200];
+    if (!hold(b, srv_json_weight(item->data, item->size)))
         return;
-    }
-    json_t *v = json_loadb((const char *)item->data, item->size, JSON_REJECT_DUPLICATES, &err);
+    json_t *v = srv_json_parse(item->data, item->size, why);
     if (!v) {
-        snprintf(b->why, sizeof b->why, "the body is no valid JSON: %.120s (at byte %d)", err.text,
-                 err.position);
-        b->status = 400;
-    } else if (!json_is_object(v)) {
-        refuse(b, 400, "the body must be a JSON object");
+        refuse(b, 400, why);
+    } else if (b->request->route->body & SRV_BODY_LIST ? !json_is_array(v) : !json_is_object(v)) {
+        refuse(b, 400,
+               b->request->route->body & SRV_BODY_LIST ? "the body must be a JSON list"
+                                                       : "the body must be a JSON object");
     }
     if (b->status)
         json_decref(v);
@@ -193,7 +180,8 @@ bool srv_body_finish(srv_body *b)
     if (b->form) {
         if (srv_multipart_finish(b->form))
             refuse(b, 400, srv_multipart_error(b->form));
-    } else if (srv_type_is(b->request->content_type, "application/json")) {
+    } else if (!(b->request->route->body & SRV_BODY_RAW) &&
+               srv_type_is(b->request->content_type, "application/json")) {
         parse_json(b);
     }
     return !b->status;
@@ -217,6 +205,6 @@ void srv_body_free(srv_body *b)
     q->items = NULL;
     q->item_count = 0;
     q->json = NULL;
-    atomic_fetch_sub(&q->server->body_bytes, b->held);
+    srv_body_memory_release(q->server, b->held);
     b->held = 0;
 }

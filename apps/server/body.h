@@ -21,6 +21,11 @@ void srv_body_feed(srv_body *b, const void *data, size_t size);
 bool srv_body_finish(srv_body *b);
 void srv_body_free(srv_body *b); /* items and JSON of the request too */
 
+/* Counts bytes as held by bodies, until they are released; false: there are too many (nothing is
+ * counted then). */
+bool srv_body_memory_hold(srv_server *s, size_t bytes);
+void srv_body_memory_release(srv_server *s, size_t bytes);
+
 /* The type without its parameters equals `type`; "image/" fits all that begin with it. */
 bool srv_type_is(const char *content_type, const char *type);
 

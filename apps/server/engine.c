@@ -17,7 +17,15 @@
 #include "server/loaded.h"
 #include "server/server.h"
 
-/* A piece of a request: up to a batch of pictures or crops. */
+/* Tensors have a lane of their own; a worker's handles for them stand behind those of the lanes. */
+enum {
+    LANE_TENSORS = SRV_LANE_COUNT,
+    LANES,
+    HANDLES = 2 * SRV_LANE_COUNT,
+    BARE_BYTES_MAX = 256 << 20 /* of activations that a worker keeps between runs */
+};
+
+/* A piece of a request: up to a batch of pictures or crops, or the tensors of one run. */
 typedef struct job {
     fair_job queued; /* first: a queue's job is one of these */
     srv_loaded *model;
@@ -28,6 +36,8 @@ typedef struct job {
     size_t cap, *counts;
     const uint8_t *crops;
     float *out;
+    const srv_tensor *inputs;
+    srv_tensor *outputs;
     bool done;
     pthread_cond_t is_done;
     uf_status status;
@@ -48,14 +58,14 @@ struct srv_engine {
     unsigned thread_count;
     pthread_mutex_t lock; /* protects everything below */
     pthread_cond_t work, decode_place;
-    lane lanes[SRV_LANE_COUNT];
+    lane lanes[LANES]; /* that of tensors has no model */
     size_t admitted, decoding, decode_places;
     bool stop;
 };
 
 typedef struct worker {
     srv_engine *e;
-    srv_handle handles[SRV_LANE_COUNT];
+    srv_handle handles[HANDLES];
     job **batch; /* [o.batch] */
     size_t batch_count, item_count;
     uf_image *images; /* [o.batch] */
@@ -82,14 +92,16 @@ uf_status srv_fail(uf_error *err, uf_status status, const char *text)
 
 /* ---- what a worker takes ---- */
 
-static size_t expected(const srv_engine *e, srv_lane_name l)
+static size_t expected(const srv_engine *e, int l)
 {
+    if (l == LANE_TENSORS)
+        return 0;
     const lane *detect = &e->lanes[SRV_LANE_DETECT];
     return l == SRV_LANE_DETECT ? e->decoding : detect->queue.count + detect->running;
 }
 
 /* 0: ready; else the time at which it will be; a large number: nothing is there. */
-static double ready_at(const srv_engine *e, srv_lane_name l, double now)
+static double ready_at(const srv_engine *e, int l, double now)
 {
     const lane *n = &e->lanes[l];
     if (!n->queue.count)
@@ -108,7 +120,7 @@ static void finish_job(job *j, uf_status st, const uf_error *err)
 }
 
 /* Moves jobs of one model into the worker's batch; what is late is answered. */
-static void take_batch(worker *w, srv_lane_name l)
+static void take_batch(worker *w, int l)
 {
     static const uf_error late = {UF_E_CANCELLED, "the time for this request is over"};
     srv_engine *e = w->e;
@@ -203,6 +215,23 @@ static uf_status run_embedder(worker *w)
     return st;
 }
 
+/* Plans of the last shapes are kept with their memory, which shapes of a client's choice could make
+ * large. */
+static void run_tensors(worker *w)
+{
+    job *j = w->batch[0];
+    srv_handle *h = &w->handles[SRV_LANE_COUNT + j->model->lane];
+    j->status = UF_OK;
+    if (h->model != j->model) {
+        srv_handle_close(h);
+        j->status = srv_handle_open_bare(h, j->model, &j->err);
+    }
+    if (!j->status)
+        j->status = srv_handle_run_bare(h, j->inputs, j->outputs, &j->err);
+    if (h->engine && uf_engine_activation_bytes(h->engine) > BARE_BYTES_MAX)
+        srv_handle_close(h);
+}
+
 /* The batch in one run. When that fails each job is run alone, so that one picture cannot spoil the
  * others' answers. */
 static void run_batch(worker *w, srv_lane_name l)
@@ -234,12 +263,13 @@ static void run_batch(worker *w, srv_lane_name l)
 /* ---- workers ---- */
 
 /* Handles of models that are not current any more; *closing gets them, to be closed unlocked. */
-static bool take_old_handles(worker *w, srv_handle closing[SRV_LANE_COUNT])
+static bool take_old_handles(worker *w, srv_handle closing[HANDLES])
 {
     bool any = false;
-    for (int l = 0; l < SRV_LANE_COUNT; l++) {
+    for (int l = 0; l < HANDLES; l++) {
+        const srv_loaded *current = w->e->lanes[l % SRV_LANE_COUNT].model;
         closing[l] = (srv_handle){0};
-        if (w->handles[l].model && w->handles[l].model != w->e->lanes[l].model) {
+        if (w->handles[l].model && w->handles[l].model != current) {
             closing[l] = w->handles[l];
             w->handles[l] = (srv_handle){0};
             any = true;
@@ -251,11 +281,11 @@ static bool take_old_handles(worker *w, srv_handle closing[SRV_LANE_COUNT])
 /* True: the lock was released meanwhile, and what was seen before is no longer so. */
 static bool close_old_handles(worker *w)
 {
-    srv_handle closing[SRV_LANE_COUNT];
+    srv_handle closing[HANDLES];
     if (!take_old_handles(w, closing))
         return false;
     pthread_mutex_unlock(&w->e->lock);
-    for (int l = 0; l < SRV_LANE_COUNT; l++)
+    for (int l = 0; l < HANDLES; l++)
         srv_handle_close(&closing[l]);
     pthread_mutex_lock(&w->e->lock);
     return true;
@@ -271,7 +301,7 @@ static void wait_until(srv_engine *e, double when)
     pthread_cond_timedwait(&e->work, &e->lock, &t);
 }
 
-static void serve_lane(worker *w, srv_lane_name l)
+static void serve_lane(worker *w, int l)
 {
     srv_engine *e = w->e;
     take_batch(w, l);
@@ -281,7 +311,10 @@ static void serve_lane(worker *w, srv_lane_name l)
     if (e->lanes[l].queue.count)
         pthread_cond_signal(&e->work);
     pthread_mutex_unlock(&e->lock);
-    run_batch(w, l);
+    if (l == LANE_TENSORS)
+        run_tensors(w);
+    else
+        run_batch(w, (srv_lane_name)l);
     pthread_mutex_lock(&e->lock);
     e->lanes[l].running -= w->item_count;
     for (size_t i = 0; i < w->batch_count; i++)
@@ -291,7 +324,7 @@ static void serve_lane(worker *w, srv_lane_name l)
 
 static void worker_free(worker *w)
 {
-    for (int l = 0; l < SRV_LANE_COUNT; l++)
+    for (int l = 0; l < HANDLES; l++)
         srv_handle_close(&w->handles[l]);
     free(w->batch);
     free(w->images);
@@ -300,6 +333,11 @@ static void worker_free(worker *w)
     free(w->crops);
     free(w->out);
     free(w);
+}
+
+static bool waits_longer(const srv_engine *e, int one, int other)
+{
+    return fair_oldest(&e->lanes[one].queue) < fair_oldest(&e->lanes[other].queue);
 }
 
 static void *work(void *user)
@@ -311,8 +349,11 @@ static void *work(void *user)
         const double now = srv_now();
         const double embed = ready_at(e, SRV_LANE_EMBED, now);
         const double detect = ready_at(e, SRV_LANE_DETECT, now);
+        const bool tensors = e->lanes[LANE_TENSORS].queue.count > 0;
         if (embed == 0)
             serve_lane(w, SRV_LANE_EMBED);
+        else if (tensors && (detect > 0 || waits_longer(e, LANE_TENSORS, SRV_LANE_DETECT)))
+            serve_lane(w, LANE_TENSORS);
         else if (detect == 0)
             serve_lane(w, SRV_LANE_DETECT);
         else if (!close_old_handles(w))
@@ -510,7 +551,7 @@ static job piece_of(const srv_engine *e, const job *whole, size_t i)
 }
 
 /* Queues all pieces, and waits for all of them. */
-static uf_status run_jobs(srv_engine *e, srv_lane_name l, job *jobs, size_t n, uf_error *err)
+static uf_status run_jobs(srv_engine *e, int l, job *jobs, size_t n, uf_error *err)
 {
     uf_status st = UF_OK;
     const double now = srv_now();
@@ -545,7 +586,7 @@ static uf_status run_in_pieces(srv_engine *e, srv_lane_name l, const job *whole,
         return srv_fail(err, UF_E_NOMEM, "out of memory");
     for (size_t i = 0; i < pieces; i++)
         jobs[i] = piece_of(e, whole, i);
-    uf_status st = run_jobs(e, l, jobs, pieces, err);
+    uf_status st = run_jobs(e, (int)l, jobs, pieces, err);
     free(jobs);
     return st;
 }
@@ -580,4 +621,16 @@ uf_status srv_engine_embed(srv_engine *e, const char *client, double deadline, s
                        .crops = crops,
                        .out = out};
     return run_in_pieces(e, SRV_LANE_EMBED, &whole, err);
+}
+
+uf_status srv_engine_tensors(srv_engine *e, const char *client, double deadline, srv_loaded *m,
+                             const srv_tensor *inputs, srv_tensor *outputs, uf_error *err)
+{
+    job one = {.queued = {.client = client},
+               .model = m,
+               .deadline = deadline,
+               .count = e->o.batch, /* nothing goes with it */
+               .inputs = inputs,
+               .outputs = outputs};
+    return run_jobs(e, LANE_TENSORS, &one, 1, err);
 }

@@ -1,10 +1,10 @@
 /*
  * The engine room: models, and runs of them batched over all requests.
  *
- * Two lanes, detect and embed, each a queue that is fair between clients. Workers (one per core)
- * own a detector and an embedder each, with one thread, and take from a lane what is ready: a full
- * batch, or whatever is there when nothing more is to be expected, or when the first has waited
- * long enough. Embedding goes first: it ends what has begun.
+ * Two lanes, detect and embed, each a queue that is fair between clients, and a third for bare
+ * networks on tensors. Workers (one per core) own a detector and an embedder each, with one thread,
+ * and take from a lane what is ready: a full batch, or whatever is there when nothing more is to be
+ * expected, or when the first has waited long enough. Embedding goes first: it ends what has begun.
  */
 #ifndef UF_SERVER_ENGINE_H
 #define UF_SERVER_ENGINE_H
@@ -73,5 +73,19 @@ uf_status srv_engine_detect(srv_engine *e, const char *client, double deadline,
 /* `crops` were made for `m`, which the caller holds: [n][side][side][3]. */
 uf_status srv_engine_embed(srv_engine *e, const char *client, double deadline, srv_loaded *m,
                            const uint8_t *crops, size_t n, float *out, uf_error *err);
+
+enum { SRV_TENSORS_MAX = 16 }; /* inputs, or outputs, of a network */
+
+/* A tensor of a network as it is: `info` says how long `data` must be. */
+typedef struct srv_tensor {
+    uf_tensor_info info;
+    void *data;
+    size_t bytes;
+} srv_tensor;
+/* Runs the bare network of `m`, which the caller holds, on tensors in the order of its inputs;
+ * `outputs`, as many as it has and with the bytes of an element each, get data of malloc (to be
+ * freed after a failure too). Takes turns with the other runs, one request at a time. */
+uf_status srv_engine_tensors(srv_engine *e, const char *client, double deadline, srv_loaded *m,
+                             const srv_tensor *inputs, srv_tensor *outputs, uf_error *err);
 
 #endif

@@ -45,10 +45,14 @@ static void add_header(struct MHD_Response *r, const char *name, const char *val
 
 static void add_headers(struct MHD_Response *r, const exchange *x)
 {
-    char seconds[16];
+    char seconds[16], size[24];
     const srv_answer *a = &x->a;
     if (a->body.size)
         add_header(r, "Content-Type", a->content_type ? a->content_type : "application/json");
+    if (a->json_size) {
+        snprintf(size, sizeof size, "%zu", a->json_size);
+        add_header(r, "Inference-Header-Content-Length", size);
+    }
     add_header(r, "X-Request-Id", x->q.id);
     if (*x->q.trace)
         add_header(r, "traceparent", x->q.trace);

@@ -59,8 +59,63 @@ uf_status srv_handle_open(srv_handle *h, srv_loaded *m, unsigned batch, int dete
     return st;
 }
 
+uf_status srv_handle_open_bare(srv_handle *h, srv_loaded *m, uf_error *err)
+{
+    uf_engine_options o = UF_ENGINE_OPTIONS_INIT;
+    o.threads = 1;
+    const uf_status st = uf_engine_create(&h->engine, m->model, &o, err);
+    if (!st)
+        h->model = srv_loaded_hold(m);
+    return st;
+}
+
+static uf_status take_output(const uf_engine *e, size_t i, srv_tensor *out, uf_error *err)
+{
+    size_t bytes = out->bytes;         /* of an element, as the caller knows */
+    const char *name = out->info.name; /* the model's, which outlives the engine */
+    const void *data = uf_engine_output(e, i, &out->info);
+    if (!data)
+        return srv_fail(err, UF_E_STATE, "an output is missing");
+    out->info.name = name;
+    for (uint32_t d = 0; d < out->info.rank; d++)
+        bytes *= (size_t)out->info.dims[d];
+    out->data = malloc(bytes + 1);
+    if (!out->data)
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
+    memcpy(out->data, data, bytes);
+    out->bytes = bytes;
+    return UF_OK;
+}
+
+uf_status srv_handle_run_bare(srv_handle *h, const srv_tensor *inputs, srv_tensor *outputs,
+                              uf_error *err)
+{
+    uf_tensor_info shapes[SRV_TENSORS_MAX];
+    const size_t n = uf_model_input_count(h->model->model);
+    const size_t count = uf_model_output_count(h->model->model);
+    if (n > SRV_TENSORS_MAX)
+        return srv_fail(err, UF_E_UNSUPPORTED, "the network has too many inputs");
+    for (size_t i = 0; i < n; i++)
+        shapes[i] = inputs[i].info;
+    uf_status st = uf_engine_prepare(h->engine, shapes, n, err);
+    for (size_t i = 0; !st && i < n; i++) {
+        size_t bytes;
+        void *to = uf_engine_input(h->engine, i, &bytes);
+        if (!to || bytes != inputs[i].bytes)
+            st = srv_fail(err, UF_E_ARG, "an input has another size than its shape");
+        else
+            memcpy(to, inputs[i].data, bytes);
+    }
+    if (!st)
+        st = uf_engine_run(h->engine, err);
+    for (size_t i = 0; !st && i < count; i++)
+        st = take_output(h->engine, i, &outputs[i], err);
+    return st;
+}
+
 void srv_handle_close(srv_handle *h)
 {
+    uf_engine_destroy(h->engine);
     uf_detector_destroy(h->detector);
     uf_embedder_destroy(h->embedder);
     srv_engine_release(h->model);

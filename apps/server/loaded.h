@@ -15,11 +15,12 @@ struct srv_loaded {
     int32_t min_side;      /* of a detector */
 };
 
-/* A worker's handle of a model; exactly one of the two is made. */
+/* A worker's handle of a model; exactly one of the three is made. */
 typedef struct srv_handle {
     srv_loaded *model; /* held; NULL: no handle */
     uf_detector *detector;
     uf_embedder *embedder;
+    uf_engine *engine; /* of the bare network */
 } srv_handle;
 
 /* Opens and tries it; the caller is its first user. */
@@ -29,6 +30,10 @@ srv_loaded *srv_loaded_hold(srv_loaded *m); /* NULL is accepted */
 
 uf_status srv_handle_open(srv_handle *h, srv_loaded *m, unsigned batch, int detector_size,
                           uf_error *err);
+uf_status srv_handle_open_bare(srv_handle *h, srv_loaded *m, uf_error *err);
+/* One run of the bare network; outputs as of srv_engine_tensors. */
+uf_status srv_handle_run_bare(srv_handle *h, const srv_tensor *inputs, srv_tensor *outputs,
+                              uf_error *err);
 void srv_handle_close(srv_handle *h);
 
 #endif

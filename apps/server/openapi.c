@@ -55,8 +55,12 @@ static void request_body(srv_text *t, unsigned body)
     srv_json_open(t, '{');
     if (body & SRV_BODY_FORM)
         media(t, "multipart/form-data", "object", NULL);
-    if (body & SRV_BODY_JSON)
+    if (body & (SRV_BODY_JSON | SRV_BODY_RAW))
         media(t, "application/json", "object", NULL);
+    if (body & SRV_BODY_LIST)
+        media(t, "application/json", "array", NULL);
+    if (body & SRV_BODY_RAW)
+        media(t, "application/octet-stream", "string", "binary");
     if (body & SRV_BODY_IMAGE)
         media(t, "image/*", "string", "binary");
     srv_json_close(t, '}');
@@ -92,7 +96,10 @@ static void operation(srv_text *t, const srv_route *r)
     srv_json_key(t, "responses");
     srv_json_open(t, '{');
     answer(t, "200", "Success");
-    answer(t, "default", "An error: application/problem+json");
+    answer(t, "default",
+           r->flags & (SRV_DETAIL_ERRORS | SRV_COMPREFACE_ERRORS | SRV_KSERVE_ERRORS)
+               ? "An error: application/json"
+               : "An error: application/problem+json");
     srv_json_close(t, '}');
     srv_json_close(t, '}');
 }

@@ -1,4 +1,5 @@
 /* Enrolment and people as several APIs need them. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,8 @@
 #include <jansson.h>
 
 #include "server/state.h"
+
+enum { DIMENSION_MAX = 65536 };
 
 uf_gallery *srv_gallery(const srv_request *q, srv_answer *a)
 {
@@ -182,4 +185,82 @@ bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, srv_photo *phot
     free(metadata);
     person->metadata = NULL;
     return ok;
+}
+
+/* ---- searches ---- */
+
+float *srv_template_of(const json_t *list, size_t *n)
+{
+    *n = json_array_size(list);
+    float *v = *n && *n <= DIMENSION_MAX ? malloc(*n * sizeof *v) : NULL;
+    double sum = 0;
+    for (size_t i = 0; v && i < *n; i++) {
+        const json_t *x = json_array_get(list, i);
+        v[i] = (float)json_number_value(x);
+        sum += json_is_number(x) ? (double)v[i] * (double)v[i] : (double)NAN;
+    }
+    if (v && (!isfinite(sum) || sum < 1e-20)) {
+        free(v);
+        return NULL;
+    }
+    for (size_t i = 0; v && i < *n; i++)
+        v[i] = (float)((double)v[i] / sqrt(sum));
+    return v;
+}
+
+uf_status srv_search(uf_gallery *g, uf_identify_options *o, float fallback, const srv_vectors *v,
+                     size_t which, uf_candidate *found, size_t *n,
+                     uf_gallery_threshold_info *threshold, uf_error *err)
+{
+    uf_status st = UF_E_UNCALIBRATED;
+    for (int i = 0; i < 2 && st == UF_E_UNCALIBRATED; i++) {
+        *n = o->top_k;
+        st = uf_gallery_identify(g, v->data + which * v->dimension, (uint32_t)v->dimension,
+                                 v->model_id, o, found, n, threshold, err);
+        if (st == UF_E_UNCALIBRATED)
+            o->threshold = fallback;
+    }
+    if (st != UF_E_NOT_FOUND)
+        return st;
+    *n = 0;
+    *threshold = (uf_gallery_threshold_info){.threshold = fallback};
+    return UF_OK;
+}
+
+/* ---- whole collections ---- */
+
+enum { DELETE_AT_ONCE = 256 };
+
+typedef struct ids {
+    char id[DELETE_AT_ONCE][SRV_NAME_MAX + 1];
+    size_t count;
+} ids;
+
+static int take_id(void *user, const uf_person_info *p)
+{
+    ids *i = user;
+    snprintf(i->id[i->count++], SRV_NAME_MAX + 1, "%s", p->id);
+    return i->count == DELETE_AT_ONCE;
+}
+
+uf_status srv_delete_all(uf_gallery *g, const char *collection, uint64_t *people, uint64_t *faces,
+                         uf_error *err)
+{
+    ids *i = malloc(sizeof *i);
+    uf_status st = i ? UF_E_CANCELLED : srv_fail(err, UF_E_NOMEM, "out of memory");
+    *people = *faces = 0;
+    while (st == UF_E_CANCELLED) {
+        i->count = 0;
+        st = uf_gallery_list(g, collection, NULL, take_id, i, err);
+        for (size_t k = 0; k < i->count && (!st || st == UF_E_CANCELLED); k++) {
+            uf_receipt r = {0};
+            const uf_status gone = uf_gallery_delete(g, collection, i->id[k], &r, err);
+            *people += !gone;
+            *faces += r.templates;
+            if (gone && gone != UF_E_NOT_FOUND)
+                st = gone;
+        }
+    }
+    free(i);
+    return st;
 }

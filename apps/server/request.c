@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <jansson.h>
 #include <microhttpd.h>
@@ -82,10 +83,10 @@ bool srv_boolean(const srv_request *q, srv_answer *a, const char *name, bool fal
     const json_t *v = q->json ? json_object_get(q->json, name) : NULL;
     *out = fallback;
     if (text)
-        *out = !strcmp(text, "true") || !strcmp(text, "1");
+        *out = !strcasecmp(text, "true") || !strcmp(text, "1");
     else if (v && !json_is_null(v))
         *out = json_is_true(v);
-    if (text ? *out || !strcmp(text, "false") || !strcmp(text, "0")
+    if (text ? *out || !strcasecmp(text, "false") || !strcmp(text, "0")
              : !v || json_is_null(v) || json_is_boolean(v))
         return true;
     return srv_refuse(q, a, 400, "%s must be true or false", name);

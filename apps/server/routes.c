@@ -6,6 +6,16 @@
 #include "server/server.h"
 
 #define PICTURES (SRV_BODY_FORM | SRV_BODY_JSON | SRV_BODY_IMAGE)
+/* CompreFace's API: pictures come in forms or as base64. */
+#define CF "/api/v1"
+#define CF_FILE (SRV_BODY_FORM | SRV_BODY_JSON)
+#define CF_ROW SRV_COMPREFACE_ERRORS
+/* Open Inference Protocol: a version may be named or not. */
+#define KS_ROW SRV_KSERVE_ERRORS
+#define KS_MODEL "/v2/models/{model}"
+#define KS_MODEL_IS "Open Inference Protocol: a model's inputs and outputs"
+#define KS_READY_IS "Open Inference Protocol: a model is loaded"
+#define KS_INFER_IS "Open Inference Protocol: runs a model on tensors"
 
 const srv_route srv_routes[] = {
     {SRV_GET, "/", SRV_PUBLIC, 0, SRV_DETAIL_ERRORS | SRV_UNQUEUED, known_root,
@@ -40,6 +50,8 @@ const srv_route srv_routes[] = {
     {SRV_GET, "/v1/people/{id}/faces", SRV_READ, 0, 0, v1_faces_list, "Faces of a person"},
     {SRV_POST, "/v1/people/{id}/faces", SRV_ENROL, PICTURES, 0, v1_faces_add,
      "Adds faces to a person"},
+    {SRV_DELETE, "/v1/people/{id}/faces/{face}", SRV_ENROL, 0, 0, v1_faces_delete,
+     "Deletes a face of a person without a trace; the answer is a receipt"},
     {SRV_GET, "/v1/collections", SRV_READ, 0, 0, v1_collections_list,
      "Collections, with their numbers of people and faces"},
     {SRV_DELETE, "/v1/collections/{name}", SRV_ADMIN, 0, 0, v1_collections_delete,
@@ -54,6 +66,61 @@ const srv_route srv_routes[] = {
     {SRV_POST, "/v1/keys", SRV_ADMIN, SRV_BODY_JSON, SRV_UNQUEUED, v1_keys_create,
      "Makes an API key; its text is in this answer only"},
     {SRV_DELETE, "/v1/keys/{id}", SRV_ADMIN, 0, SRV_UNQUEUED, v1_keys_delete, "Removes an API key"},
+
+    {SRV_POST, CF "/detection/detect", SRV_IDENTIFY, CF_FILE, CF_ROW, cf_detect,
+     "CompreFace: faces in a picture"},
+    {SRV_POST, CF "/verification/verify", SRV_IDENTIFY, CF_FILE, CF_ROW, cf_verify,
+     "CompreFace: compares the faces of two pictures"},
+    {SRV_POST, CF "/verification/embeddings/verify", SRV_IDENTIFY, SRV_BODY_JSON, CF_ROW,
+     cf_embeddings_verify, "CompreFace: compares embeddings"},
+    {SRV_POST, CF "/recognition/recognize", SRV_IDENTIFY, CF_FILE, CF_ROW, cf_recognize,
+     "CompreFace: who is in a picture"},
+    {SRV_POST, CF "/recognition/embeddings/recognize", SRV_IDENTIFY, SRV_BODY_JSON, CF_ROW,
+     cf_embeddings_recognize, "CompreFace: whose embeddings these are"},
+    {SRV_POST, CF "/recognition/embeddings/faces/{image_id}/verify", SRV_IDENTIFY, SRV_BODY_JSON,
+     CF_ROW, cf_embeddings_faces_verify, "CompreFace: compares embeddings with an example"},
+    {SRV_GET, CF "/recognition/subjects", SRV_READ, 0, CF_ROW, cf_subjects_list,
+     "CompreFace: names of subjects"},
+    {SRV_POST, CF "/recognition/subjects", SRV_ENROL, SRV_BODY_JSON, CF_ROW, cf_subjects_add,
+     "CompreFace: adds a subject"},
+    {SRV_DELETE, CF "/recognition/subjects", SRV_ADMIN, 0, CF_ROW, cf_subjects_delete_all,
+     "CompreFace: deletes all subjects"},
+    {SRV_PUT, CF "/recognition/subjects/{subject}", SRV_ENROL, SRV_BODY_JSON, CF_ROW,
+     cf_subjects_rename, "CompreFace: renames a subject, or joins it with another"},
+    {SRV_DELETE, CF "/recognition/subjects/{subject}", SRV_ENROL, 0, CF_ROW, cf_subjects_delete,
+     "CompreFace: deletes a subject"},
+    {SRV_GET, CF "/recognition/faces", SRV_READ, 0, CF_ROW, cf_faces_list,
+     "CompreFace: examples, by pages"},
+    {SRV_POST, CF "/recognition/faces", SRV_ENROL, CF_FILE, CF_ROW, cf_faces_add,
+     "CompreFace: adds an example of a subject"},
+    {SRV_DELETE, CF "/recognition/faces", SRV_ENROL, 0, CF_ROW, cf_faces_delete_all,
+     "CompreFace: deletes all examples of a subject, or of all"},
+    {SRV_POST, CF "/recognition/faces/delete", SRV_ENROL, SRV_BODY_LIST, CF_ROW,
+     cf_faces_delete_some, "CompreFace: deletes examples"},
+    {SRV_DELETE, CF "/recognition/faces/{image_id}", SRV_ENROL, 0, CF_ROW, cf_faces_delete,
+     "CompreFace: deletes an example"},
+    {SRV_POST, CF "/recognition/faces/{image_id}/verify", SRV_IDENTIFY, CF_FILE, CF_ROW,
+     cf_faces_verify, "CompreFace: compares a picture with an example"},
+    {SRV_GET, CF "/recognition/faces/{image_id}/img", SRV_READ, 0, CF_ROW, cf_faces_image,
+     "CompreFace: the picture of an example; pictures are not kept, so it is empty"},
+    {SRV_GET, CF "/static/{key}/images/{image_id}", SRV_PUBLIC, 0, CF_ROW, cf_static_image,
+     "CompreFace: the same for pages; empty"},
+
+    {SRV_GET, "/v2", SRV_PUBLIC, 0, KS_ROW | SRV_UNQUEUED, ks_server,
+     "Open Inference Protocol: the server"},
+    {SRV_GET, "/v2/health/live", SRV_PUBLIC, 0, KS_ROW | SRV_UNQUEUED | SRV_PROBE, ks_live,
+     "Open Inference Protocol: the server lives"},
+    {SRV_GET, "/v2/health/ready", SRV_PUBLIC, 0, KS_ROW | SRV_UNQUEUED | SRV_PROBE, ks_ready,
+     "Open Inference Protocol: the server has a model"},
+    {SRV_GET, KS_MODEL, SRV_READ, 0, KS_ROW | SRV_UNQUEUED, ks_model, KS_MODEL_IS},
+    {SRV_GET, KS_MODEL "/versions/{version}", SRV_READ, 0, KS_ROW | SRV_UNQUEUED, ks_model,
+     KS_MODEL_IS},
+    {SRV_GET, KS_MODEL "/ready", SRV_READ, 0, KS_ROW | SRV_UNQUEUED, ks_model_ready, KS_READY_IS},
+    {SRV_GET, KS_MODEL "/versions/{version}/ready", SRV_READ, 0, KS_ROW | SRV_UNQUEUED,
+     ks_model_ready, KS_READY_IS},
+    {SRV_POST, KS_MODEL "/infer", SRV_IDENTIFY, SRV_BODY_RAW, KS_ROW, ks_infer, KS_INFER_IS},
+    {SRV_POST, KS_MODEL "/versions/{version}/infer", SRV_IDENTIFY, SRV_BODY_RAW, KS_ROW, ks_infer,
+     KS_INFER_IS},
 
     {SRV_GET, "/ui/", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "The page for people"},
     {SRV_GET, "/ui/{file}", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "Files of the page"},

@@ -112,10 +112,12 @@ typedef struct srv_answer {
     int status;               /* 200 unless it is set */
     const char *content_type; /* "application/json" unless it is set */
     srv_text body;
+    size_t json_size;          /* of a body that is JSON and then bytes (KServe); 0: it is not */
     const char *allow;         /* the header of a 405, or NULL */
     const char *etag, *policy; /* ETag and Content-Security-Policy, or NULL */
     int retry_after;           /* seconds; 0: no header */
     bool close;
+    int code;          /* of errors of an API that numbers them (SRV_COMPREFACE_ERRORS) */
     const char *error; /* the class for log and metrics, "" */
 } srv_answer;
 
@@ -197,6 +199,17 @@ bool srv_threshold(srv_request *q, srv_answer *a, float *out);
  * "name" in it) of the request. */
 bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, srv_photo *photos, size_t n,
                size_t *templates);
+/* Who it is: the best people of `o` for a vector of `v`, `*n` of o->top_k. Nobody is enrolled:
+ * nobody is found. With few people no threshold can be measured: `fallback` then, which stays in
+ * `o`. */
+uf_status srv_search(uf_gallery *g, uf_identify_options *o, float fallback, const srv_vectors *v,
+                     size_t which, uf_candidate *found, size_t *n,
+                     uf_gallery_threshold_info *threshold, uf_error *err);
+/* Deletes all people of a collection; how many, and their faces. */
+uf_status srv_delete_all(uf_gallery *g, const char *collection, uint64_t *people, uint64_t *faces,
+                         uf_error *err);
+/* A template of a JSON list of numbers, of unit length, of malloc; NULL: it is none. */
+float *srv_template_of(const struct json_t *list, size_t *n);
 /* {"id": ..., "collection": ..., "name": ..., "faces": n, ...} */
 void srv_person_json(srv_text *t, const uf_person_info *p);
 /* The gallery, or NULL after a refusal. */
@@ -207,13 +220,23 @@ uf_gallery *srv_gallery(const srv_request *q, srv_answer *a);
 typedef bool srv_handler(srv_request *q, srv_answer *a);
 
 enum {
-    SRV_DETAIL_ERRORS = 1, /* errors are {"detail": ...} alone */
-    SRV_UNQUEUED = 2,      /* cheap: is never refused because the queue is full */
-    SRV_PROBE = 4          /* not counted against rate limits, not logged at level info */
+    SRV_DETAIL_ERRORS = 1,     /* errors are {"detail": ...} alone */
+    SRV_UNQUEUED = 2,          /* cheap: is never refused because the queue is full */
+    SRV_PROBE = 4,             /* not counted against rate limits, not logged at level info */
+    SRV_COMPREFACE_ERRORS = 8, /* errors are {"message": ..., "code": ...}, of its statuses */
+    SRV_KSERVE_ERRORS = 16     /* errors are {"error": ...} alone */
 };
 
-/* How a body may come; other media types are refused with 415. */
-enum { SRV_BODY_NONE = 0, SRV_BODY_FORM = 1, SRV_BODY_JSON = 2, SRV_BODY_IMAGE = 4 };
+/* How a body may come; other media types are refused with 415. JSON is an object, or with
+ * SRV_BODY_LIST a list. SRV_BODY_RAW stands alone: one item, whatever the media type. */
+enum {
+    SRV_BODY_NONE = 0,
+    SRV_BODY_FORM = 1,
+    SRV_BODY_JSON = 2,
+    SRV_BODY_IMAGE = 4,
+    SRV_BODY_LIST = 8,
+    SRV_BODY_RAW = 16
+};
 
 struct srv_route {
     srv_method method;

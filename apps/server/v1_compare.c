@@ -9,7 +9,7 @@
 #include "server/handlers.h"
 #include "server/state.h"
 
-enum { TOP_MAX = 100, DIMENSION_MAX = 65536 };
+enum { TOP_MAX = 100 };
 
 static bool answer_score(srv_request *q, srv_answer *a, const char *collection, float score,
                          float threshold)
@@ -27,33 +27,14 @@ static bool answer_score(srv_request *q, srv_answer *a, const char *collection, 
 
 /* ---- two templates ---- */
 
-static float *template_of(const json_t *list, size_t *n)
-{
-    *n = json_array_size(list);
-    float *v = *n && *n <= DIMENSION_MAX ? malloc(*n * sizeof *v) : NULL;
-    double sum = 0;
-    for (size_t i = 0; v && i < *n; i++) {
-        const json_t *x = json_array_get(list, i);
-        v[i] = (float)json_number_value(x);
-        sum += json_is_number(x) ? (double)v[i] * (double)v[i] : (double)NAN;
-    }
-    if (v && (!isfinite(sum) || sum < 1e-20)) {
-        free(v);
-        return NULL;
-    }
-    for (size_t i = 0; v && i < *n; i++)
-        v[i] = (float)((double)v[i] / sqrt(sum));
-    return v;
-}
-
 bool v1_compare(srv_request *q, srv_answer *a)
 {
     size_t n = 0, m = 0;
     float threshold;
     if (!srv_threshold(q, a, &threshold))
         return false;
-    float *one = template_of(json_object_get(q->json, "a"), &n);
-    float *other = template_of(json_object_get(q->json, "b"), &m);
+    float *one = srv_template_of(json_object_get(q->json, "a"), &n);
+    float *other = srv_template_of(json_object_get(q->json, "b"), &m);
     bool ok = one && other && n == m;
     if (ok) {
         const float score = uf_similarity(one, other, n);
@@ -190,26 +171,6 @@ static bool read_search(srv_request *q, srv_answer *a, search *s)
     return s->found || srv_refuse(q, a, 503, "out of memory");
 }
 
-/* Nobody is enrolled: nobody is found. With few people no threshold can be measured: the 1:1
- * threshold then. */
-static uf_status search_face(search *s, const float *v, const srv_vectors *all, size_t *n,
-                             uf_error *err)
-{
-    uf_status st = UF_E_UNCALIBRATED;
-    for (int i = 0; i < 2 && st == UF_E_UNCALIBRATED; i++) {
-        *n = s->o.top_k;
-        st = uf_gallery_identify(s->g, v, (uint32_t)all->dimension, all->model_id, &s->o, s->found,
-                                 n, &s->threshold, err);
-        if (st == UF_E_UNCALIBRATED)
-            s->o.threshold = s->fallback;
-    }
-    if (st != UF_E_NOT_FOUND)
-        return st;
-    *n = 0;
-    s->threshold = (uf_gallery_threshold_info){.threshold = s->fallback};
-    return UF_OK;
-}
-
 static int take_name(void *user, const uf_person_info *p)
 {
     srv_text *t = user;
@@ -273,7 +234,7 @@ static bool identify_faces(srv_request *q, srv_answer *a, const srv_photo *p, se
     srv_json_key(t, "faces");
     srv_json_open(t, '[');
     for (size_t i = 0; !st && i < p->count; i++) {
-        st = search_face(s, v.data + i * v.dimension, &v, &n, &err);
+        st = srv_search(s->g, &s->o, s->fallback, &v, i, s->found, &n, &s->threshold, &err);
         if (st)
             break;
         srv_json_open(t, '{');

@@ -106,30 +106,50 @@ bool v1_people_change(srv_request *q, srv_answer *a)
            answer_person(q, a, collection, q->params[0]);
 }
 
+static bool answer_receipt(srv_answer *a, const uf_receipt *r)
+{
+    srv_text *t = &a->body;
+    srv_json_open(t, '{');
+    srv_json_key(t, "id");
+    srv_json_string(t, r->id);
+    srv_json_key(t, "faces");
+    srv_json_integer(t, (int64_t)r->templates);
+    srv_json_key(t, "time");
+    srv_json_integer(t, r->time);
+    srv_json_key(t, "audit_entry");
+    srv_json_integer(t, (int64_t)r->audit_entry);
+    srv_json_key(t, "audit_digest");
+    srv_json_string(t, r->audit_digest);
+    srv_json_close(t, '}');
+    return true;
+}
+
 bool v1_people_delete(srv_request *q, srv_answer *a)
 {
     const char *collection;
     uf_receipt r = {0};
     uf_error err;
-    srv_text *t = &a->body;
     if (!begin(q, a, SRV_ENROL, &collection))
         return false;
     const uf_status st = uf_gallery_delete(q->server->gallery, collection, q->params[0], &r, &err);
-    if (st && !*r.id)
-        return srv_refuse_error(q, a, &err);
-    srv_json_open(t, '{');
-    srv_json_key(t, "id");
-    srv_json_string(t, r.id);
-    srv_json_key(t, "faces");
-    srv_json_integer(t, (int64_t)r.templates);
-    srv_json_key(t, "time");
-    srv_json_integer(t, r.time);
-    srv_json_key(t, "audit_entry");
-    srv_json_integer(t, (int64_t)r.audit_entry);
-    srv_json_key(t, "audit_digest");
-    srv_json_string(t, r.audit_digest);
-    srv_json_close(t, '}');
-    return true;
+    return st && !*r.id ? srv_refuse_error(q, a, &err) : answer_receipt(a, &r);
+}
+
+bool v1_faces_delete(srv_request *q, srv_answer *a)
+{
+    const char *collection;
+    char *end;
+    uf_receipt r = {0};
+    uf_error err;
+    if (!begin(q, a, SRV_ENROL, &collection))
+        return false;
+    const char *text = q->params[1];
+    const unsigned long long face = strtoull(text, &end, 10);
+    if (*end || *text < '0' || *text > '9')
+        return srv_refuse(q, a, 404, "there is no face of this id");
+    const uf_status st =
+        uf_gallery_delete_template(q->server->gallery, collection, q->params[0], face, &r, &err);
+    return st && !*r.id ? srv_refuse_error(q, a, &err) : answer_receipt(a, &r);
 }
 
 /* ---- pages of people ---- */
@@ -274,46 +294,17 @@ bool v1_collections_list(srv_request *q, srv_answer *a)
     return true;
 }
 
-enum { DELETE_AT_ONCE = 256 };
-
-typedef struct ids {
-    char id[DELETE_AT_ONCE][SRV_NAME_MAX + 1];
-    size_t count;
-} ids;
-
-static int take_id(void *user, const uf_person_info *p)
-{
-    ids *i = user;
-    snprintf(i->id[i->count++], SRV_NAME_MAX + 1, "%s", p->id);
-    return i->count == DELETE_AT_ONCE;
-}
-
 bool v1_collections_delete(srv_request *q, srv_answer *a)
 {
     const char *name = q->params[0];
     uf_error err;
-    uf_receipt r;
-    int64_t deleted = 0;
+    uint64_t people, faces;
     uf_gallery *g = srv_gallery(q, a);
     if (!g || !(srv_may(q, name, SRV_ADMIN) ||
                 srv_refuse(q, a, 403, "the key may not do this in this collection")))
         return false;
-    ids *i = malloc(sizeof *i);
-    uf_status st = UF_E_CANCELLED;
-    while (i && st == UF_E_CANCELLED) {
-        i->count = 0;
-        st = uf_gallery_list(g, name, NULL, take_id, i, &err);
-        for (size_t k = 0; k < i->count && (!st || st == UF_E_CANCELLED); k++, deleted++) {
-            const uf_status gone = uf_gallery_delete(g, name, i->id[k], &r, &err);
-            if (gone && gone != UF_E_NOT_FOUND)
-                st = gone;
-        }
-    }
-    free(i);
-    if (!i)
-        return srv_refuse(q, a, 503, "out of memory");
-    if (st)
+    if (srv_delete_all(g, name, &people, &faces, &err))
         return srv_refuse_error(q, a, &err);
-    srv_text_printf(&a->body, "{\"people\":%lld}", (long long)deleted);
+    srv_text_printf(&a->body, "{\"people\":%llu}", (unsigned long long)people);
     return true;
 }

@@ -189,6 +189,11 @@ UF_API uf_status uf_gallery_templates(uf_gallery *g, const char *collection, con
                                       const char *model_id, uf_template_fn *fn, void *user,
                                       uf_error *err);
 
+/* One of them, by its number; UF_E_NOT_FOUND: the collection has none of this number, or that
+ * person's time has come. */
+UF_API uf_status uf_gallery_template(uf_gallery *g, const char *collection, uint64_t template_id,
+                                     uf_template_fn *fn, void *user, uf_error *err);
+
 typedef struct uf_receipt {
     char id[257];
     uint64_t templates, crops;
@@ -201,6 +206,15 @@ typedef struct uf_receipt {
  * are left": the person is gone and the receipt is filled, the next opening removes the traces. */
 UF_API uf_status uf_gallery_delete(uf_gallery *g, const char *collection, const char *id,
                                    uf_receipt *receipt, uf_error *err);
+/* Deletes one template and its crop just as thoroughly; the person stays, even without templates,
+ * and gets a new key. `id` NULL: whosever it is; receipt->id says. */
+UF_API uf_status uf_gallery_delete_template(uf_gallery *g, const char *collection, const char *id,
+                                            uint64_t template_id, uf_receipt *receipt,
+                                            uf_error *err);
+/* Gives a person another id; templates keep their numbers. UF_E_STATE: somebody has it already;
+ * with `merge` that person gets the templates, under new numbers, and the other is deleted. */
+UF_API uf_status uf_gallery_rename(uf_gallery *g, const char *collection, const char *id,
+                                   const char *new_id, int32_t merge, uf_error *err);
 /* Deletes all whose time has come; *count (may be NULL) people. */
 UF_API uf_status uf_gallery_expire(uf_gallery *g, uint64_t *count, uf_error *err);
 

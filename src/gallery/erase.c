@@ -74,21 +74,28 @@ uf_status ufi_erase_pending(uf_gallery *g, uf_error *err)
 
 typedef struct template_list {
     ufi_erased *erased;
-    uint64_t collection;
+    int64_t collection;
 } template_list;
 
-static uf_status template_row(void *user, const ufi_value *columns, size_t count, uf_error *err)
+uf_status ufi_erased_add(ufi_erased *e, int64_t collection, int64_t model, int64_t number,
+                         uf_error *err)
 {
-    template_list *l = user;
-    uf_status st = ufi_numbers_push(&l->erased->collections, l->collection, err);
+    uf_status st = ufi_numbers_push(&e->collections, (uint64_t)collection, err);
     if (!st)
-        st = ufi_numbers_push(&l->erased->models, (uint64_t)columns[1].integer, err);
+        st = ufi_numbers_push(&e->models, (uint64_t)model, err);
     if (!st)
-        st = ufi_numbers_push(&l->erased->templates, (uint64_t)columns[0].integer, err);
+        st = ufi_numbers_push(&e->templates, (uint64_t)number, err);
     return st;
 }
 
-static uf_status tell_changes(uf_gallery *g, const ufi_erased *e, size_t from, uf_error *err)
+static uf_status template_row(void *user, const ufi_value *columns, size_t count, uf_error *err)
+{
+    const template_list *l = user;
+    return ufi_erased_add(l->erased, l->collection, columns[1].integer, columns[0].integer, err);
+}
+
+uf_status ufi_erased_tell(uf_gallery *g, const ufi_erased *e, size_t from, bool person,
+                          uf_error *err)
 {
     int64_t change;
     size_t count = e->templates.count - from, run = from;
@@ -104,8 +111,8 @@ static uf_status tell_changes(uf_gallery *g, const ufi_erased *e, size_t from, u
                          args, 5, NULL, err);
         bool ends = i + 1 == e->templates.count || e->models.list[i + 1] != e->models.list[i];
         if (!st && ends) {
-            st = ufi_census_add(g, (int64_t)e->collections.list[i], (int64_t)e->models.list[i], -1,
-                                -(int64_t)(i + 1 - run), err);
+            st = ufi_census_add(g, (int64_t)e->collections.list[i], (int64_t)e->models.list[i],
+                                person ? -1 : 0, -(int64_t)(i + 1 - run), err);
             run = i + 1;
         }
     }
@@ -127,10 +134,9 @@ static uf_status remove_rows(uf_gallery *g, int64_t person, int64_t *crops, uf_e
     return st;
 }
 
-/* In a transaction. */
-static uf_status erase_person(uf_gallery *g, const char *collection, const char *id,
-                              const char *action, ufi_erased *erased, uf_receipt *receipt,
-                              ufi_audit_tail *tail, uf_error *err)
+uf_status ufi_erase_person(uf_gallery *g, const char *collection, const char *id,
+                           const char *action, ufi_erased *erased, uf_receipt *receipt,
+                           ufi_audit_tail *tail, uf_error *err)
 {
     int64_t person, number, crops = 0;
     size_t from = erased->templates.count;
@@ -141,14 +147,14 @@ static uf_status erase_person(uf_gallery *g, const char *collection, const char 
     if (st)
         return st;
     const ufi_value args[] = {ufi_integer(person)};
-    template_list l = {erased, (uint64_t)number};
+    template_list l = {erased, number};
     st = ufi_sql_rows(g->sql,
                       "SELECT number, model FROM template WHERE person = ?1 ORDER BY model, number",
                       args, 1, template_row, &l, err);
     if (!st)
         st = remove_rows(g, person, &crops, err);
     if (!st && erased->templates.count > from)
-        st = tell_changes(g, erased, from, err);
+        st = ufi_erased_tell(g, erased, from, true, err);
     *receipt = (uf_receipt){.templates = erased->templates.count - from, .crops = (uint64_t)crops};
     snprintf(receipt->id, sizeof receipt->id, "%s", id);
     snprintf(detail, sizeof detail, "%llu templates, %llu crops",
@@ -162,7 +168,7 @@ static uf_status erase_person(uf_gallery *g, const char *collection, const char 
     return st;
 }
 
-static void erased_free(ufi_erased *e)
+void ufi_erased_free(ufi_erased *e)
 {
     ufi_free(e->collections.list);
     ufi_free(e->models.list);
@@ -185,15 +191,15 @@ uf_status uf_gallery_delete(uf_gallery *g, const char *collection, const char *i
     if (!st) {
         st = ufi_audit_last(g, &tail, err);
         if (!st)
-            st = erase_person(g, ufi_collection_or_default(collection), id, "delete", &erased,
-                              receipt ? receipt : &unwanted, &tail, err);
+            st = ufi_erase_person(g, ufi_collection_or_default(collection), id, "delete", &erased,
+                                  receipt ? receipt : &unwanted, &tail, err);
         if (!st)
             st = ufi_erase_begin(g, &number, err);
         st = ufi_gallery_end(g, st, err);
     }
     if (!st)
         st = ufi_erase_traces(g, number, &erased, err);
-    erased_free(&erased);
+    ufi_erased_free(&erased);
     return ufi_gallery_leave(g, st, err);
 }
 
@@ -232,7 +238,8 @@ static uf_status expire_some(uf_gallery *g, expired_list *l, ufi_erased *erased,
     if (!st)
         st = ufi_audit_last(g, &tail, err);
     for (size_t i = 0; !st && i < l->count; i += 2)
-        st = erase_person(g, l->texts[i], l->texts[i + 1], "expire", erased, &receipt, &tail, err);
+        st = ufi_erase_person(g, l->texts[i], l->texts[i + 1], "expire", erased, &receipt, &tail,
+                              err);
     return st;
 }
 
@@ -258,7 +265,7 @@ uf_status ufi_expire(uf_gallery *g, uint64_t *people, uf_error *err)
         more = l->count == 2 * EXPIRED_AT_ONCE;
         while (l->count > 0)
             ufi_free(l->texts[--l->count]);
-        erased_free(&erased);
+        ufi_erased_free(&erased);
     }
     ufi_free(l);
     return st;

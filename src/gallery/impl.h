@@ -240,6 +240,17 @@ enum { UFI_CHANGE_ADDED = 1, UFI_CHANGE_REMOVED = 2 };
 typedef struct ufi_erased {
     ufi_numbers collections, models, templates; /* of equal count */
 } ufi_erased;
+uf_status ufi_erased_add(ufi_erased *e, int64_t collection, int64_t model, int64_t number,
+                         uf_error *err);
+void ufi_erased_free(ufi_erased *e);
+/* Tells of those from `from` on, of one person: whose others of these models are gone as well when
+ * `person`. In a transaction. */
+uf_status ufi_erased_tell(uf_gallery *g, const ufi_erased *e, size_t from, bool person,
+                          uf_error *err);
+/* Rows, changes and the entry `action` of the audit log, after `tail`. In a transaction. */
+uf_status ufi_erase_person(uf_gallery *g, const char *collection, const char *id,
+                           const char *action, ufi_erased *erased, uf_receipt *receipt,
+                           ufi_audit_tail *tail, uf_error *err);
 /* In the transaction that removes: a note that traces are left, whose number ends it. */
 uf_status ufi_erase_begin(uf_gallery *g, int64_t *number, uf_error *err);
 /* After its commit: removes traces from indexes, snapshots (templates of `erased`, may be NULL),

@@ -118,6 +118,11 @@ static const char templates_in[] =
     " AND (?1 = 0 OR c.number = ?1) AND (?2 = '' OR m.name = ?2)"
     " ORDER BY c.name, p.id, t.number";
 
+static const char template_by_number[] =
+    "SELECT " UFI_TEMPLATE_COLUMNS ", k.size, k.sealed FROM " UFI_TEMPLATE_TABLES
+    " LEFT JOIN crop k ON k.template = t.number WHERE t.number = ?1 AND p.collection = ?2"
+    " AND (p.expires = 0 OR p.expires > ?3)";
+
 static uf_status list_templates(template_lister *l, const char *collection, const char *id,
                                 const char *model_id, uf_error *err)
 {
@@ -150,6 +155,31 @@ uf_status uf_gallery_templates(uf_gallery *g, const char *collection, const char
                   : ufi_fail(err, UF_E_NOMEM, "no memory for a template");
     if (!st && id && l.count == 0)
         st = ufi_person_find(g, ufi_collection_or_default(collection), id, NULL, err);
+    ufi_secret_free(l.vector, vector_bytes);
+    ufi_secret_free(l.crop, l.crop_room);
+    return ufi_gallery_leave(g, st, err);
+}
+
+uf_status uf_gallery_template(uf_gallery *g, const char *collection, uint64_t template_id,
+                              uf_template_fn *fn, void *user, uf_error *err)
+{
+    const size_t vector_bytes = UF_INDEX_MAX_DIMENSION * sizeof(float);
+    template_lister l = {.g = g, .fn = fn, .user = user};
+    int64_t number = 0;
+    collection = ufi_collection_or_default(collection);
+    uf_status st = ufi_gallery_enter(g, err);
+    if (st)
+        return st;
+    l.vector = ufi_secret_alloc(vector_bytes, NULL);
+    st = l.vector ? ufi_collection_find(g, collection, &number, err)
+                  : ufi_fail(err, UF_E_NOMEM, "no memory for a template");
+    const ufi_value args[] = {ufi_integer(template_id > INT64_MAX ? 0 : (int64_t)template_id),
+                              ufi_integer(number), ufi_integer(ufi_now())};
+    if (!st)
+        st = ufi_sealed_rows(g, template_by_number, args, 3, template_row, &l, err);
+    if (!st && l.count == 0)
+        st = ufi_fail(err, UF_E_NOT_FOUND, "no template %llu in collection \"%s\"",
+                      (unsigned long long)template_id, collection);
     ufi_secret_free(l.vector, vector_bytes);
     ufi_secret_free(l.crop, l.crop_room);
     return ufi_gallery_leave(g, st, err);

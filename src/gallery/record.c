@@ -54,7 +54,8 @@ static void person_bound(const uf_gallery *g, const ufi_person_row *p,
     ufi_sha256_final(&h, bound);
 }
 
-/* The key is the person's, whose number says which: a person has one key for life. */
+/* The key is the person's, whose number says which: a person has one key at a time, and a new one
+ * seals all of the person's templates anew (erase_one.c). */
 void ufi_template_bound(const uf_gallery *g, const ufi_person_row *p, const ufi_template_row *t,
                         uint8_t bound[UFI_BOUND_BYTES])
 {

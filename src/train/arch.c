@@ -244,6 +244,17 @@ static uf_status do_output(ufi_arch *a, ufi_arch_line *l)
     return name_output(a, l->operands[0]);
 }
 
+/* The probability that the last convolution's bias gives is 1 % at first: what is looked for is
+ * rare, and a network that begins with a half everywhere spends long unlearning it (Lin et al.
+ * 2017). */
+static void expect_rare(ufi_arch *a)
+{
+    const ufi_graph *g = &a->out->graph;
+    const ufi_value *bias = &g->values[g->nodes[g->node_count - 1].in[2]];
+    for (int64_t i = 0; i < ufi_shape_count(&bias->shape); i++)
+        ((float *)(uintptr_t)bias->data)[i] = -4.6f;
+}
+
 /* head CHANNELS NAME [act=sigmoid]: a separable layer and, as rows of cells, an output. */
 static uf_status do_head(ufi_arch *a, ufi_arch_line *l)
 {
@@ -256,6 +267,8 @@ static uf_status do_head(ufi_arch *a, ufi_arch_line *l)
         st = ufi_arch_conv(a, channels, 1, 1, 1, true);
     if (!st)
         st = ufi_arch_conv(a, channels, 3, 1, channels, true);
+    if (!st && !strcmp(act, "sigmoid"))
+        expect_rare(a);
     if (!st)
         st = ufi_arch_act(a, act);
     if (!st)

@@ -88,30 +88,35 @@ static double weigh_cells(detector_lesson *l, int stride)
     return sum;
 }
 
+/* Loss of output `k`. What a teacher says of the class of cells without an object means nothing: it
+ * was not taught there, and only the product counts. */
+static double learn_output(detector_lesson *l, const ufi_net *net, uint32_t k, double weight,
+                           float *grad)
+{
+    const uint32_t stride = k % STRIDES, kind = k / STRIDES;
+    const size_t cells = l->base.options.batch * l->cells[stride];
+    const float *student = ufi_net_output(net, k, NULL), *teacher = l->said[k];
+    memset(grad, 0, cells * parts_of[kind] * sizeof *grad);
+    if (kind < 2)
+        return ufi_loss_probability(student, teacher, kind ? NULL : l->said[STRIDES + stride],
+                                    cells, 4, weight, grad);
+    weigh_cells(l, (int)stride);
+    return ufi_loss_cells(student, teacher, l->weights, cells, parts_of[kind], weight, grad);
+}
+
 static uf_status learn_detector(ufi_lesson *base, ufi_net *net, const ufi_batch *batch,
                                 double *loss, uf_error *err)
 {
+    static const double shares[4] = {1, 1, 2, 0.5};
     detector_lesson *l = (detector_lesson *)base;
-    const size_t n = base->options.batch;
     double faces = 1; /* a batch without any must not divide by nothing */
     uf_status st = run_all(l, &l->teacher, batch->pixels[0], l->said, err);
     *loss = 0;
     for (int s = 0; !st && s < STRIDES; s++)
         faces += weigh_cells(l, s);
     for (uint32_t k = 0; !st && k < OUTPUTS; k++) {
-        static const double shares[4] = {1, 1, 2, 0.5};
-        const int stride = (int)k % STRIDES, kind = (int)k / STRIDES;
-        const size_t cells = n * l->cells[stride];
-        const double weight = shares[kind] / faces;
-        const float *student = ufi_net_output(net, k, NULL);
-        float *grad = ufi_net_output_grad(net, k);
-        memset(grad, 0, cells * parts_of[kind] * sizeof *grad);
-        if (kind >= 2)
-            weigh_cells(l, stride);
-        *loss +=
-            weight * (kind < 2 ? ufi_loss_probability(student, l->said[k], cells, 4, weight, grad)
-                               : ufi_loss_cells(student, l->said[k], l->weights, cells,
-                                                parts_of[kind], weight, grad));
+        const double weight = shares[k / STRIDES] / faces;
+        *loss += weight * learn_output(l, net, k, weight, ufi_net_output_grad(net, k));
     }
     return st;
 }

@@ -220,7 +220,6 @@ static uf_status open_teachers(embedder_lesson *l, uf_error *err)
     const ufi_lesson_options *o = &l->base.options;
     uf_embedder_options q = UF_EMBEDDER_OPTIONS_INIT;
     q.engine.threads = (int32_t)o->threads;
-    q.flip = 1;
     uf_status st = UF_OK;
     for (size_t t = 0; !st && t < o->teacher_count; t++) {
         st = ufi_embedder_create(&l->teachers[t], o->teachers[t].file, o->teachers[t].program, &q,

@@ -69,12 +69,13 @@ double ufi_loss_relational(const float *student, size_t d, const float *teacher,
 
 /* ---- detectors ---- */
 
-double ufi_loss_probability(const float *student, const float *teacher, size_t n, double rare,
-                            double weight, float *grad)
+double ufi_loss_probability(const float *student, const float *teacher, const float *cell_weights,
+                            size_t n, double rare, double weight, float *grad)
 {
     double loss = 0;
     for (size_t i = 0; i < n; i++) {
-        const double t = fmin(fmax((double)teacher[i], 0), 1), w = 1 + rare * t;
+        const double t = fmin(fmax((double)teacher[i], 0), 1);
+        const double w = (1 + rare * t) * (cell_weights ? (double)cell_weights[i] : 1);
         const double p = fmin(fmax((double)student[i], 1e-5), 1 - 1e-5);
         loss -= w * (t * log(p) + (1 - t) * log(1 - p));
         grad[i] += (float)(weight * w * (p - t) / (p * (1 - p)));

@@ -31,9 +31,10 @@ static inline size_t ufi_loss_relational_work(size_t n, size_t d)
 /* ---- of a detector whose teacher looks at the same pixels ---- */
 
 /* Class or objectness of `n` cells, probabilities: cross-entropy with the teacher's as soft
- * targets; cells weigh 1 where the teacher sees nothing and up to 1 + `rare` where it is sure. */
-double ufi_loss_probability(const float *student, const float *teacher, size_t n, double rare,
-                            double weight, float *grad);
+ * targets, sum over cells; a cell weighs 1 + `rare` times the teacher's probability, times its
+ * `cell_weights` (NULL: 1). */
+double ufi_loss_probability(const float *student, const float *teacher, const float *cell_weights,
+                            size_t n, double rare, double weight, float *grad);
 /* Boxes or points: `parts` numbers a cell, Huber's loss with bend 1 (Girshick 2015), cells weighed
  * by `cell_weights`, sum over cells. */
 double ufi_loss_cells(const float *student, const float *teacher, const float *cell_weights,

@@ -3,7 +3,8 @@
  * tells through its standard output, a line at a time and unbuffered, what it begins and what was
  * acknowledged.
  *
- *   work GALLERY KEYFILE SEED NAME     enrols and deletes NAME-0..NAME-59 until killed
+ *   work GALLERY KEYFILE SEED NAME     enrols and deletes NAME-0..NAME-59, and single templates of
+ *                                      theirs, until killed
  *   check GALLERY KEYFILE              checks all, lists people, searches for each
  *   make GALLERY KEYFILE COUNT         enrols q-0..q-COUNT-1, and searches once
  *   persist GALLERY KEYFILE COUNT      enrols p-0..p-COUNT-1, whatever fails
@@ -93,6 +94,24 @@ static int finds(uf_gallery *g, const char *id, uf_status *st, uf_error *err)
 
 /* ---- work ---- */
 
+static int see_template(void *user, const uf_template_info *t)
+{
+    *(uint64_t *)user = t->template_id;
+    return 1; /* the oldest is enough */
+}
+
+/* The person gets another template and loses the oldest: there is one at any moment. */
+static uf_status replace(uf_gallery *g, const char *id, uf_error *err)
+{
+    uint64_t oldest = 0;
+    uf_status st = enroll(g, id, err);
+    if (!st)
+        st = uf_gallery_templates(g, NULL, id, NULL, see_template, &oldest, err);
+    if (st == UF_E_CANCELLED)
+        st = uf_gallery_delete_template(g, NULL, id, oldest, NULL, err);
+    return st;
+}
+
 static void work_on(uf_gallery *g, uint64_t *state, const char *name, uint8_t *there)
 {
     uf_error err = {0};
@@ -117,6 +136,10 @@ static void work_on(uf_gallery *g, uint64_t *state, const char *name, uint8_t *t
         int found = finds(g, id, &st, &err);
         if (st || !found)
             say("wrong", id, st ? err.message : "was not found");
+    } else if (dice < 55) {
+        st = replace(g, id, &err);
+        if (st && st != UF_E_STATE)
+            say("wrong", id, err.message);
     } else {
         say("?", id, "delete");
         st = uf_gallery_delete(g, NULL, id, NULL, &err);
@@ -170,7 +193,7 @@ static int list_person(void *user, const uf_person_info *p)
     people *l = user;
     if (l->count < 8 * IDS)
         snprintf(l->ids[l->count++], 32, "%s", p->id);
-    say(p->templates == 1 ? "has" : "wrong", p->id, "");
+    say(p->templates >= 1 ? "has" : "wrong", p->id, "");
     return 0;
 }
 

@@ -83,6 +83,44 @@ static void check_upkeep(uf_gallery *g, bool encrypted, bool by_pgvector)
     CHECK(finds(g, NULL, 14));
 }
 
+static int count_template(void *user, const uf_template_info *t)
+{
+    size_t *count = user;
+    (void)t;
+    ++*count;
+    return 0;
+}
+
+/* One of two templates goes, and the person gets another id; then the person goes as well. */
+static void check_single_templates(uf_gallery *g)
+{
+    uf_error err = {0};
+    uint64_t first, second;
+    uf_receipt receipt;
+    size_t count = 0;
+    CHECK_OK(maker_enroll(g, "single", 70, 1, MODEL, &first, &err), err);
+    CHECK_OK(maker_enroll(g, "single", 70, 2, MODEL, &second, &err), err);
+    CHECK(finds(g, "single", 70));
+    CHECK(uf_gallery_delete_template(g, NULL, NULL, first, NULL, &err) == UF_E_NOT_FOUND);
+    CHECK_OK(uf_gallery_delete_template(g, "single", NULL, first, &receipt, &err), err);
+    CHECK(strcmp(receipt.id, "p70") == 0 && receipt.templates == 1);
+    CHECK(uf_gallery_template(g, "single", first, count_template, &count, &err) == UF_E_NOT_FOUND);
+    CHECK_OK(uf_gallery_template(g, "single", second, count_template, &count, &err), err);
+    CHECK(count == 1 && finds(g, "single", 70));
+    CHECK_OK(maker_enroll(g, "single", 72, 1, MODEL, NULL, &err), err);
+    CHECK(uf_gallery_rename(g, "single", "p70", "p72", 0, &err) == UF_E_STATE);
+    CHECK_OK(uf_gallery_delete(g, "single", "p72", NULL, &err), err);
+    CHECK_OK(uf_gallery_rename(g, "single", "p70", "p71", 0, &err), err);
+    CHECK_OK(uf_gallery_template(g, "single", second, count_template, &count, &err), err);
+    CHECK(count == 2);
+    CHECK_OK(maker_enroll(g, "single", 72, 1, MODEL, NULL, &err), err);
+    CHECK_OK(uf_gallery_rename(g, "single", "p72", "p71", 1, &err), err);
+    CHECK_OK(uf_gallery_templates(g, "single", "p71", NULL, count_template, &count, &err), err);
+    CHECK(count == 4);
+    CHECK_OK(uf_gallery_delete(g, "single", "p71", &receipt, &err), err);
+    CHECK(receipt.templates == 2);
+}
+
 /* Everything a user does, on one gallery. */
 static void check_gallery(const char *name, const char *more, uint32_t flags)
 {
@@ -114,6 +152,8 @@ static void check_gallery(const char *name, const char *more, uint32_t flags)
     CHECK(!finds(g, NULL, 7) && finds(g, NULL, 14));
     CHECK(uf_gallery_delete(g, NULL, "p7", NULL, &err) == UF_E_NOT_FOUND);
     check_upkeep(g, !(flags & UF_GALLERY_PLAIN), strstr(more, "halfvec") || strstr(more, "bit"));
+    check_single_templates(g);
+    CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
     uint64_t entries = 0;
     CHECK_OK(uf_gallery_audit_check(g, &entries, &err), err);
     CHECK(entries > PEOPLE);

@@ -107,7 +107,16 @@ def faces_and_people(s):
     check("no face to enrol", nobody.status == 422, nobody)
     more = s.send_form("/v1/people/ann%2F1/faces", ("force", "true"), ("file", jpeg, "a.jpg"))
     check("another face", more.status == 201 and more.json["faces"] == 2, more)
-    check("faces of a person", len(s.ask("GET", "/v1/people/ann%2F1/faces").json["faces"]) == 2)
+    faces = s.ask("GET", "/v1/people/ann%2F1/faces").json["faces"]
+    check("faces of a person", len(faces) == 2)
+    one = f"/v1/people/ann%2F1/faces/{faces[0]['id']}"
+    check("a face of somebody else", s.ask("DELETE", one.replace("ann%2F1", "bob")).status == 404)
+    receipt = s.ask("DELETE", one)
+    check("a face is deleted", receipt.status == 200 and receipt.json["faces"] == 1 and receipt.json["audit_entry"] > 0,
+          receipt)
+    check("the other stays", [f["id"] for f in s.ask("GET", "/v1/people/ann%2F1/faces").json["faces"]] == [faces[1]["id"]])
+    check("a face that is gone", s.ask("DELETE", one).status == 404)
+    check("a face of no number", s.ask("DELETE", "/v1/people/ann%2F1/faces/-1").status == 404)
     found = s.ask("POST", "/v1/identify", jpeg, "image/jpeg").json
     check("identified", any(m["id"] == "ann/1" and m["name"] == "Ann" for f in found["faces"] for m in f["matches"]), found)
     strange = s.ask("POST", "/v1/identify?collection=other", jpeg, "image/jpeg")
@@ -127,7 +136,7 @@ def faces_and_people(s):
     names = {c["name"]: c["people"] for c in s.ask("GET", "/v1/collections").json["collections"]}
     check("collections", names == {"c": 3, "default": 1}, names)
     gone = s.ask("DELETE", "/v1/people/ann%2F1")
-    check("deleted, with a receipt", gone.status == 200 and gone.json["faces"] == 2 and gone.json["audit_digest"], gone)
+    check("deleted, with a receipt", gone.status == 200 and gone.json["faces"] == 1 and gone.json["audit_digest"], gone)
     check("gone", s.ask("GET", "/v1/people/ann%2F1").status == 404 and s.ask("DELETE", "/v1/people/ann%2F1").status == 404)
     check("a collection is deleted", s.ask("DELETE", "/v1/collections/c").json == {"people": 3})
 

@@ -6,6 +6,7 @@ usage: train_test.py UNIFACE
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -62,15 +63,14 @@ def draw_people(folder, people, takes):
                 f.write(draw(person, take))
 
 
-def write_pairs(folder, people, takes):
-    """Every third pair of takes of a person, and as many of different persons."""
+def write_pairs(name, persons, takes):
+    """Takes of one person, and as many pairs of different persons."""
     lines = []
-    for person in range(people):
+    for n, person in enumerate(persons):
         for a in range(takes):
-            b, other = (a + 1) % takes, (person + 1 + a) % people
-            lines.append(f"p{person:02}/{a}.png p{person:02}/{b}.png 1")
-            lines.append(f"p{person:02}/{a}.png p{other:02}/{b}.png 0")
-    with open(path("pairs.txt"), "w") as f:
+            b, other = (a + 1) % takes, persons[(n + 1 + a) % len(persons)]
+            lines += [f"p{person:02}/{a}.png p{person:02}/{b}.png 1", f"p{person:02}/{a}.png p{other:02}/{b}.png 0"]
+    with open(name, "w") as f:
         f.write("\n".join(lines) + "\n")
 
 
@@ -117,6 +117,31 @@ agreement = float(json.loads(done.text).get("agreement", -1)) if done.returncode
 check("a student agrees with its teacher on pictures it has not seen", agreement > 0.6, done.errors[-300:], agreement)
 train("finetune", distilled, people, "-T", model, "-n", "2", "-r", "0.001", "-o", path("fine.ufm"))
 
+# A deployed model learns on, and is replaced only by one that is no worse on pairs held out.
+pairs, deployed, site, wrong = path("pairs.txt"), path("deployed.ufm"), path("site"), path("wrong")
+os.makedirs(site)
+for person in range(8):
+    os.rename(path("people", f"p{person:02}"), os.path.join(site, f"p{person:02}"))
+write_pairs(pairs, [8, 9, 10, 11], 6)
+shutil.copy(fresh, deployed)
+retrain = ["retrain", site, "-m", deployed, "-l", "arcface", "-p", pairs, "-i", people, "--aligned", "--augment", "0.3"]
+done = train(*retrain, "--angular", "0", "-n", "40", "-r", "0.01", "-o", path("new.ufm"), "--promote")
+check("a better model is accepted", "accepted" in done.stdout.decode(), done.stdout.decode())
+check("it takes the deployed one's place, which stays beside it",
+      open(deployed + ".previous", "rb").read() == open(fresh, "rb").read() and
+      open(deployed, "rb").read() == open(path("new.ufm"), "rb").read())
+shutil.copytree(site, wrong)
+for person in range(8):  # everybody is everybody
+    for take in range(6):
+        shutil.copy(os.path.join(site, f"p{(person + take) % 8:02}", f"{take}.png"), os.path.join(wrong, f"p{person:02}"))
+before = open(deployed, "rb").read()
+retrain[1] = wrong
+done = train(*retrain, "--angular", "0", "-n", "30", "-r", "0.03", "-o", path("worse.ufm"), "--promote", status=1)
+check("a worse model is refused", "refused" in done.stdout.decode(), done.stdout.decode())
+check("and the deployed one stays", open(deployed, "rb").read() == before and not os.path.exists(path("worse.ufm")))
+for person in range(8):
+    os.rename(os.path.join(site, f"p{person:02}"), path("people", f"p{person:02}"))
+
 # What is refused, and how.
 error("a detector is no teacher of an embedder", 3, "teacher", "distill", people, "-T", distilled, "-s", "yunet", "-o",
       path("x.ufm"))
@@ -131,7 +156,7 @@ check("nothing was written", not os.path.exists(path("x.ufm")))
 
 # Killed twenty times, a run ends where an uninterrupted one does.
 def long_run(output, checkpoint):
-    return [program, "train", people, "-s", student, "-l", "unified-ce", "-n", "30", "-t", "1", "-b", "16",
+    return [program, "train", people, "-s", student, "-l", "unified-ce", "-n", "150", "-t", "1", "-b", "16",
             "--checkpoint", checkpoint, "--checkpoint-every", "0.02", "--blend", "0", "-o", output]
 
 
@@ -145,7 +170,7 @@ for attempt in range(200):
                          stderr=subprocess.PIPE)
     if kills < 20:
         try:
-            p.wait(timeout=seconds * (0.1 + 0.15 * dice.random()))
+            p.wait(timeout=seconds * (0.04 + 0.06 * dice.random()))
         except subprocess.TimeoutExpired:
             p.send_signal(signal.SIGKILL if kills % 2 else signal.SIGTERM)
             kills += 1

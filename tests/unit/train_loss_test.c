@@ -7,7 +7,7 @@
 enum { N = 6, D = 10, CLASSES = 4, CELLS = 5, PARTS = 3 };
 
 typedef struct fixture {
-    float student[N * D], teacher[N * 16], centres[CLASSES * D], bias, cells[N * D];
+    float student[N * D], teacher[N * 16], centres[CLASSES * D], bias, cells[N * D], sure[N * D];
     int32_t labels[N];
     ufi_margin margin;
     double (*loss)(const struct fixture *f, float *grad, float *centres_grad, float *bias_grad);
@@ -35,7 +35,7 @@ static double relational(const fixture *f, float *grad, float *cg, float *bg)
 static double probability(const fixture *f, float *grad, float *cg, float *bg)
 {
     (void)cg, (void)bg;
-    return ufi_loss_probability(f->cells, f->teacher, N * D, 3, 0.5, grad);
+    return ufi_loss_probability(f->cells, f->teacher, f->sure, N * D, 3, 0.5, grad);
 }
 
 static double cells(const fixture *f, float *grad, float *cg, float *bg)
@@ -66,6 +66,7 @@ static void fill(fixture *f)
     for (int i = 0; i < N * D; i++) {
         f->student[i] = 2 * test_random_float(&seed);
         f->cells[i] = 0.5f + 0.4f * test_random_float(&seed);
+        f->sure[i] = 1 + test_random_float(&seed);
     }
     for (int i = 0; i < N * 16; i++)
         f->teacher[i] = test_random_float(&seed);

@@ -1,0 +1,56 @@
+#include "server/json_parse.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+enum { JSON_DEPTH_MAX = 32 };
+
+/* Values are parted by commas; the few commas in strings count as well. */
+size_t srv_json_weight(const uint8_t *text, size_t size)
+{
+    enum { VALUE_BYTES = 48 }; /* a number and its place in a list that has doubled just now */
+    size_t values = 1;
+    for (size_t i = 0; i < size; i++)
+        values += text[i] == ',';
+    return values * VALUE_BYTES;
+}
+
+/* jansson goes 2048 deep; that is more stack than a request's thread need have. */
+static bool is_shallow(const uint8_t *text, size_t size)
+{
+    bool in_string = false;
+    int depth = 0;
+    for (size_t i = 0; i < size; i++) {
+        const uint8_t c = text[i];
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_DEPTH_MAX)
+                return false;
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return true;
+}
+
+json_t *srv_json_parse(const uint8_t *text, size_t size, char why[200])
+{
+    json_error_t err;
+    if (!is_shallow(text, size)) {
+        snprintf(why, 200, "the JSON is nested more than %d deep", JSON_DEPTH_MAX);
+        return NULL;
+    }
+    json_t *v = json_loadb((const char *)text, size, JSON_REJECT_DUPLICATES, &err);
+    if (!v)
+        snprintf(why, 200, "the body is no valid JSON: %.120s (at byte %d)", err.text,
+                 err.position);
+    return v;
+}

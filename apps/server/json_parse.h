@@ -1,0 +1,16 @@
+/* JSON of clients: bounded depth, no name twice. Reentrant. */
+#ifndef UF_SERVER_JSON_PARSE_H
+#define UF_SERVER_JSON_PARSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct json_t;
+
+/* About the memory that parsing takes for values, their text aside: some 20 times that of a list of
+ * short numbers. */
+size_t srv_json_weight(const uint8_t *text, size_t size);
+/* NULL: `why` says what is wrong. */
+struct json_t *srv_json_parse(const uint8_t *text, size_t size, char why[200]);
+
+#endif
