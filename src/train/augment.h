@@ -15,6 +15,7 @@ typedef struct ufi_planes {
 } ufi_planes;
 
 void ufi_planes_from_rgb(ufi_planes *p, const uint8_t *rgb);
+void ufi_floats_from_rgb(float *r, float *g, float *b, const uint8_t *rgb, size_t count);
 void ufi_planes_to_rgb(const ufi_planes *p, uint8_t *rgb);
 
 /* ---- memory that grows to what is needed ---- */

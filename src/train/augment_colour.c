@@ -2,45 +2,55 @@
  * Colours. Pixels are worked on as planes of floats, which the compiler turns into vectors; three
  * interleaved bytes it does not.
  */
-#include <math.h>
+#include <string.h>
 
 #include "train/augment.h"
 
-void ufi_planes_from_rgb(ufi_planes *p, const uint8_t *rgb)
+/* Pixels go through words of 32 bits in strips: what remains to be done byte by byte is one load or
+ * store a pixel, and the rest is vectors. */
+enum { STRIP = 64 };
+
+void ufi_floats_from_rgb(float *restrict r, float *restrict g, float *restrict b,
+                         const uint8_t *rgb, size_t count)
 {
-    const size_t count = p->side * p->side;
-    float *restrict r = p->c[0], *restrict g = p->c[1], *restrict b = p->c[2];
-    for (size_t i = 0; i < count; i++) {
-        r[i] = rgb[3 * i];
-        g[i] = rgb[3 * i + 1];
-        b[i] = rgb[3 * i + 2];
+    uint32_t words[STRIP];
+    for (size_t i = 0; i < count; i += STRIP, rgb += 3 * STRIP) {
+        const size_t n = count - i < STRIP ? count - i : STRIP;
+        for (size_t k = 0; k + 1 < n; k++) /* the last one's fourth byte may not be there */
+            memcpy(&words[k], rgb + 3 * k, 4);
+        memcpy(&words[n - 1], rgb + 3 * (n - 1), 3);
+        for (size_t k = 0; k < n; k++) {
+            r[i + k] = (float)(int32_t)(words[k] & 0xFF);
+            g[i + k] = (float)(int32_t)(words[k] >> 8 & 0xFF);
+            b[i + k] = (float)(int32_t)(words[k] >> 16 & 0xFF);
+        }
     }
 }
 
-/* 0..255 and rounded, still as a float: without a branch. */
-static inline float bounded(float v)
+void ufi_planes_from_rgb(ufi_planes *p, const uint8_t *rgb)
+{
+    ufi_floats_from_rgb(p->c[0], p->c[1], p->c[2], rgb, p->side * p->side);
+}
+
+/* 0..255, rounded. */
+static inline uint32_t to_byte(float v)
 {
     v = v < 0 ? 0 : v;
-    return (v > 255 ? 255 : v) + 0.5f;
+    return (uint32_t)(int32_t)((v > 255 ? 255 : v) + 0.5f);
 }
 
 void ufi_planes_to_rgb(const ufi_planes *p, uint8_t *rgb)
 {
-    enum { STRIP = 64 };
     const size_t count = p->side * p->side;
+    uint32_t words[STRIP];
     for (size_t i = 0; i < count; i += STRIP, rgb += 3 * STRIP) {
         const size_t n = count - i < STRIP ? count - i : STRIP;
-        uint8_t bytes[3][STRIP];
-        for (int c = 0; c < 3; c++) {
-            const float *restrict from = p->c[c] + i;
-            for (size_t k = 0; k < n; k++)
-                bytes[c][k] = (uint8_t)(int)bounded(from[k]);
-        }
-        for (size_t k = 0; k < n; k++) {
-            rgb[3 * k] = bytes[0][k];
-            rgb[3 * k + 1] = bytes[1][k];
-            rgb[3 * k + 2] = bytes[2][k];
-        }
+        const float *r = p->c[0] + i, *g = p->c[1] + i, *b = p->c[2] + i;
+        for (size_t k = 0; k < n; k++)
+            words[k] = to_byte(r[k]) | to_byte(g[k]) << 8 | to_byte(b[k]) << 16;
+        for (size_t k = 0; k + 1 < n; k++) /* the next pixel's first byte is written twice */
+            memcpy(rgb + 3 * k, &words[k], 4);
+        memcpy(rgb + 3 * (n - 1), &words[n - 1], 3);
     }
 }
 

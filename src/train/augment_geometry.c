@@ -144,10 +144,18 @@ static size_t mirrored(int64_t i, int64_t size)
 static void copy_mirrored(uint8_t *out, size_t width, size_t height, const ufi_region *r, int64_t x,
                           int64_t y)
 {
-    for (size_t j = 0; j < height; j++) {
+    const int64_t w = (int64_t)r->width, end = x + (int64_t)width;
+    /* Columns first..last - 1 of the copy are in the picture. */
+    const size_t first = x >= 0 ? 0 : -x < (int64_t)width ? (size_t)-x : width;
+    const size_t last = end <= w ? width : w - x > (int64_t)first ? (size_t)(w - x) : first;
+    for (size_t j = 0; j < height; j++, out += width * 3) {
         const uint8_t *row = r->pixels + mirrored(y + (int64_t)j, (int64_t)r->height) * r->stride;
-        for (size_t i = 0; i < width; i++, out += 3)
-            memcpy(out, row + mirrored(x + (int64_t)i, (int64_t)r->width) * 3, 3);
+        for (size_t i = 0; i < first; i++)
+            memcpy(out + i * 3, row + mirrored(x + (int64_t)i, w) * 3, 3);
+        if (last > first)
+            memcpy(out + first * 3, row + (size_t)(x + (int64_t)first) * 3, (last - first) * 3);
+        for (size_t i = last; i < width; i++)
+            memcpy(out + i * 3, row + mirrored(x + (int64_t)i, w) * 3, 3);
     }
 }
 

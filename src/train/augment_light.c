@@ -104,18 +104,21 @@ void ufi_vary_skin(ufi_planes *p, const ufi_skin *s)
 {
     const size_t count = p->side * p->side;
     float *restrict r = p->c[0], *restrict g = p->c[1], *restrict b = p->c[2];
-    const float red = s->red, blue = s->blue, even = s->even, hue = s->hue;
+    const float red = s->red, blue = s->blue, even = s->even, hue = s->hue, bias = s->bias;
     const float kr = s->gain[0] - 1, kg = s->gain[1] - 1, kb = s->gain[2] - 1;
     for (size_t i = 0; i < count; i++) {
         const float luma = 0.299f * r[i] + 0.587f * g[i] + 0.114f * b[i];
         const float dr = r[i] - luma, db = b[i] - luma;
-        const float light = (luma + 20) * even;
-        const float along = (dr * red + db * blue) / light + s->bias, across = dr * blue - db * red;
-        float skin = (along - 0.25f) * 4, same_hue = 1.5f - across * across * hue / light;
+        const float light = (luma + 20) * even, dim = 1 / light;
+        const float along = (dr * red + db * blue) * dim + bias, across = dr * blue - db * red;
+        float skin = (along - 0.25f) * 4, same_hue = 1.5f - across * across * hue * dim;
         float shine = light - 1;
-        skin = skin < 0 ? 0 : skin > 1 ? 1 : skin;
-        same_hue = same_hue < 0 ? 0 : same_hue > 1 ? 1 : same_hue;
-        shine = shine < 0 ? 0 : shine > 1 ? 1 : shine;
+        skin = skin < 0 ? 0 : skin;
+        skin = skin > 1 ? 1 : skin;
+        same_hue = same_hue < 0 ? 0 : same_hue;
+        same_hue = same_hue > 1 ? 1 : same_hue;
+        shine = shine < 0 ? 0 : shine;
+        shine = shine > 1 ? 1 : shine;
         const float w = skin * same_hue * (1 - 0.55f * shine);
         r[i] += r[i] * w * kr;
         g[i] += g[i] * w * kg;

@@ -176,24 +176,45 @@ static void match_colours(float gain[3], float offset[3], const ufi_subject *fir
 
 /* ---- the mix ---- */
 
+enum { STRIP = 64 };
+
+/* The share of the second face along a row, by place on the face. */
+static void row_shares(float *restrict shares, size_t count, float u, float w, float step_u,
+                       float step_w, float share)
+{
+    for (size_t x = 0; x < count; x++) {
+        const float uu = u + step_u * (float)(int)x, ww = w + step_w * (float)(int)x;
+        float in = (1.25f - (uu * uu + ww * ww)) * (1 / 0.85f);
+        in = in < 0 ? 0 : in;
+        in = in > 1 ? 1 : in;
+        shares[x] = in * in * (3 - 2 * in) * share;
+    }
+}
+
+static void mix_channel(float *restrict to, const float *restrict second,
+                        const float *restrict shares, size_t count, float gain, float offset)
+{
+    for (size_t x = 0; x < count; x++)
+        to[x] += shares[x] * (gain * second[x] + offset - to[x]);
+}
+
 static void mix(ufi_planes *p, const uint8_t *first, const uint8_t *second, float share,
                 const float gain[3], const float offset[3], const double to_face[6])
 {
-    const float ux = (float)to_face[0] / 0.38f, wx = (float)to_face[3] / 0.48f;
-    for (size_t y = 0; y < p->side; y++) {
-        const uf_point at = ufi_map_point(to_face, 0, (double)y);
-        const float u0 = (at.x - 0.5f) / 0.38f, w0 = (at.y - 0.64f) / 0.48f;
-        float *r = p->c[0] + y * p->side, *g = p->c[1] + y * p->side, *b = p->c[2] + y * p->side;
-        for (size_t x = 0; x < p->side; x++, first += 3, second += 3) {
-            const float u = u0 + ux * (float)(int)x, w = w0 + wx * (float)(int)x;
-            float in = (1.25f - (u * u + w * w)) * (1 / 0.85f);
-            in = in < 0 ? 0 : in > 1 ? 1 : in;
-            in *= in * (3 - 2 * in) * share;
-            r[x] = first[0] + in * (gain[0] * second[0] + offset[0] - first[0]);
-            g[x] = first[1] + in * (gain[1] * second[1] + offset[1] - first[1]);
-            b[x] = first[2] + in * (gain[2] * second[2] + offset[2] - first[2]);
+    const float wide = 0.38f, high = 0.48f; /* half the axes of the ellipse */
+    const float step_u = (float)to_face[0] / wide, step_w = (float)to_face[3] / high;
+    float shares[STRIP], other[3][STRIP];
+    ufi_planes_from_rgb(p, first);
+    for (size_t y = 0; y < p->side; y++)
+        for (size_t x = 0; x < p->side; x += STRIP) {
+            const size_t n = p->side - x < STRIP ? p->side - x : STRIP;
+            const uf_point at = ufi_map_point(to_face, (double)x, (double)y);
+            row_shares(shares, n, (at.x - 0.5f) / wide, (at.y - 0.64f) / high, step_u, step_w,
+                       share);
+            ufi_floats_from_rgb(other[0], other[1], other[2], second + (y * p->side + x) * 3, n);
+            for (int c = 0; c < 3; c++)
+                mix_channel(p->c[c] + y * p->side + x, other[c], shares, n, gain[c], offset[c]);
         }
-    }
 }
 
 /* ---- the whole ---- */

@@ -26,10 +26,16 @@ typedef struct ufi_sample {
     uf_point points[5]; /* landmarks in picture pixels, order of uf_face */
 } ufi_sample;
 
-/* Sources, each one of: a folder (each subfolder is a person; a flat one has no persons), a tar
- * archive of pictures (entries in subfolders likewise; a "landmarks.tsv" inside is its list), a
- * .txt or .tsv list (path, relative to the list, then tab-separated columns: label; or the header
- * "name score x0 y0 x1 y1 ... y4", whose pictures are in the folder or the tar archives beside it).
+/* Sources, each one of:
+ * - a folder: each subfolder is a person; a flat one has no persons; "landmarks.tsv" in it is its
+ *   list;
+ * - a .tar archive of pictures, entries in subfolders likewise. Its list is "landmarks.tsv" inside,
+ *   or "NAME_landmarks.tsv" beside "NAME.tar", which is also that of "NAME_0.tar", "NAME_1.tar"...
+ * - a .txt or .tsv list; a row is a path, or a path and a label, or a name, a score and x and y of
+ *   five points, between tabs. Its pictures are in the archives beside it that find it by its name
+ *   ("NAME_landmarks.tsv", "NAME.tsv"), else files whose paths are relative to it.
+ * An archive that was named twice, or by itself and by its list, comes once. Persons of two sources
+ * are never the same. Pictures are told by suffix (.jpg .jpeg .png .webp).
  * Order: as named, then sorted by name. A picture that cannot be read is found out when it is read.
  * Errors name source and line. */
 uf_status ufi_dataset_open(ufi_dataset **out, const char *const *sources, size_t count,
@@ -61,7 +67,8 @@ typedef struct ufi_augment {
     float gray;    /* chance of no colour */
     float blur;    /* chance; sigma up to 2 % of the side */
     float low;     /* chance of being shrunk to 1/1.5..1/5 and enlarged again */
-    float jpeg;    /* chance of a JPEG round trip of quality 20..90 */
+    float jpeg;    /* chance of a JPEG round trip of quality 20..90; nothing happens in a build
+                      without libjpeg */
     float noise;   /* chance of sensor noise */
     float occlude; /* chance of a patch (of one colour, of noise, or of another picture) over
                       up to a third of the crop */
@@ -78,7 +85,7 @@ typedef struct ufi_crop_view {
     int32_t size;     /* pixels */
     float points[10]; /* alignment template, x, y of five points */
     bool jitter;
-    bool clean; /* nothing at all is varied but the person and mirroring */
+    bool clean; /* nothing at all is varied but a new person (blend) and mirroring */
 } ufi_crop_view;
 
 #define UFI_MAX_VIEWS 3
