@@ -22,8 +22,7 @@ static int find_model(char *path, size_t size, const char *task)
         snprintf(name, sizeof name, "%s", path);
         return uf_store_find(path, size, name, &err) ? cli_fail(&err) : 0;
     }
-    cli_store_path(path, size, task);
-    if (access(path, R_OK) != 0)
+    if (uf_store_default(path, size, task, NULL))
         *path = '\0';
     return 0;
 }

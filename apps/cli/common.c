@@ -120,18 +120,13 @@ uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf
     const char *given = cli_value(a, option);
     if (given)
         return cli_open_model_at(m, given, err);
-    cli_store_path(path, sizeof path, option);
-    if (access(path, R_OK) != 0) {
-        err->status = UF_E_NOT_FOUND;
-        snprintf(
-            err->message, sizeof err->message,
-            "no --%s was given and there is no default at %.200s: give one, or make one the "
-            "default with `uniface models pull NAME --default` or `uniface import NETWORK.onnx "
-            "--default`",
-            option, path);
-        return UF_E_NOT_FOUND;
-    }
-    return uf_model_open(m, path, err);
+    uf_status st = uf_store_default(path, sizeof path, option, err);
+    if (!st)
+        st = uf_model_open(m, path, err);
+    /* What comes with the program says how good it is. */
+    if (!st && uf_model_meta(*m, "card.summary"))
+        fprintf(stderr, "uniface: %s: %s\n", option, uf_model_meta(*m, "card.summary"));
+    return st;
 }
 
 /* ---- files ---- */

@@ -25,6 +25,11 @@ UF_API uf_status uf_store_folder(char *out, size_t size, uf_error *err);
  * says what is wrong. UF_E_NOT_FOUND says where it was looked for. */
 UF_API uf_status uf_store_find(char *out, size_t size, const char *name, uf_error *err);
 
+/* The file of the model that is taken when none is named, `task` is "detector" or "embedder": the
+ * store's, else the one that comes with the library. UF_E_NOT_FOUND says where it was looked for.
+ */
+UF_API uf_status uf_store_default(char *out, size_t size, const char *task, uf_error *err);
+
 /* SHA-256, piece by piece. Digests are 64 lower-case hexadecimal digits and a NUL. */
 typedef struct uf_digest uf_digest;
 UF_API uf_status uf_digest_create(uf_digest **out, uf_error *err);

@@ -129,6 +129,25 @@ uf_status uf_store_find(char *out, size_t size, const char *name, uf_error *err)
         name, folder);
 }
 
+uf_status uf_store_default(char *out, size_t size, const char *task, uf_error *err)
+{
+    char folder[4096], stem[256];
+    if (!out || !size || !task || !*task)
+        return ufi_fail(err, UF_E_ARG, "uf_store_default: no task, or no room for the path");
+    uf_status st = uf_store_folder(folder, sizeof folder, err);
+    if (!st)
+        st = joined(stem, sizeof stem, err, "/", task, ".ufm");
+    if (!st)
+        st = joined(out, size, err, folder, stem, "");
+    if (st || is_file(out) || find_builtin(out, size, stem))
+        return st;
+    return ufi_fail(err, UF_E_NOT_FOUND,
+                    "no %s was named, there is no default in the model store %.200s and none came "
+                    "with the library: name one, or make one the default with `uniface models pull "
+                    "NAME --default` or `uniface import NETWORK.onnx --default`",
+                    task, folder);
+}
+
 /* ---- digests ---- */
 
 struct uf_digest {
