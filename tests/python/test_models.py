@@ -152,9 +152,38 @@ def test_prune(fp32, crops):
         uniface.optimization.prune(fp32, sparsity=2)
 
 
-def test_distill_says_what_is_missing():
-    with pytest.raises(uniface.exceptions.NotSupported, match="needs training"):
-        uniface.optimization.distill()
+def test_distill_says_what_is_missing(fp32, monkeypatch):
+    monkeypatch.setenv("UNIFACE_TRAIN", "")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(uniface.exceptions.NotSupported, match="uniface-train"):
+        uniface.optimization.distill(fp32, "mobilefacenet", "faces/")
+    with pytest.raises(uniface.exceptions.InvalidArgument, match="teacher"):
+        uniface.optimization.distill("big", "mobilefacenet", "faces/")
+
+
+def test_distill(fp32, crops, tmp_path):
+    if not os.environ.get("UNIFACE_TRAIN"):
+        pytest.skip("uniface-train was not built (oneDNN is not installed)")
+    for i, crop in enumerate(crops):
+        uniface.Image(crop).save(tmp_path / f"{i}.png")
+    told = []
+    student = uniface.optimization.distill(
+        fp32, "mobilefacenet-0.25x", tmp_path, epochs=2, batch=8, held_out=0, threads=1, rate=0.003,
+        progress=lambda done, total: told.append((done, total)))
+    assert student.predict(crops).shape == (len(crops), 512)
+    assert told and told[-1][0] == told[-1][1] == 6
+    assert student.metadata["trained.from"] == "mobilefacenet-0.25x"
+    with pytest.raises(uniface.exceptions.InvalidArgument, match="no option"):
+        uniface.optimization.distill(fp32, "mobilefacenet", tmp_path, no_such_option=1)
+    with pytest.raises(uniface.exceptions.UniFaceError, match="no architecture"):
+        uniface.optimization.distill(fp32, "resnet", tmp_path)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        uniface.optimization.distill(fp32, "mobilefacenet-0.25x", tmp_path, epochs=500, batch=8,
+                                     threads=1, measure_every=1, progress=stop)
 
 
 def test_calibration_data(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable, Optional
 
 import numpy as np
 
-from . import _arrays, _native
+from . import _arrays, _native, _training
 from .datasets import CalibrationData, Sample, load_calibration_data
 from .detection import Faces
 from .exceptions import InvalidArgument, NotSupported
@@ -113,10 +113,19 @@ def prune(model: Any, calibration_dataset: Any = None, *, keep: float = 0.75,
     return _made_like(handle, model)
 
 
-def distill(model: Any = None, *args: Any, **options: Any) -> Any:
-    """Trains a small model to give the answers of a large one. The C library cannot train yet, so
-    this raises NotSupported."""
-    raise NotSupported(
-        "uniface.optimization.distill needs training, and the C library of this version "
-        f"({_native.version()}) has none (no uf_distill). Smaller models without training: "
-        "quantize_model and prune")
+def distill(teacher: Any, student: str, pictures: Any, *, detector: Any = None,
+            progress: Progress = None, **options: Any) -> Any:
+    """A new small model that was trained to answer as `teacher` does.
+
+    teacher: a model, or several of them (embedders; or one detector of the family yunet).
+    student: what learns: a described network such as "mobilefacenet-0.5x", or the path of a text.
+    pictures: a folder, a tar archive or a list of pictures, or several of these (docs/training.md).
+    detector: aligns pictures that come without landmarks; without one they are taken as crops.
+    options: any option of `uniface distill` by its name: epochs, batch, threads, precision="bf16",
+    rate, augment, blend, relational, seed, checkpoint="FILE", report="FOLDER", ...
+    progress(done, total) is told of steps now and then; an exception it raises stops the work.
+
+    The work is done by the program uniface-train, which is built where oneDNN is installed: found
+    by $UNIFACE_TRAIN or in $PATH. Raises NotSupported without it.
+    """
+    return _training.distill(teacher, student, pictures, detector, progress, options)
