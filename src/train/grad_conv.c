@@ -15,8 +15,8 @@ typedef struct conv_state {
 } conv_state;
 
 typedef struct conv_shape {
-    dnnl_memory_desc_t x, y, w, b;             /* as the primitives may choose */
-    dnnl_memory_desc_t plain_w;                /* the variable's */
+    dnnl_memory_desc_t x, y, w, b; /* as the primitives may choose */
+    dnnl_memory_desc_t plain_w;    /* the variable's */
     dnnl_dims_t stride, dilation, pad, pad_end;
     bool bias;
 } conv_shape;
@@ -91,8 +91,8 @@ static uf_status create_forward(ufi_net *net, conv_state *q, const conv_shape *c
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t r = dnnl_dilated_convolution_forward_desc_init(
-        &desc, dnnl_forward_training, dnnl_convolution_direct, &c->x, &c->w,
-        c->bias ? &c->b : NULL, &c->y, c->stride, c->dilation, c->pad, c->pad_end);
+        &desc, dnnl_forward_training, dnnl_convolution_direct, &c->x, &c->w, c->bias ? &c->b : NULL,
+        &c->y, c->stride, c->dilation, c->pad, c->pad_end);
     if (!r)
         r = dnnl_primitive_desc_create(hint, &desc, net->dnnl.attr, net->dnnl.engine, NULL);
     if (!r)
@@ -338,8 +338,7 @@ static uf_status add_product(ufi_net *net, const ufi_node *n, const int64_t size
     product_plan *p = ufi_net_alloc(net, 1, sizeof *p, err);
     if (!p)
         return UF_E_NOMEM;
-    *p = (product_plan){
-        {1, inner, rows, 1}, {1, outer, rows, 1}, {outer, inner, 1, 1}, transposed};
+    *p = (product_plan){{1, inner, rows, 1}, {1, outer, rows, 1}, {outer, inner, 1, 1}, transposed};
     uf_status st = ufi_net_add_step(net, &product_kind, n, in, INPUTS, &out, 1, &s, err);
     if (!st)
         s->plan = p;
@@ -360,7 +359,8 @@ uf_status ufi_lower_matmul(ufi_net *net, const ufi_node *n, uf_error *err)
     return st ? st : add_product(net, n, size, true, UFI_NONE, n->out[0], err);
 }
 
-/* Steps of a Gemm: product, times alpha, plus c, activation. A c of one row is the product's bias. */
+/* Steps of a Gemm: product, times alpha, plus c, activation. A c of one row is the product's bias.
+ */
 uf_status ufi_lower_gemm(ufi_net *net, const ufi_node *n, uf_error *err)
 {
     const bool by_rows = ufi_node_int(n, UFI_ATTR_TRANS_B, 0) != 0;

@@ -147,30 +147,30 @@ ALWAYS float curve_slope(ufi_curve_kind kind, const ufi_curve *c, float z, float
 }
 
 /* Calls body(bf16, kind, scaled, ...) with the first three constant. */
-#define CASE(body, kind, ...)                   \
-    case kind:                                  \
-        if (j->bf16 && j->scale)                \
-            body(true, kind, true, __VA_ARGS__);  \
-        else if (j->bf16)                       \
-            body(true, kind, false, __VA_ARGS__); \
-        else if (j->scale)                      \
-            body(false, kind, true, __VA_ARGS__); \
-        else                                    \
+#define CASE(body, kind, ...)                      \
+    case kind:                                     \
+        if (j->bf16 && j->scale)                   \
+            body(true, kind, true, __VA_ARGS__);   \
+        else if (j->bf16)                          \
+            body(true, kind, false, __VA_ARGS__);  \
+        else if (j->scale)                         \
+            body(false, kind, true, __VA_ARGS__);  \
+        else                                       \
             body(false, kind, false, __VA_ARGS__); \
         break;
-#define SPECIALISE(body, ...)                              \
-    switch (j->curve.kind) {                               \
-        CASE(body, UFI_CURVE_NONE, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_RELU, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_CLAMP, __VA_ARGS__)           \
-        CASE(body, UFI_CURVE_PRELU, __VA_ARGS__)           \
-        CASE(body, UFI_CURVE_LEAKY, __VA_ARGS__)           \
-        CASE(body, UFI_CURVE_HARD_SWISH, __VA_ARGS__)      \
-        CASE(body, UFI_CURVE_SILU, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_SIGMOID, __VA_ARGS__)         \
-        CASE(body, UFI_CURVE_HARD_SIGMOID, __VA_ARGS__)    \
-        CASE(body, UFI_CURVE_TANH, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_LINEAR, __VA_ARGS__)          \
+#define SPECIALISE(body, ...)                           \
+    switch (j->curve.kind) {                            \
+        CASE(body, UFI_CURVE_NONE, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_RELU, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_CLAMP, __VA_ARGS__)        \
+        CASE(body, UFI_CURVE_PRELU, __VA_ARGS__)        \
+        CASE(body, UFI_CURVE_LEAKY, __VA_ARGS__)        \
+        CASE(body, UFI_CURVE_HARD_SWISH, __VA_ARGS__)   \
+        CASE(body, UFI_CURVE_SILU, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_SIGMOID, __VA_ARGS__)      \
+        CASE(body, UFI_CURVE_HARD_SIGMOID, __VA_ARGS__) \
+        CASE(body, UFI_CURVE_TANH, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_LINEAR, __VA_ARGS__)       \
     }
 
 /* Rows as the loops see them: one long row where nothing depends on the channel. */
@@ -200,16 +200,13 @@ ALWAYS void forward_body(bool bf16, ufi_curve_kind kind, bool scaled, const ufi_
             float z = load(bf16, x, c);
             if (scaled)
                 z = z * scale[c] + shift[c];
-            store(bf16, y, c,
-                  curve_value(kind, &curve, z, kind == UFI_CURVE_PRELU ? slope[c] : 0));
+            store(bf16, y, c, curve_value(kind, &curve, z, kind == UFI_CURVE_PRELU ? slope[c] : 0));
         }
     }
 }
 
-static void forward(const ufi_row_job *j, size_t from, size_t to)
-{
-    SPECIALISE(forward_body, j, from, to)
-}
+static void forward(const ufi_row_job *j, size_t from,
+                    size_t to){SPECIALISE(forward_body, j, from, to)}
 
 ALWAYS void back_rows(bool bf16, ufi_curve_kind kind, bool scaled, bool mixed, bool add,
                       const ufi_row_job *j, size_t from, size_t to)
@@ -318,10 +315,8 @@ ALWAYS void back_sums_body(bool bf16, ufi_curve_kind kind, bool scaled, const uf
     }
 }
 
-static void back_sums(const ufi_row_job *j, size_t from, size_t to)
-{
-    SPECIALISE(back_sums_body, j, from, to)
-}
+static void back_sums(const ufi_row_job *j, size_t from,
+                      size_t to){SPECIALISE(back_sums_body, j, from, to)}
 
 ALWAYS void add_body(bool bf16, void *y, const void *a, const void *b, size_t n)
 {

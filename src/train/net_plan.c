@@ -99,7 +99,8 @@ static void place_grads(plan *p)
         ufi_step *s = &p->net->steps[i];
         for (uint32_t k = 0; k < s->in_count; k++) {
             ufi_blob *b = ufi_blob_in(p->net, s, k);
-            if (!b || !b->wants_grad || p->net->writers[s->in[k]] != i || b->grad_buffer != UFI_NONE)
+            if (!b || !b->wants_grad || p->net->writers[s->in[k]] != i ||
+                b->grad_buffer != UFI_NONE)
                 continue;
             uint32_t last = time_back(p, b->producer);
             b->grad_buffer = add_buffer(p, ufi_blob_bytes(p->net, b), time_back(p, i), last);
@@ -150,8 +151,7 @@ static void place_data(plan *p)
             ufi_blob *b = ufi_blob_out(p->net, s, k);
             if (!b || b->given)
                 continue;
-            b->data_buffer =
-                add_buffer(p, ufi_blob_bytes(p->net, b), i, last_use(p, s->out[k]));
+            b->data_buffer = add_buffer(p, ufi_blob_bytes(p->net, b), i, last_use(p, s->out[k]));
             if (k == 0 && may_overwrite(p, s, i)) {
                 uint32_t x = ufi_blob_in(p->net, s, 0)->data_buffer;
                 int32_t above = p->buffers[x].same_as;
@@ -221,9 +221,8 @@ uf_status ufi_net_plan(ufi_net *net, uf_error *err)
         most += net->steps[i].temp_count;
     plan p = {.net = net};
     p.buffers = ufi_calloc(most + 1, sizeof *p.buffers);
-    uf_status st = p.buffers
-                       ? place_all(&p, err)
-                       : ufi_fail(err, UF_E_NOMEM, "no memory to plan a network");
+    uf_status st =
+        p.buffers ? place_all(&p, err) : ufi_fail(err, UF_E_NOMEM, "no memory to plan a network");
     ufi_free(p.buffers);
     return st;
 }
