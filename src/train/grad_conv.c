@@ -12,6 +12,7 @@ typedef struct conv_state {
     ufi_prim to_forward, to_back, from_grad; /* weights; empty where the arrangement is plain */
     uint32_t w_forward, w_back, w_grad, dx;  /* temporary memory of the step */
     uint32_t scratch[3], part[INPUTS];
+    ufi_depthwise *depthwise; /* in place of back_weights; NULL for other convolutions */
 } conv_state;
 
 typedef struct conv_shape {
@@ -188,10 +189,18 @@ static uf_status ask_memory(ufi_net *net, ufi_step *s, conv_state *q, uf_error *
         st = ufi_step_temp(s, true, ufi_blob_bytes(net, x), &q->dx, err);
     for (uint32_t i = W; !st && i <= BIAS; i++) {
         const ufi_variable *v = ufi_step_variable(net, s, i);
-        if (v && ufi_variable_shared(net, v))
+        if (v && ufi_variable_shared(net, v) && !q->depthwise)
             st = ufi_step_temp(s, true, v->count * sizeof(float), &q->part[i], err);
     }
     return st;
+}
+
+/* One channel to one, without a bias. */
+static bool is_depthwise(const ufi_net *net, const ufi_step *s)
+{
+    const ufi_blob *x = ufi_blob_in(net, s, X), *w = ufi_blob_in(net, s, W);
+    return !s->plan && !ufi_blob_in(net, s, BIAS) && w->shape.dims[1] == 1 &&
+           w->shape.dims[0] == x->shape.dims[1];
 }
 
 static uf_status create(ufi_net *net, ufi_step *s, uf_error *err)
@@ -208,7 +217,9 @@ static uf_status create(ufi_net *net, ufi_step *s, uf_error *err)
         st = create_forward(net, q, &c, &hint, err);
     if (!st && ufi_blob_in(net, s, X)->wants_grad)
         st = create_back_data(net, q, &c, hint, err);
-    if (!st)
+    if (!st && is_depthwise(net, s))
+        st = ufi_depthwise_create(net, s, &q->depthwise, err);
+    else if (!st)
         st = create_back_weights(net, q, &c, hint, err);
     if (hint)
         dnnl_primitive_desc_destroy(hint);
@@ -276,6 +287,8 @@ static uf_status backward(ufi_net *net, ufi_step *s, uf_error *err)
 {
     conv_state *q = s->state;
     const ufi_blob *x = ufi_blob_in(net, s, X);
+    if (q->depthwise)
+        ufi_depthwise_run(net, s, q->depthwise);
     uf_status st = ufi_prim_run(&net->dnnl, &q->back_weights, err);
     if (!st)
         st = ufi_prim_run(&net->dnnl, &q->from_grad, err);

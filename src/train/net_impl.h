@@ -225,4 +225,11 @@ typedef struct ufi_net_window {
 uf_status ufi_net_read_window(const ufi_node *n, const ufi_shape *in, const ufi_shape *out,
                               const int64_t *kernel, ufi_net_window *w, uf_error *err);
 
+/* ---- the weights' gradient of depthwise convolutions (grad_depthwise.c) ---- */
+
+typedef struct ufi_depthwise ufi_depthwise;
+/* Of the step of a convolution; lies in the net's arena. */
+uf_status ufi_depthwise_create(ufi_net *net, const ufi_step *s, ufi_depthwise **out, uf_error *err);
+void ufi_depthwise_run(const ufi_net *net, const ufi_step *s, ufi_depthwise *q);
+
 #endif
