@@ -321,6 +321,8 @@ uf_status ufi_lower_conv(ufi_net *net, const ufi_node *n, uf_error *err)
     if (net->blobs[n->in[0]].shape.rank != 4)
         return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "an input of rank %u; 4 is known",
                              net->blobs[n->in[0]].shape.rank);
+    if (residual != UFI_NONE && net->blobs[residual].constant)
+        return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its residual is a constant");
     uf_status st = ufi_net_fused(n, &curve, err);
     for (uint32_t i = 1; !st && i < 4; i++)
         st = ufi_net_learn(net, n, i, i == 1, err);

@@ -320,6 +320,8 @@ static uf_status lower_nodes(ufi_net *net, uf_error *err)
                                  "through");
         if (net->graph.values[n->out[0] == UFI_NONE ? n->in[0] : n->out[0]].dtype != UF_F32)
             return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its numbers are not f32");
+        if (net->blobs[n->in[0]].constant && lower != ufi_lower_binary)
+            return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its input is a constant");
         st = lower(net, n, err);
     }
     return st;

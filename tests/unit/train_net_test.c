@@ -711,6 +711,23 @@ TEST(what_cannot_be_trained_is_named)
     ufi_graph_free(&m.g);
 }
 
+/* Behind products that are too large to be folded, constants may reach any operator. */
+TEST(constants_in_place_of_data_are_refused)
+{
+    maker m;
+    uf_error err = {0};
+    ufi_net *net = NULL;
+    const conv_case c = {2, 3, 4, 4, 3, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, false, true};
+    uint32_t x = start(&m, 190, 3, 4, 4);
+    uint32_t y = add_conv(&m, x, &c, add_weights(&m, shape_of(4, 2, 3, 4, 4), 1));
+    REQUIRE_OK(m.st, m.err);
+    REQUIRE_OK(ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &err), err);
+    REQUIRE_OK(ufi_graph_infer(&m.g, 0, &err), err);
+    CHECK(ufi_net_create(&net, &m.g, &plain, &err) == UF_E_UNSUPPORTED && !net);
+    CHECK(strstr(err.message, "residual is a constant"));
+    ufi_graph_free(&m.g);
+}
+
 TEST(no_memory_is_an_error)
 {
     maker m;
