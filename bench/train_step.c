@@ -38,8 +38,7 @@ static uf_status add_norm(ufi_graph *g, uint32_t from, int64_t channels, uint32_
         scale[c] = 1;
     if (!st)
         st = ufi_graph_add_node(g, UFI_OP_AFFINE, "norm", in, 3, &to, 1, &index, err);
-    return st ? st
-              : ufi_node_set_floats(g, &g->nodes[index], UFI_ATTR_EPSILON, &epsilon, 1, err);
+    return st ? st : ufi_node_set_floats(g, &g->nodes[index], UFI_ATTR_EPSILON, &epsilon, 1, err);
 }
 
 /* The graph with a batch normalisation in place of every bias of a convolution. */
@@ -119,8 +118,8 @@ static uf_status run(ufi_net *net, const options *o, uf_error *err)
            "second of one core), %.0f MiB planned, %.0f MiB at most\n",
            o->net.bf16 ? "bf16" : "fp32", (long long)o->net.batch, o->net.threads,
            (double)o->net.batch * o->steps / total, (double)o->net.batch / best,
-           (double)o->net.batch * o->steps / work,
-           (double)ufi_net_bytes(net) / 1048576, (double)usage.ru_maxrss / 1024);
+           (double)o->net.batch * o->steps / work, (double)ufi_net_bytes(net) / 1048576,
+           (double)usage.ru_maxrss / 1024);
     if (o->table)
         print_table(net, o->steps);
     return st;

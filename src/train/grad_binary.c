@@ -90,9 +90,9 @@ static void set_gates(const gate_job *j, size_t i, float *scale, float *shift, f
     const ufi_blob *g = ufi_blob_in(j->net, j->s, 1);
     const size_t at = p->per_picture ? i * q->channels : 0;
     const size_t n = g->count == 1 ? 1 : q->channels;
-    const float *gates = g->constant ? g->constant
-                                     : ufi_net_load(j->net, ufi_blob_bf16(j->net, g), g->data, at,
-                                                    n, row);
+    const float *gates = g->constant
+                             ? g->constant
+                             : ufi_net_load(j->net, ufi_blob_bf16(j->net, g), g->data, at, n, row);
     for (size_t c = 0; c < q->channels; c++) {
         float v = gates[n == 1 ? 0 : c];
         scale[c] = p->op == UFI_OP_MUL ? v : p->op == UFI_OP_DIV ? 1 / v : 1;
@@ -365,8 +365,8 @@ uf_status ufi_lower_pair(ufi_net *net, const ufi_node *n, ufi_op op, uint32_t a,
     if (op == UFI_OP_ADD && !x->constant && !z->constant && ufi_shape_equal(&x->shape, &z->shape))
         return ufi_lower_sum(net, n, a, b, out, err);
     const bool first = ufi_shape_equal(&x->shape, &y->shape) && is_gate(x, z, &p->per_picture);
-    const bool second = !first && swaps && ufi_shape_equal(&z->shape, &y->shape) &&
-                        is_gate(z, x, &p->per_picture);
+    const bool second =
+        !first && swaps && ufi_shape_equal(&z->shape, &y->shape) && is_gate(z, x, &p->per_picture);
     const uint32_t in[2] = {second ? b : a, second ? a : b};
     uf_status st = ufi_net_add_step(net, first || second ? &gate_kind : &walk_kind, n, in, 2, &out,
                                     1, &s, err);

@@ -38,7 +38,8 @@ static uf_status create(ufi_net *net, ufi_step *s, uf_error *err)
     channel_state *q = ufi_net_alloc(net, 1, sizeof *q, err);
     const size_t c = ufi_blob_channels(x), threads = net->options.threads;
     float *floats = q ? ufi_net_alloc(net, c * (7 + 3 * threads), sizeof *floats, err) : NULL;
-    double *doubles = floats ? ufi_net_alloc(net, c * (2 + 3 * threads), sizeof *doubles, err) : NULL;
+    double *doubles =
+        floats ? ufi_net_alloc(net, c * (2 + 3 * threads), sizeof *doubles, err) : NULL;
     if (!doubles)
         return UF_E_NOMEM;
     *q = (channel_state){c,
@@ -405,10 +406,10 @@ uf_status ufi_lower_affine(ufi_net *net, const ufi_node *n, uf_error *err)
 /* ---- what CONV and GEMM fuse ---- */
 
 static const ufi_curve_kind fused_kinds[] = {
-    [UFI_ACT_NONE] = UFI_CURVE_NONE,     [UFI_ACT_RELU] = UFI_CURVE_RELU,
-    [UFI_ACT_CLAMP] = UFI_CURVE_CLAMP,   [UFI_ACT_PRELU] = UFI_CURVE_PRELU,
-    [UFI_ACT_LEAKY] = UFI_CURVE_LEAKY,   [UFI_ACT_HARD_SWISH] = UFI_CURVE_HARD_SWISH,
-    [UFI_ACT_SILU] = UFI_CURVE_SILU,     [UFI_ACT_SIGMOID] = UFI_CURVE_SIGMOID};
+    [UFI_ACT_NONE] = UFI_CURVE_NONE,   [UFI_ACT_RELU] = UFI_CURVE_RELU,
+    [UFI_ACT_CLAMP] = UFI_CURVE_CLAMP, [UFI_ACT_PRELU] = UFI_CURVE_PRELU,
+    [UFI_ACT_LEAKY] = UFI_CURVE_LEAKY, [UFI_ACT_HARD_SWISH] = UFI_CURVE_HARD_SWISH,
+    [UFI_ACT_SILU] = UFI_CURVE_SILU,   [UFI_ACT_SIGMOID] = UFI_CURVE_SIGMOID};
 
 uf_status ufi_net_fused(const ufi_node *n, ufi_curve *c, uf_error *err)
 {

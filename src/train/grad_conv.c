@@ -12,11 +12,12 @@ typedef struct conv_state {
     ufi_prim to_forward, to_back, from_grad; /* weights; empty where the arrangement is plain */
     uint32_t w_forward, w_back, w_grad, dx;  /* temporary memory of the step */
     uint32_t scratch[3], part[INPUTS];
+    ufi_depthwise *depthwise; /* in place of back_weights; NULL for other convolutions */
 } conv_state;
 
 typedef struct conv_shape {
-    dnnl_memory_desc_t x, y, w, b;             /* as the primitives may choose */
-    dnnl_memory_desc_t plain_w;                /* the variable's */
+    dnnl_memory_desc_t x, y, w, b; /* as the primitives may choose */
+    dnnl_memory_desc_t plain_w;    /* the variable's */
     dnnl_dims_t stride, dilation, pad, pad_end;
     bool bias;
 } conv_shape;
@@ -91,8 +92,8 @@ static uf_status create_forward(ufi_net *net, conv_state *q, const conv_shape *c
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t r = dnnl_dilated_convolution_forward_desc_init(
-        &desc, dnnl_forward_training, dnnl_convolution_direct, &c->x, &c->w,
-        c->bias ? &c->b : NULL, &c->y, c->stride, c->dilation, c->pad, c->pad_end);
+        &desc, dnnl_forward_training, dnnl_convolution_direct, &c->x, &c->w, c->bias ? &c->b : NULL,
+        &c->y, c->stride, c->dilation, c->pad, c->pad_end);
     if (!r)
         r = dnnl_primitive_desc_create(hint, &desc, net->dnnl.attr, net->dnnl.engine, NULL);
     if (!r)
@@ -188,10 +189,18 @@ static uf_status ask_memory(ufi_net *net, ufi_step *s, conv_state *q, uf_error *
         st = ufi_step_temp(s, true, ufi_blob_bytes(net, x), &q->dx, err);
     for (uint32_t i = W; !st && i <= BIAS; i++) {
         const ufi_variable *v = ufi_step_variable(net, s, i);
-        if (v && ufi_variable_shared(net, v))
+        if (v && ufi_variable_shared(net, v) && !q->depthwise)
             st = ufi_step_temp(s, true, v->count * sizeof(float), &q->part[i], err);
     }
     return st;
+}
+
+/* One channel to one, without a bias. */
+static bool is_depthwise(const ufi_net *net, const ufi_step *s)
+{
+    const ufi_blob *x = ufi_blob_in(net, s, X), *w = ufi_blob_in(net, s, W);
+    return !s->plan && !ufi_blob_in(net, s, BIAS) && w->shape.dims[1] == 1 &&
+           w->shape.dims[0] == x->shape.dims[1];
 }
 
 static uf_status create(ufi_net *net, ufi_step *s, uf_error *err)
@@ -208,7 +217,9 @@ static uf_status create(ufi_net *net, ufi_step *s, uf_error *err)
         st = create_forward(net, q, &c, &hint, err);
     if (!st && ufi_blob_in(net, s, X)->wants_grad)
         st = create_back_data(net, q, &c, hint, err);
-    if (!st)
+    if (!st && is_depthwise(net, s))
+        st = ufi_depthwise_create(net, s, &q->depthwise, err);
+    else if (!st)
         st = create_back_weights(net, q, &c, hint, err);
     if (hint)
         dnnl_primitive_desc_destroy(hint);
@@ -276,6 +287,8 @@ static uf_status backward(ufi_net *net, ufi_step *s, uf_error *err)
 {
     conv_state *q = s->state;
     const ufi_blob *x = ufi_blob_in(net, s, X);
+    if (q->depthwise)
+        ufi_depthwise_run(net, s, q->depthwise);
     uf_status st = ufi_prim_run(&net->dnnl, &q->back_weights, err);
     if (!st)
         st = ufi_prim_run(&net->dnnl, &q->from_grad, err);
@@ -308,6 +321,8 @@ uf_status ufi_lower_conv(ufi_net *net, const ufi_node *n, uf_error *err)
     if (net->blobs[n->in[0]].shape.rank != 4)
         return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "an input of rank %u; 4 is known",
                              net->blobs[n->in[0]].shape.rank);
+    if (residual != UFI_NONE && net->blobs[residual].constant)
+        return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its residual is a constant");
     uf_status st = ufi_net_fused(n, &curve, err);
     for (uint32_t i = 1; !st && i < 4; i++)
         st = ufi_net_learn(net, n, i, i == 1, err);
@@ -338,8 +353,7 @@ static uf_status add_product(ufi_net *net, const ufi_node *n, const int64_t size
     product_plan *p = ufi_net_alloc(net, 1, sizeof *p, err);
     if (!p)
         return UF_E_NOMEM;
-    *p = (product_plan){
-        {1, inner, rows, 1}, {1, outer, rows, 1}, {outer, inner, 1, 1}, transposed};
+    *p = (product_plan){{1, inner, rows, 1}, {1, outer, rows, 1}, {outer, inner, 1, 1}, transposed};
     uf_status st = ufi_net_add_step(net, &product_kind, n, in, INPUTS, &out, 1, &s, err);
     if (!st)
         s->plan = p;
@@ -360,7 +374,8 @@ uf_status ufi_lower_matmul(ufi_net *net, const ufi_node *n, uf_error *err)
     return st ? st : add_product(net, n, size, true, UFI_NONE, n->out[0], err);
 }
 
-/* Steps of a Gemm: product, times alpha, plus c, activation. A c of one row is the product's bias. */
+/* Steps of a Gemm: product, times alpha, plus c, activation. A c of one row is the product's bias.
+ */
 uf_status ufi_lower_gemm(ufi_net *net, const ufi_node *n, uf_error *err)
 {
     const bool by_rows = ufi_node_int(n, UFI_ATTR_TRANS_B, 0) != 0;

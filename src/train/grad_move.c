@@ -1,8 +1,8 @@
 /*
- * What moves numbers without changing them: copies from and to the caller, reshapes, transpositions,
- * parts and their joins, pads. One step: a list of pieces, boxes of up to five dimensions of which
- * each is walked with strides of its own in the source and in the target. The way back is the same
- * walk the other way round.
+ * What moves numbers without changing them: copies from and to the caller, reshapes,
+ * transpositions, parts and their joins, pads. One step: a list of pieces, boxes of up to five
+ * dimensions of which each is walked with strides of its own in the source and in the target. The
+ * way back is the same walk the other way round.
  */
 #include "train/net_impl.h"
 

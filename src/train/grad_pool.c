@@ -14,7 +14,7 @@ typedef struct pool_plan {
 
 typedef struct pool_state {
     int64_t pictures, channels, in[2], out[2];
-    float *rows;  /* 3 * channels for each thread */
+    float *rows;   /* 3 * channels for each thread */
     uint32_t sums; /* temporary: a picture's gradient in FP32 for each thread */
 } pool_state;
 
@@ -31,7 +31,8 @@ static uf_status create(ufi_net *net, ufi_step *s, uf_error *err)
         q->in[d] = x->shape.dims[2 + d];
         q->out[d] = y->shape.rank == 4 ? y->shape.dims[2 + d] : 1;
     }
-    q->rows = ufi_net_alloc(net, 3 * (size_t)q->channels * net->options.threads, sizeof(float), err);
+    q->rows =
+        ufi_net_alloc(net, 3 * (size_t)q->channels * net->options.threads, sizeof(float), err);
     if (!q->rows)
         return UF_E_NOMEM;
     s->state = q;

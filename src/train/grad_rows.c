@@ -147,30 +147,30 @@ ALWAYS float curve_slope(ufi_curve_kind kind, const ufi_curve *c, float z, float
 }
 
 /* Calls body(bf16, kind, scaled, ...) with the first three constant. */
-#define CASE(body, kind, ...)                   \
-    case kind:                                  \
-        if (j->bf16 && j->scale)                \
-            body(true, kind, true, __VA_ARGS__);  \
-        else if (j->bf16)                       \
-            body(true, kind, false, __VA_ARGS__); \
-        else if (j->scale)                      \
-            body(false, kind, true, __VA_ARGS__); \
-        else                                    \
+#define CASE(body, kind, ...)                      \
+    case kind:                                     \
+        if (j->bf16 && j->scale)                   \
+            body(true, kind, true, __VA_ARGS__);   \
+        else if (j->bf16)                          \
+            body(true, kind, false, __VA_ARGS__);  \
+        else if (j->scale)                         \
+            body(false, kind, true, __VA_ARGS__);  \
+        else                                       \
             body(false, kind, false, __VA_ARGS__); \
         break;
-#define SPECIALISE(body, ...)                              \
-    switch (j->curve.kind) {                               \
-        CASE(body, UFI_CURVE_NONE, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_RELU, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_CLAMP, __VA_ARGS__)           \
-        CASE(body, UFI_CURVE_PRELU, __VA_ARGS__)           \
-        CASE(body, UFI_CURVE_LEAKY, __VA_ARGS__)           \
-        CASE(body, UFI_CURVE_HARD_SWISH, __VA_ARGS__)      \
-        CASE(body, UFI_CURVE_SILU, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_SIGMOID, __VA_ARGS__)         \
-        CASE(body, UFI_CURVE_HARD_SIGMOID, __VA_ARGS__)    \
-        CASE(body, UFI_CURVE_TANH, __VA_ARGS__)            \
-        CASE(body, UFI_CURVE_LINEAR, __VA_ARGS__)          \
+#define SPECIALISE(body, ...)                           \
+    switch (j->curve.kind) {                            \
+        CASE(body, UFI_CURVE_NONE, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_RELU, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_CLAMP, __VA_ARGS__)        \
+        CASE(body, UFI_CURVE_PRELU, __VA_ARGS__)        \
+        CASE(body, UFI_CURVE_LEAKY, __VA_ARGS__)        \
+        CASE(body, UFI_CURVE_HARD_SWISH, __VA_ARGS__)   \
+        CASE(body, UFI_CURVE_SILU, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_SIGMOID, __VA_ARGS__)      \
+        CASE(body, UFI_CURVE_HARD_SIGMOID, __VA_ARGS__) \
+        CASE(body, UFI_CURVE_TANH, __VA_ARGS__)         \
+        CASE(body, UFI_CURVE_LINEAR, __VA_ARGS__)       \
     }
 
 /* Rows as the loops see them: one long row where nothing depends on the channel. */
@@ -200,16 +200,13 @@ ALWAYS void forward_body(bool bf16, ufi_curve_kind kind, bool scaled, const ufi_
             float z = load(bf16, x, c);
             if (scaled)
                 z = z * scale[c] + shift[c];
-            store(bf16, y, c,
-                  curve_value(kind, &curve, z, kind == UFI_CURVE_PRELU ? slope[c] : 0));
+            store(bf16, y, c, curve_value(kind, &curve, z, kind == UFI_CURVE_PRELU ? slope[c] : 0));
         }
     }
 }
 
-static void forward(const ufi_row_job *j, size_t from, size_t to)
-{
-    SPECIALISE(forward_body, j, from, to)
-}
+static void forward(const ufi_row_job *j, size_t from,
+                    size_t to){SPECIALISE(forward_body, j, from, to)}
 
 ALWAYS void back_rows(bool bf16, ufi_curve_kind kind, bool scaled, bool mixed, bool add,
                       const ufi_row_job *j, size_t from, size_t to)
@@ -323,6 +320,101 @@ static void back_sums(const ufi_row_job *j, size_t from, size_t to)
     SPECIALISE(back_sums_body, j, from, to)
 }
 
+/* ---- depthwise convolutions ---- */
+
+enum { LANES = 16 };
+typedef float lanes __attribute__((vector_size(LANES * 4)));
+typedef uint32_t lanes_bits __attribute__((vector_size(LANES * 4)));
+typedef uint16_t half_lanes __attribute__((vector_size(LANES * 2)));
+
+/* v = sixteen numbers from p[i] on; no function, because vectors have no common way to be returned.
+ */
+#define LOAD_LANES(v, bf16, p, i)                                                    \
+    do {                                                                             \
+        if (bf16) {                                                                  \
+            half_lanes half;                                                         \
+            memcpy(&half, (const uint16_t *)(p) + (i), sizeof half);                 \
+            const lanes_bits bits = __builtin_convertvector(half, lanes_bits) << 16; \
+            memcpy(&(v), &bits, sizeof(v));                                          \
+        } else {                                                                     \
+            memcpy(&(v), (const float *)(p) + (i), sizeof(v));                       \
+        }                                                                            \
+    } while (0)
+
+/* Output pixels from..to-1, channels from c on, taps of row `r` that lie inside only. */
+ALWAYS void taps_guarded(bool bf16, const ufi_tap_rows *t, int r, int64_t from, int64_t to,
+                         size_t c)
+{
+    const size_t n = t->channels - c;
+    for (int64_t o = from; t->x[r] && o < to; o++)
+        for (int64_t k = 0; k < t->taps; k++) {
+            const int64_t i = o * t->stride + k * t->dilation - t->pad;
+            if (i < 0 || i >= t->in)
+                continue;
+            const void *x = row(bf16, t->x[r], (size_t)i * t->channels + c);
+            const void *dy = row(bf16, t->dy, (size_t)o * t->channels + c);
+            float *acc = t->acc + (size_t)(r * t->taps + k) * t->channels + c;
+#pragma GCC ivdep
+            for (size_t j = 0; j < n; j++)
+                acc[j] += load(bf16, dy, j) * load(bf16, x, j);
+        }
+}
+
+/* Three taps of each of `rows` rows, all inside, of sixteen channels, with sums in registers. */
+ALWAYS void three_taps(bool bf16, const ufi_tap_rows *t, int first, int rows, int64_t from,
+                       int64_t to, size_t c)
+{
+    lanes sum[3 * UFI_TAP_ROWS];
+    const size_t step = (size_t)t->dilation * t->channels;
+    float *acc = t->acc + (size_t)(first * 3) * t->channels + c;
+#pragma GCC unroll 9
+    for (int k = 0; k < 3 * rows; k++)
+        memcpy(&sum[k], acc + (size_t)k * t->channels, sizeof sum[k]);
+    for (int64_t o = from; o < to; o++) {
+        const size_t at = (size_t)(o * t->stride - t->pad) * t->channels + c;
+        lanes dy;
+        LOAD_LANES(dy, bf16, t->dy, (size_t)o * t->channels + c);
+#pragma GCC unroll 9
+        for (int k = 0; k < 3 * rows; k++) {
+            lanes x;
+            LOAD_LANES(x, bf16, t->x[first + k / 3], at + (size_t)(k % 3) * step);
+            sum[k] += dy * x;
+        }
+    }
+#pragma GCC unroll 9
+    for (int k = 0; k < 3 * rows; k++)
+        memcpy(acc + (size_t)k * t->channels, &sum[k], sizeof sum[k]);
+}
+
+ALWAYS void taps_body(bool bf16, const ufi_tap_rows *t)
+{
+    const size_t whole = t->taps == 3 ? t->channels / LANES * LANES : 0;
+    const int64_t room = t->in - 1 + t->pad - 2 * t->dilation;
+    int64_t lo = (t->pad + t->stride - 1) / t->stride, hi = room < 0 ? 0 : room / t->stride + 1;
+    lo = lo > t->out ? t->out : lo;
+    hi = hi > t->out ? t->out : hi < lo ? lo : hi;
+    const bool all = t->rows == 3 && t->x[0] && t->x[1] && t->x[2];
+    for (int r = 0; r < t->rows; r++) {
+        taps_guarded(bf16, t, r, 0, lo, 0);
+        taps_guarded(bf16, t, r, hi, t->out, 0);
+        taps_guarded(bf16, t, r, lo, hi, whole);
+        for (size_t c = 0; !all && t->x[r] && c < whole; c += LANES)
+            three_taps(bf16, t, r, 1, lo, hi, c);
+    }
+    for (size_t c = 0; all && c < whole; c += LANES)
+        three_taps(bf16, t, 0, 3, lo, hi, c);
+}
+
+static void taps(bool bf16, const ufi_tap_rows *t)
+{
+    if (bf16)
+        taps_body(true, t);
+    else
+        taps_body(false, t);
+}
+
+/* ---- plain passes ---- */
+
 ALWAYS void add_body(bool bf16, void *y, const void *a, const void *b, size_t n)
 {
 #pragma GCC ivdep
@@ -353,4 +445,4 @@ static void to_f32(float *y, const uint16_t *x, size_t n)
 }
 
 extern const ufi_rows UFI_ROWS_NAME;
-const ufi_rows UFI_ROWS_NAME = {forward, back, moments, back_sums, add, to_bf16, to_f32};
+const ufi_rows UFI_ROWS_NAME = {forward, back, moments, back_sums, taps, add, to_bf16, to_f32};

@@ -47,6 +47,19 @@ typedef struct ufi_row_job {
     double *sums;       /* 3 * channels: added to */
 } ufi_row_job;
 
+/* A row of a depthwise convolution's output and the rows of its input that as many rows of the
+ * kernel look at (NULL: outside of the picture):
+ * acc[row][tap][c] += dy[o][c] * x[row][o * stride + tap * dilation - pad][c]. */
+enum { UFI_TAP_ROWS = 3 };
+typedef struct ufi_tap_rows {
+    const void *x[UFI_TAP_ROWS], *dy;
+    int rows;
+    int64_t in, out; /* pixels */
+    int64_t taps, stride, dilation, pad;
+    size_t channels;
+    float *acc;
+} ufi_tap_rows;
+
 typedef struct ufi_rows {
     void (*forward)(const ufi_row_job *j, size_t from, size_t to);
     void (*back)(const ufi_row_job *j, size_t from, size_t to);
@@ -55,6 +68,7 @@ typedef struct ufi_rows {
     /* sums[0][c] += dz, sums[1][c] += dz * (x - pivot), sums[2][c] += dy * z where z < 0 (the
      * gradient of the slope; for PRELU only) */
     void (*back_sums)(const ufi_row_job *j, size_t from, size_t to);
+    void (*taps)(bool bf16, const ufi_tap_rows *t);
     /* y = a + b, n numbers, all of one type */
     void (*add)(bool bf16, void *y, const void *a, const void *b, size_t n);
     void (*to_bf16)(uint16_t *y, const float *x, size_t n);

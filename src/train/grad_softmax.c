@@ -164,15 +164,14 @@ static uf_status add_lanes(ufi_net *net, const ufi_node *n, lane_plan plan, uf_e
 
 uf_status ufi_lower_softmax(ufi_net *net, const ufi_node *n, uf_error *err)
 {
-    const uint32_t rank = net->blobs[n->in[0]].shape.rank;
-    if (ufi_node_int(n, UFI_ATTR_COERCE_2D, 0) &&
-        (rank != 2 || ufi_node_int(n, UFI_ATTR_AXIS, 1) != 1))
+    const int64_t rank = net->blobs[n->in[0]].shape.rank, axis = ufi_node_int(n, UFI_ATTR_AXIS, 1);
+    if (ufi_node_int(n, UFI_ATTR_COERCE_2D, 0) && axis != rank - 1 && axis != -1)
         return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "the form before opset 13");
     return add_lanes(net, n, (lane_plan){0, SOFTMAX}, err);
 }
 
 uf_status ufi_lower_lp_norm(ufi_net *net, const ufi_node *n, uf_error *err)
 {
-    return add_lanes(net, n,
-                     (lane_plan){0, ufi_node_int(n, UFI_ATTR_P, 2) == 1 ? NORM_1 : NORM_2}, err);
+    return add_lanes(net, n, (lane_plan){0, ufi_node_int(n, UFI_ATTR_P, 2) == 1 ? NORM_1 : NORM_2},
+                     err);
 }

@@ -1,4 +1,5 @@
-/* Making, running and taking down networks under training; see net_impl.h for how they are built. */
+/* Making, running and taking down networks under training; see net_impl.h for how they are built.
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,8 +120,8 @@ uf_status ufi_net_create(ufi_net **out, const ufi_graph *g, const ufi_net_option
     *out = NULL;
     if (options->batch < 1 || options->batch > 65536 || options->threads < 1 ||
         options->threads > 1024)
-        return ufi_fail(err, UF_E_ARG, "a batch of %lld with %u threads",
-                        (long long)options->batch, options->threads);
+        return ufi_fail(err, UF_E_ARG, "a batch of %lld with %u threads", (long long)options->batch,
+                        options->threads);
     ufi_net *net = ufi_calloc(1, sizeof *net);
     if (!net)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a network under training");
@@ -267,6 +268,6 @@ ufi_net_step_time ufi_net_step_seconds(const ufi_net *net, uint32_t i)
 {
     const ufi_step *s = &net->steps[i];
     const ufi_blob *b = s->out_count && s->out[0] != UFI_NONE ? &net->blobs[s->out[0]] : NULL;
-    return (ufi_net_step_time){s->kind->name, s->node ? s->node->name : "",
-                               b ? &b->shape : NULL, s->seconds[0], s->seconds[1]};
+    return (ufi_net_step_time){s->kind->name, s->node ? s->node->name : "", b ? &b->shape : NULL,
+                               s->seconds[0], s->seconds[1]};
 }

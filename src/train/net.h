@@ -25,7 +25,8 @@ typedef struct ufi_net_options {
     int64_t batch;
     unsigned threads; /* >= 1 */
     bool bf16;
-    float momentum; /* of running statistics: running += momentum * (batch - running) */
+    /* Of running statistics: running += momentum * (batch - running), of variances the unbiased. */
+    float momentum;
 } ufi_net_options;
 #define UFI_NET_OPTIONS_INIT \
     {                        \
@@ -46,9 +47,10 @@ typedef struct ufi_variable {
 
 /* `g`, checked and in topological order, must outlive the net; its own data are not changed. The
  * first dimension of its inputs becomes `batch`. Every f32 constant that a trained input of an
- * operator reads is a variable, one for each constant however many nodes read it; shapes, axes and
- * scales of Resize are not. Errors: UF_E_UNSUPPORTED names operator and node that have no gradient,
- * UF_E_NOMEM, UF_E_FORMAT. */
+ * operator reads is a variable, one for each constant however many nodes read it; shapes, axes,
+ * scales of Resize and bounds of Clip are not, nor is a single number that Add, Sub, Mul or Div
+ * reads (a formula's, like 127.5). Errors: UF_E_UNSUPPORTED names operator and node that have no
+ * gradient, UF_E_NOMEM, UF_E_FORMAT. */
 uf_status ufi_net_create(ufi_net **out, const ufi_graph *g, const ufi_net_options *options,
                          uf_error *err);
 void ufi_net_destroy(ufi_net *net); /* NULL is accepted */

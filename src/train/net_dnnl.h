@@ -35,8 +35,7 @@ uf_status ufi_dnnl_desc(dnnl_memory_desc_t *md, int rank, const int64_t *dims,
                         dnnl_data_type_t type, dnnl_format_tag_t tag, uf_error *err);
 
 /* Makes the primitive of `pd`, with arguments that have no memory yet, and destroys `pd`. */
-uf_status ufi_prim_create(const ufi_dnnl *d, ufi_prim *p, dnnl_primitive_desc_t pd,
-                          uf_error *err);
+uf_status ufi_prim_create(const ufi_dnnl *d, ufi_prim *p, dnnl_primitive_desc_t pd, uf_error *err);
 /* The next argument, whose memory is at `data` (bound later when NULL). */
 uf_status ufi_prim_arg(const ufi_dnnl *d, ufi_prim *p, int arg, const dnnl_memory_desc_t *md,
                        uf_error *err);

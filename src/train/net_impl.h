@@ -24,11 +24,11 @@ typedef struct ufi_blob {
     const float *constant; /* an f32 constant's numbers, PLAIN; NULL for others */
     uint32_t variable;     /* or UFI_NONE */
     bool wants_grad;
-    bool f32;     /* whatever the net keeps */
-    void *data;   /* NULL for constants */
-    void *grad;   /* NULL: nobody upstream wants it, or nobody downstream gives it */
+    bool f32;                 /* whatever the net keeps */
+    void *data;               /* NULL for constants */
+    void *grad;               /* NULL: nobody upstream wants it, or nobody downstream gives it */
     void *given, *given_grad; /* memory of its own instead of a place in the plan */
-    uint32_t producer; /* step; UFI_NONE for constants */
+    uint32_t producer;        /* step; UFI_NONE for constants */
     uint32_t data_buffer, grad_buffer; /* of the plan, or UFI_NONE */
 } ufi_blob;
 
@@ -86,17 +86,17 @@ struct ufi_net {
     uint32_t blob_count, blob_cap;
     ufi_step *steps;
     uint32_t step_count, step_cap;
-    uint32_t *uses; /* per value of the graph: nodes and outputs that read it */
-    uint32_t *reader; /* per value: a node that reads it, the only one where uses is 1 */
+    uint32_t *uses;    /* per value of the graph: nodes and outputs that read it */
+    uint32_t *reader;  /* per value: a node that reads it, the only one where uses is 1 */
     uint32_t *writers; /* per blob: the last step that reads it, which is the first to write its
                           gradient */
     uint32_t *second;  /* the one before that; UFI_NONE when there is none */
-    uint32_t *norms; /* per node: variable of a batch normalisation's running mean (that of the
-                        variance is the next), or UFI_NONE */
-    bool *skip;     /* per node: nobody needs it, or a step before has done it */
+    uint32_t *norms;   /* per node: variable of a batch normalisation's running mean (that of the
+                          variance is the next), or UFI_NONE */
+    bool *skip;        /* per node: nobody needs it, or a step before has done it */
     ufi_variable *variables;
     uint32_t variable_count, variable_cap;
-    uint32_t *shared;     /* per variable: how many steps add to its gradient */
+    uint32_t *shared; /* per variable: how many steps add to its gradient */
     float *input_data;
     float **output_data, **output_grad;
     uint8_t *memory;
@@ -148,15 +148,16 @@ uf_status ufi_net_add_step(ufi_net *net, const ufi_step_kind *kind, const ufi_no
 /* Input `i` of a node, an f32 constant, becomes a variable (once for each constant). */
 uf_status ufi_net_learn(ufi_net *net, const ufi_node *n, uint32_t i, bool decay, uf_error *err);
 /* A variable that is kept beside those that are learned: `n`.`what`, of `count` numbers. */
-uf_status ufi_net_keep(ufi_net *net, const ufi_node *n, const char *what, size_t count,
-                       float value, uint32_t *variable, uf_error *err);
+uf_status ufi_net_keep(ufi_net *net, const ufi_node *n, const char *what, size_t count, float value,
+                       uint32_t *variable, uf_error *err);
 bool ufi_net_is_constant(const ufi_net *net, const ufi_node *n, uint32_t i);
 
 /* Each lowers a node of one or several operators. */
 typedef uf_status ufi_lower_fn(ufi_net *net, const ufi_node *n, uf_error *err);
-ufi_lower_fn ufi_lower_conv, ufi_lower_gemm, ufi_lower_matmul, ufi_lower_affine, ufi_lower_unary, ufi_lower_binary, ufi_lower_pool, ufi_lower_global_pool,
-    ufi_lower_reduce_mean, ufi_lower_concat, ufi_lower_split, ufi_lower_slice, ufi_lower_reshape,
-    ufi_lower_transpose, ufi_lower_resize, ufi_lower_softmax, ufi_lower_lp_norm, ufi_lower_pad;
+ufi_lower_fn ufi_lower_conv, ufi_lower_gemm, ufi_lower_matmul, ufi_lower_affine, ufi_lower_unary,
+    ufi_lower_binary, ufi_lower_pool, ufi_lower_global_pool, ufi_lower_reduce_mean,
+    ufi_lower_concat, ufi_lower_split, ufi_lower_slice, ufi_lower_reshape, ufi_lower_transpose,
+    ufi_lower_resize, ufi_lower_softmax, ufi_lower_lp_norm, ufi_lower_pad;
 
 /* The activation at the end of CONV and GEMM. */
 uf_status ufi_net_fused(const ufi_node *n, ufi_curve *c, uf_error *err);
@@ -223,5 +224,12 @@ typedef struct ufi_net_window {
 } ufi_net_window;
 uf_status ufi_net_read_window(const ufi_node *n, const ufi_shape *in, const ufi_shape *out,
                               const int64_t *kernel, ufi_net_window *w, uf_error *err);
+
+/* ---- the weights' gradient of depthwise convolutions (grad_depthwise.c) ---- */
+
+typedef struct ufi_depthwise ufi_depthwise;
+/* Of the step of a convolution; lies in the net's arena. */
+uf_status ufi_depthwise_create(ufi_net *net, const ufi_step *s, ufi_depthwise **out, uf_error *err);
+void ufi_depthwise_run(const ufi_net *net, const ufi_step *s, ufi_depthwise *q);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * From nodes to steps: a row per operator. What a node fuses becomes steps of its own (product, sum,
- * activation); an activation behind a scale per channel becomes part of that one's step, which
+ * From nodes to steps: a row per operator. What a node fuses becomes steps of its own (product,
+ * sum, activation); an activation behind a scale per channel becomes part of that one's step, which
  * saves a pass over memory each way.
  */
 #include <stdio.h>
@@ -320,6 +320,8 @@ static uf_status lower_nodes(ufi_net *net, uf_error *err)
                                  "through");
         if (net->graph.values[n->out[0] == UFI_NONE ? n->in[0] : n->out[0]].dtype != UF_F32)
             return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its numbers are not f32");
+        if (net->blobs[n->in[0]].constant && lower != ufi_lower_binary)
+            return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its input is a constant");
         st = lower(net, n, err);
     }
     return st;
@@ -334,7 +336,8 @@ uf_status ufi_net_lower(ufi_net *net, uf_error *err)
     net->skip = ufi_net_alloc(net, g->node_count, sizeof *net->skip, err);
     net->output_data = ufi_net_alloc(net, g->output_count, sizeof *net->output_data, err);
     net->output_grad = ufi_net_alloc(net, g->output_count, sizeof *net->output_grad, err);
-    if (!net->uses || !net->reader || !net->skip || !net->norms || !net->output_data || !net->output_grad)
+    if (!net->uses || !net->reader || !net->skip || !net->norms || !net->output_data ||
+        !net->output_grad)
         return UF_E_NOMEM;
     find_uses(net);
     uf_status st = make_blobs(net, err);

@@ -10,6 +10,7 @@ typedef struct plan {
     ufi_net *net;
     ufi_buffer *buffers;
     uint32_t count;
+    uint32_t *last; /* per blob: the time when its data are read for the last time */
 } plan;
 
 static uint32_t time_back(const plan *p, uint32_t step)
@@ -99,7 +100,8 @@ static void place_grads(plan *p)
         ufi_step *s = &p->net->steps[i];
         for (uint32_t k = 0; k < s->in_count; k++) {
             ufi_blob *b = ufi_blob_in(p->net, s, k);
-            if (!b || !b->wants_grad || p->net->writers[s->in[k]] != i || b->grad_buffer != UFI_NONE)
+            if (!b || !b->wants_grad || p->net->writers[s->in[k]] != i ||
+                b->grad_buffer != UFI_NONE)
                 continue;
             uint32_t last = time_back(p, b->producer);
             b->grad_buffer = add_buffer(p, ufi_blob_bytes(p->net, b), time_back(p, i), last);
@@ -118,27 +120,28 @@ static void place_grads(plan *p)
 
 /* ---- data ---- */
 
-static uint32_t last_use(const plan *p, uint32_t blob)
+/* When each blob's data are read for the last time. */
+static void find_last_uses(plan *p)
 {
-    uint32_t last = p->net->blobs[blob].producer;
     for (uint32_t i = 0; i < p->net->step_count; i++) {
         const ufi_step *s = &p->net->steps[i];
-        for (uint32_t k = 0; k < s->in_count; k++)
-            if (s->in[k] == blob) {
-                uint32_t t = s->keeps[k] && ufi_step_takes_part(p->net, s) ? time_back(p, i) : i;
-                last = t > last ? t : last;
-            }
-        if (s->out_count && s->out[0] == blob && s->keeps_out && ufi_step_takes_part(p->net, s))
-            last = time_back(p, i);
+        const bool back = ufi_step_takes_part(p->net, s);
+        for (uint32_t k = 0; k < s->out_count; k++)
+            if (s->out[k] != UFI_NONE)
+                p->last[s->out[k]] = k == 0 && s->keeps_out && back ? time_back(p, i) : i;
+        for (uint32_t k = 0; k < s->in_count; k++) {
+            const uint32_t t = s->keeps[k] && back ? time_back(p, i) : i;
+            if (s->in[k] != UFI_NONE && t > p->last[s->in[k]])
+                p->last[s->in[k]] = t;
+        }
     }
-    return last;
 }
 
 /* in[0] is read by this step only, and its maker has no use for it either. */
 static bool may_overwrite(const plan *p, const ufi_step *s, uint32_t index)
 {
     const ufi_blob *x = ufi_blob_in(p->net, s, 0), *y = ufi_blob_out(p->net, s, 0);
-    return s->overwrites && x->data_buffer != UFI_NONE && last_use(p, s->in[0]) == index &&
+    return s->overwrites && x->data_buffer != UFI_NONE && p->last[s->in[0]] == index &&
            ufi_blob_bytes(p->net, x) == ufi_blob_bytes(p->net, y);
 }
 
@@ -150,8 +153,7 @@ static void place_data(plan *p)
             ufi_blob *b = ufi_blob_out(p->net, s, k);
             if (!b || b->given)
                 continue;
-            b->data_buffer =
-                add_buffer(p, ufi_blob_bytes(p->net, b), i, last_use(p, s->out[k]));
+            b->data_buffer = add_buffer(p, ufi_blob_bytes(p->net, b), i, p->last[s->out[k]]);
             if (k == 0 && may_overwrite(p, s, i)) {
                 uint32_t x = ufi_blob_in(p->net, s, 0)->data_buffer;
                 int32_t above = p->buffers[x].same_as;
@@ -200,6 +202,7 @@ static size_t other_bytes(const ufi_net *net)
 static uf_status place_all(plan *p, uf_error *err)
 {
     size_t total;
+    find_last_uses(p);
     place_grads(p);
     place_data(p);
     uf_status st = ufi_memory_plan(p->buffers, p->count, &total, err);
@@ -221,9 +224,10 @@ uf_status ufi_net_plan(ufi_net *net, uf_error *err)
         most += net->steps[i].temp_count;
     plan p = {.net = net};
     p.buffers = ufi_calloc(most + 1, sizeof *p.buffers);
-    uf_status st = p.buffers
-                       ? place_all(&p, err)
-                       : ufi_fail(err, UF_E_NOMEM, "no memory to plan a network");
+    p.last = ufi_calloc(net->blob_count + 1, sizeof *p.last);
+    uf_status st = p.buffers && p.last ? place_all(&p, err)
+                                       : ufi_fail(err, UF_E_NOMEM, "no memory to plan a network");
     ufi_free(p.buffers);
+    ufi_free(p.last);
     return st;
 }

@@ -53,8 +53,8 @@ uf_status ufi_net_store(const ufi_net *net, const float *const *data, ufi_graph 
         if (net->norms[i] != UFI_NONE)
             st = store_norm(net, data, out, i, net->norms[i], err);
     for (uint32_t i = 0; !st && i < out->value_count; i++)
-        if (out->values[i].data && (i >= net->given->value_count ||
-                                    out->values[i].data == net->given->values[i].data))
+        if (out->values[i].data &&
+            (i >= net->given->value_count || out->values[i].data == net->given->values[i].data))
             st = ufi_graph_own_value(out, i, err);
     if (st)
         ufi_graph_free(out);
