@@ -75,6 +75,16 @@ static uf_status widen_constants(cpu_program *p, uf_error *err)
     return st;
 }
 
+uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data)
+{
+    for (uint32_t i = 0; p->graph == &p->widened && i < p->widened.node_count; i++) {
+        const ufi_node *n = &p->widened.nodes[i];
+        if (is_half_constant(&p->widened, n) && p->widened.values[n->out[0]].data == data)
+            return p->widened.values[n->in[0]].dtype;
+    }
+    return UF_F32;
+}
+
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err)
 {
     if (ufi_cpu_mask_error())
@@ -214,6 +224,30 @@ static void pack_qdepthwise(int8_t *out, const ufi_tensor *w)
             out[t * c + i] = src[i * taps + t];
 }
 
+/* ---- 16 bits ---- */
+
+/* [O][I][kh][kw] -> matrix [(kh, kw, I)][O], then panels. */
+static void pack_hconv(const ufk_hconv *h, uint16_t *out, const ufi_tensor *w, bool rows,
+                       float *matrix)
+{
+    const int64_t *d = w->shape.dims;
+    const size_t o = (size_t)d[0], in = (size_t)d[1], taps = (size_t)(d[2] * d[3]);
+    const size_t runs = rows ? (size_t)d[2] : 1;
+    const float *src = w->data;
+    for (size_t j = 0; j < o; j++)
+        for (size_t i = 0; i < in; i++)
+            for (size_t t = 0; t < taps; t++)
+                matrix[(t * in + i) * o + j] = src[(j * in + i) * taps + t];
+    ufk_hconv_pack(h, out, matrix, runs, in * taps / runs, o);
+}
+
+static size_t packed_hconv_bytes(const ufk_hconv *h, const ufi_tensor *w, bool rows)
+{
+    const int64_t *d = w->shape.dims;
+    const size_t runs = rows ? (size_t)d[2] : 1, length = (size_t)(d[1] * d[2] * d[3]) / runs;
+    return ufk_hconv_packed_halves(h, runs, length, (size_t)d[0]) * sizeof(uint16_t);
+}
+
 static size_t packed_qconv_bytes(const ufk_table *t, const ufi_tensor *w, uint32_t groups,
                                  bool rows)
 {
@@ -260,6 +294,10 @@ static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tens
         return packed_qconv_bytes(k, w, n, kind == CPU_PACK_QCONV_ROWS);
     case CPU_PACK_QDEPTHWISE:
         return count;
+    case CPU_PACK_BF16_ROWS:
+    case CPU_PACK_BF16_FLAT:
+        *scratch = count * sizeof(float);
+        return packed_hconv_bytes(&k->bf16, w, kind == CPU_PACK_BF16_ROWS);
     }
     return floats * sizeof(float);
 }
@@ -296,6 +334,10 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
         break;
     case CPU_PACK_QDEPTHWISE:
         pack_qdepthwise(out, w);
+        break;
+    case CPU_PACK_BF16_ROWS:
+    case CPU_PACK_BF16_FLAT:
+        pack_hconv(&k->bf16, out, w, kind == CPU_PACK_BF16_ROWS, scratch);
         break;
     }
 }
@@ -390,6 +432,15 @@ uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, c
 {
     const void *form = NULL;
     uf_status st = find_or_pack(p, arena, kind, w, n, &form, err);
+    *out = form;
+    return st;
+}
+
+uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                          const uint16_t **out, uf_error *err)
+{
+    const void *form = NULL;
+    uf_status st = find_or_pack(p, arena, kind, w, 1, &form, err);
     *out = form;
     return st;
 }
