@@ -85,6 +85,8 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
 
 /* step_conv.c hands convolutions over: with weights of 16 bits, of an input in planes, and 3x3 ones
  * where that is faster. */
+/* The kernels for weights of 16 bits, or NULL where in[1] was not stored so, the machine gains
+ * nothing from it, or a sum has few terms. */
 const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n);
 /* UF_E_UNSUPPORTED, before any step was added, when the shape is not one that is faster so. */
 uf_status cpu_build_half_conv(cpu_builder *b, const ufi_node *n);

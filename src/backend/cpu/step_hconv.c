@@ -40,9 +40,12 @@ typedef struct hconv_job {
 
 const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n)
 {
-    const void *weights = b->g->values[n->in[1]].data;
-    const uf_dtype stored = cpu_program_stored_as(b->program, weights);
-    return stored == UF_BF16 && b->k->bf16.pays ? &b->k->bf16 : NULL;
+    const ufi_value *w = &b->g->values[n->in[1]];
+    const uf_dtype stored = cpu_program_stored_as(b->program, w->data);
+    if (stored != UF_BF16 || !b->k->bf16.pays || w->shape.dims[0] == 0 ||
+        ufi_shape_count(&w->shape) / w->shape.dims[0] < MIN_DEPTH)
+        return NULL;
+    return &b->k->bf16;
 }
 
 /* ---- runs ---- */
@@ -250,8 +253,7 @@ uf_status cpu_build_half_conv(cpu_builder *b, const ufi_node *n)
 {
     cpu_conv_shape s;
     const ufk_hconv *h = cpu_half_kernels(b, n);
-    if (!h || !cpu_conv_shape_read(b, n, &s) || s.groups != 1 ||
-        s.in_c * s.kernel_h * s.kernel_w < MIN_DEPTH)
+    if (!h || !cpu_conv_shape_read(b, n, &s) || s.groups != 1)
         return UF_E_UNSUPPORTED;
     hconv_params *p = cpu_params(b, sizeof *p);
     if (!p)
@@ -286,7 +288,7 @@ uf_status cpu_build_half_gemm(cpu_builder *b, const ufi_node *n)
 {
     const ufk_hconv *h = cpu_half_kernels(b, n);
     const ufi_shape *x = cpu_shape(b, n->in[0]), *y = cpu_shape(b, n->out[0]);
-    if (!h || x->dims[1] < MIN_DEPTH)
+    if (!h)
         return UF_E_UNSUPPORTED;
     hconv_params *p = cpu_params(b, sizeof *p);
     if (!p)
