@@ -25,7 +25,9 @@ typedef enum cpu_pack_kind {
     CPU_PACK_QCONV_FLAT, /* INT8, one run of all */
     CPU_PACK_QDEPTHWISE, /* INT8, as CPU_PACK_DEPTHWISE */
     CPU_PACK_BF16_ROWS,  /* as CPU_PACK_QCONV_ROWS, one group */
-    CPU_PACK_BF16_FLAT
+    CPU_PACK_BF16_FLAT,
+    CPU_PACK_F16_ROWS,
+    CPU_PACK_F16_FLAT
 } cpu_pack_kind;
 
 typedef struct cpu_program cpu_program;

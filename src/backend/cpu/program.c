@@ -298,6 +298,10 @@ static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tens
     case CPU_PACK_BF16_FLAT:
         *scratch = count * sizeof(float);
         return packed_hconv_bytes(&k->bf16, w, kind == CPU_PACK_BF16_ROWS);
+    case CPU_PACK_F16_ROWS:
+    case CPU_PACK_F16_FLAT:
+        *scratch = count * sizeof(float);
+        return packed_hconv_bytes(&k->f16, w, kind == CPU_PACK_F16_ROWS);
     }
     return floats * sizeof(float);
 }
@@ -338,6 +342,10 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
     case CPU_PACK_BF16_ROWS:
     case CPU_PACK_BF16_FLAT:
         pack_hconv(&k->bf16, out, w, kind == CPU_PACK_BF16_ROWS, scratch);
+        break;
+    case CPU_PACK_F16_ROWS:
+    case CPU_PACK_F16_FLAT:
+        pack_hconv(&k->f16, out, w, kind == CPU_PACK_F16_ROWS, scratch);
         break;
     }
 }

@@ -13,12 +13,12 @@
 #include "backend/cpu/conv_shape.h"
 
 /* Narrowed input of one task: in reach of the second-level cache together with its output. */
-#define BLOCK_BYTES ((size_t)96 << 10)
+#define BLOCK_HALVES ((size_t)48 << 10)
 /* Lines shorter than this that cannot be walked together are fed by im2col. */
 #define MIN_DIRECT_WIDTH 24
 #define MIN_DIRECT_LINE 7
-/* Sums of fewer products than this gain nothing from being fast. */
-#define MIN_DEPTH 24
+/* Sums of fewer products than this gain nothing from being fast; for pairs, three times as many. */
+#define MIN_DEPTH 16
 #define MAX_PLANES 4
 
 typedef struct hconv_params {
@@ -26,6 +26,7 @@ typedef struct hconv_params {
     const ufk_hconv *h;
     const uint16_t *weights;
     size_t column_halves; /* packed weights of one column */
+    size_t a_low, b_low;  /* of ufk_hconv_args; a_low is also the size of one part of the scratch */
     ufk_epilogue epilogue;
     bool has_residual, planar;
     ufi_task_fn *task;
@@ -42,10 +43,18 @@ const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n)
 {
     const ufi_value *w = &b->g->values[n->in[1]];
     const uf_dtype stored = cpu_program_stored_as(b->program, w->data);
-    if (stored != UF_BF16 || !b->k->bf16.pays || w->shape.dims[0] == 0 ||
-        ufi_shape_count(&w->shape) / w->shape.dims[0] < MIN_DEPTH)
+    const ufk_hconv *h = stored == UF_BF16 ? &b->k->bf16 : stored == UF_F16 ? &b->k->f16 : NULL;
+    if (!h || !h->pays || w->shape.dims[0] == 0 ||
+        ufi_shape_count(&w->shape) / w->shape.dims[0] < (h->pairs ? 3 : 1) * MIN_DEPTH)
         return NULL;
-    return &b->k->bf16;
+    return h;
+}
+
+cpu_pack_kind cpu_half_pack(const cpu_builder *b, const ufk_hconv *h, bool rows)
+{
+    if (h == &b->k->bf16)
+        return rows ? CPU_PACK_BF16_ROWS : CPU_PACK_BF16_FLAT;
+    return rows ? CPU_PACK_F16_ROWS : CPU_PACK_F16_FLAT;
 }
 
 /* ---- runs ---- */
@@ -55,7 +64,9 @@ static ufk_hconv_args base_args(const hconv_params *p, size_t nt)
 {
     const cpu_conv_shape *s = &p->s;
     const size_t n0 = nt * p->cut.n_block, left = s->out_c - n0;
-    ufk_hconv_args a = {.lines = 1,
+    ufk_hconv_args a = {.a_low = p->h->pairs ? p->a_low : 0,
+                        .b_low = p->b_low,
+                        .lines = 1,
                         .runs_y = 1,
                         .runs_x = 1,
                         .run_length = s->in_c * s->kernel_h * s->kernel_w,
@@ -92,11 +103,20 @@ static void pointwise_task(void *arg, size_t task, size_t worker)
     uint16_t *matrix = cpu_worker_scratch(job->plan, worker);
     ufk_hconv_args a = base_args(p, nt);
     a.m = total - m0 < p->cut.m_block ? total - m0 : p->cut.m_block;
-    p->h->narrow(matrix, (const float *)job->step->in[0].t.data + m0 * s->in_c, a.m * s->in_c);
+    p->h->narrow(matrix, matrix + p->a_low, (const float *)job->step->in[0].t.data + m0 * s->in_c,
+                 a.m * s->in_c);
     a.a = matrix;
     a.a_stride = s->in_c;
     set_output(&a, job, m0, nt);
     p->h->conv(&a);
+}
+
+/* Zeros, low parts too. */
+static void clear(const hconv_params *p, uint16_t *to, size_t count)
+{
+    memset(to, 0, count * sizeof *to);
+    if (p->h->pairs)
+        memset(to + p->a_low, 0, count * sizeof *to);
 }
 
 /* Narrows the patch of output pixel (y, x) to `to`: (kh, kw, C). */
@@ -109,9 +129,9 @@ static void narrow_patch(uint16_t *to, const hconv_params *p, const float *image
         for (size_t kx = 0; kx < s->kernel_w; kx++, to += s->in_c) {
             const size_t ix = x * s->stride_w + kx * s->dilation_w - s->pads[1];
             if (iy >= s->in_h || ix >= s->in_w)
-                memset(to, 0, s->in_c * sizeof *to);
+                clear(p, to, s->in_c);
             else
-                p->h->narrow(to, image + (iy * s->in_w + ix) * s->in_c, s->in_c);
+                p->h->narrow(to, to + p->a_low, image + (iy * s->in_w + ix) * s->in_c, s->in_c);
         }
     }
 }
@@ -149,7 +169,7 @@ static void narrow_row(const hconv_job *job, uint16_t *to, float *row, const flo
                                     s->in_w);
         from = row;
     }
-    p->h->narrow(to, from, s->in_w * s->in_c);
+    p->h->narrow(to, to + p->a_low, from, s->in_w * s->in_c);
 }
 
 /* Input rows first .. first + rows - 1 (in padded coordinates) with left and right padding. */
@@ -158,16 +178,16 @@ static void narrow_band(const hconv_job *job, uint16_t *to, const float *image, 
 {
     const cpu_conv_shape *s = &job->p->s;
     const size_t row = s->in_w * s->in_c, left = s->pads[1] * s->in_c, whole = padded_w * s->in_c;
-    float *wide = (float *)(void *)(to + (rows * whole + 31) / 32 * 32);
+    float *wide = (float *)(void *)(to + (job->p->h->pairs ? 2 : 1) * job->p->a_low);
     for (size_t r = 0; r < rows; r++, to += whole) {
         const size_t y = first + r - s->pads[0];
         if (y >= s->in_h) { /* wraps around below zero */
-            memset(to, 0, whole * sizeof *to);
+            clear(job->p, to, whole);
             continue;
         }
-        memset(to, 0, left * sizeof *to);
+        clear(job->p, to, left);
         narrow_row(job, to + left, wide, image, y);
-        memset(to + left + row, 0, (whole - left - row) * sizeof *to);
+        clear(job->p, to + left + row, whole - left - row);
     }
 }
 
@@ -219,34 +239,43 @@ static bool is_direct(const cpu_conv_shape *s)
     return s->out_w >= shortest && s->dilation_w == 1;
 }
 
-/* Chooses the way, the blocking and the form of the weights; scratch in *bytes. */
-static cpu_pack_kind choose(const cpu_builder *b, hconv_params *p, size_t *bytes)
+/* Chooses the way and the blocking; scratch in *bytes. Whether each row of the kernel is a run. */
+static bool choose(const cpu_builder *b, hconv_params *p, size_t *bytes)
 {
     const cpu_conv_shape *s = &p->s;
-    const size_t k = s->in_c * s->kernel_h * s->kernel_w, mr = p->h->mr;
-    const size_t row_bytes = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c * sizeof(uint16_t);
-    size_t most = BLOCK_BYTES / (k * sizeof(uint16_t));
-    if (is_pointwise(s) || !is_direct(s)) {
-        p->task = is_pointwise(s) ? pointwise_task : im2col_task;
+    const size_t parts = p->h->pairs ? 2 : 1, mr = p->h->mr;
+    const size_t patch = s->in_c * s->kernel_h * s->kernel_w;
+    const size_t row = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c;
+    const bool rows = !is_pointwise(s) && is_direct(s);
+    if (rows) {
+        const size_t most = BLOCK_HALVES / (parts * row * s->stride_h);
+        p->cut =
+            cpu_cut(s->out_c, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, p->h->nr);
+        p->a_low = cpu_conv_band_rows(s, p->cut.m_block) * row;
+        p->task = direct_task;
+    } else {
+        const size_t most = BLOCK_HALVES / (parts * patch);
         p->cut = cpu_cut(s->out_c, 1, s->batch * s->out_h * s->out_w, most > 2 * mr ? most : 2 * mr,
                          mr, b->workers, p->h->nr);
-        *bytes = p->cut.m_block * k * sizeof(uint16_t);
-        return CPU_PACK_BF16_FLAT;
+        p->a_low = p->cut.m_block * patch;
+        p->task = is_pointwise(s) ? pointwise_task : im2col_task;
     }
-    most = BLOCK_BYTES / (row_bytes * s->stride_h);
-    p->cut = cpu_cut(s->out_c, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, p->h->nr);
-    p->task = direct_task;
-    *bytes = cpu_conv_band_rows(s, p->cut.m_block) * row_bytes + 64 +
-             (p->planar ? s->in_w * s->in_c * sizeof(float) : 0);
-    return CPU_PACK_BF16_ROWS;
+    p->a_low = (p->a_low + 31) / 32 * 32;
+    *bytes = parts * p->a_low * sizeof(uint16_t);
+    if (p->planar)
+        *bytes += s->in_w * s->in_c * sizeof(float);
+    return rows;
 }
 
-static uf_status pack(cpu_builder *b, hconv_params *p, cpu_pack_kind kind, ufi_tensor w)
+static uf_status pack(cpu_builder *b, hconv_params *p, bool rows, ufi_tensor w)
 {
-    const size_t k = p->s.in_c * p->s.kernel_h * p->s.kernel_w;
-    const size_t runs = kind == CPU_PACK_BF16_ROWS ? p->s.kernel_h : 1;
-    p->column_halves = ufk_hconv_column_halves(p->h, runs, k / runs);
-    return cpu_pack_halves(b->program, &b->plan->arena, kind, &w, &p->weights, b->err);
+    const size_t taps = p->s.kernel_h * p->s.kernel_w, runs = rows ? p->s.kernel_h : 1;
+    const size_t run_length = taps / runs * p->s.in_c;
+    p->column_halves = ufk_hconv_column_halves(p->h, runs, run_length);
+    if (p->h->pairs)
+        p->b_low = ufk_hconv_plane_halves(p->h, runs, run_length, p->s.out_c);
+    return cpu_pack_halves(b->program, &b->plan->arena, cpu_half_pack(b, p->h, rows), &w,
+                           &p->weights, b->err);
 }
 
 uf_status cpu_build_half_conv(cpu_builder *b, const ufi_node *n)

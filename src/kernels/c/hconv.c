@@ -12,16 +12,11 @@
 #include "kernels/topics.h"
 #include "tensor/tensor.h"
 
-enum { PANEL = 8, BF16_GROUP = 2 };
-
-static size_t groups_of(const ufk_hconv *h, size_t run_length)
-{
-    return (run_length + h->group - 1) / h->group;
-}
+enum { PANEL = 8, BF16_GROUP = 2, F16_GROUP = 1 };
 
 size_t ufk_hconv_column_halves(const ufk_hconv *h, size_t runs, size_t run_length)
 {
-    return runs * groups_of(h, run_length) * h->group;
+    return runs * ((run_length + h->group - 1) / h->group) * h->group;
 }
 
 static size_t panel_width(const ufk_hconv *h, size_t columns)
@@ -29,31 +24,45 @@ static size_t panel_width(const ufk_hconv *h, size_t columns)
     return columns >= h->nr ? h->nr : (columns + h->nu - 1) / h->nu * h->nu;
 }
 
-size_t ufk_hconv_packed_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n)
+size_t ufk_hconv_plane_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n)
 {
     const size_t whole = n / h->nr * h->nr;
     return (whole + panel_width(h, n - whole)) * ufk_hconv_column_halves(h, runs, run_length);
 }
 
+size_t ufk_hconv_packed_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n)
+{
+    return (h->pairs ? 2 : 1) * ufk_hconv_plane_halves(h, runs, run_length, n);
+}
+
 /* Group `k` of a run, `columns` columns; `b` is the run's first element in the first of them. */
 static void pack_group(const ufk_hconv *h, uint16_t *out, const float *b, size_t n, size_t k,
-                       size_t run_length, size_t columns)
+                       size_t run_length, size_t columns, bool low)
 {
     for (size_t i = 0; i < h->group && k + i < run_length; i++)
         for (size_t column = 0; column < columns; column++)
-            out[column * h->group + i] = h->narrow_weight(b[(k + i) * n + column]);
+            out[column * h->group + i] = h->narrow_weight(b[(k + i) * n + column], low);
+}
+
+static uint16_t *pack_plane(const ufk_hconv *h, uint16_t *out, const float *b, size_t runs,
+                            size_t run_length, size_t n, bool low)
+{
+    for (size_t j = 0; j < n; j += h->nr) {
+        const size_t columns = n - j < h->nr ? n - j : h->nr, width = panel_width(h, columns);
+        for (size_t run = 0; run < runs; run++)
+            for (size_t k = 0; k < run_length; k += h->group, out += width * h->group)
+                pack_group(h, out, b + run * run_length * n + j, n, k, run_length, columns, low);
+    }
+    return out;
 }
 
 void ufk_hconv_pack(const ufk_hconv *h, uint16_t *packed, const float *b, size_t runs,
                     size_t run_length, size_t n)
 {
     memset(packed, 0, ufk_hconv_packed_halves(h, runs, run_length, n) * sizeof *packed);
-    for (size_t j = 0; j < n; j += h->nr) {
-        const size_t columns = n - j < h->nr ? n - j : h->nr, width = panel_width(h, columns);
-        for (size_t run = 0; run < runs; run++)
-            for (size_t k = 0; k < run_length; k += h->group, packed += width * h->group)
-                pack_group(h, packed, b + run * run_length * n + j, n, k, run_length, columns);
-    }
+    packed = pack_plane(h, packed, b, runs, run_length, n, false);
+    if (h->pairs)
+        pack_plane(h, packed, b, runs, run_length, n, true);
 }
 
 /* The sum for one pixel, whose first run begins at `a`, and one column of a panel. */
@@ -92,10 +101,31 @@ static void ufk_conv_bf16_c(const ufk_hconv_args *args)
     conv_c(args, BF16_GROUP, ufi_bf16_to_f32);
 }
 
-static void ufk_narrow_bf16_c(uint16_t *out, const float *in, size_t count)
+static void ufk_conv_f16_c(const ufk_hconv_args *args)
+{
+    conv_c(args, F16_GROUP, ufi_f16_to_f32);
+}
+
+static void ufk_narrow_bf16_c(uint16_t *out, uint16_t *low, const float *in, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = ufi_f32_to_bf16(in[i]);
+}
+
+static void ufk_narrow_f16_c(uint16_t *out, uint16_t *low, const float *in, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = ufi_f32_to_f16(in[i]);
+}
+
+static uint16_t narrow_weight_bf16(float v, bool low)
+{
+    return ufi_f32_to_bf16(v);
+}
+
+static uint16_t narrow_weight_f16(float v, bool low)
+{
+    return ufi_f32_to_f16(v);
 }
 
 void ufk_hconv_init(ufk_table *t, uint32_t flags)
@@ -106,8 +136,16 @@ void ufk_hconv_init(ufk_table *t, uint32_t flags)
                           .group = BF16_GROUP,
                           .conv = ufk_conv_bf16_c,
                           .narrow = ufk_narrow_bf16_c,
-                          .narrow_weight = ufi_f32_to_bf16,
+                          .narrow_weight = narrow_weight_bf16,
                           .name = "conv_bf16_c"};
+    t->f16 = (ufk_hconv){.nr = PANEL,
+                         .nu = PANEL,
+                         .mr = 1,
+                         .group = F16_GROUP,
+                         .conv = ufk_conv_f16_c,
+                         .narrow = ufk_narrow_f16_c,
+                         .narrow_weight = narrow_weight_f16,
+                         .name = "conv_f16_c"};
 #if defined(__x86_64__)
     if ((flags & UFI_CPU_AMX) && (flags & UFI_CPU_AVX512BF16))
         ufk_hconv_select_amx(t);

@@ -23,8 +23,12 @@
  * one are fetched: a network's weights come from memory at every run, which would cost as long
  * again.
  *
+ * Pairs of numbers are multiplied as (high + low) * (high + low) without the product of the low
+ * parts.
+ *
  * Included by a file that has defined UFK_TILE_MULTIPLY(sums, pixels, weights), the instruction
- * that multiplies two tiles; everything is inlined into it or local to it. Floor 2.
+ * that multiplies two tiles, and UFK_TILE_PAIRS, whether it has pairs; everything is inlined into
+ * it or local to it. Floor 2.
  */
 #ifndef UFK_X86_AMX_WALK_H
 #define UFK_X86_AMX_WALK_H
@@ -64,6 +68,7 @@ typedef struct operands {
     size_t runs_y, run_stride_y, runs_x, run_stride_x, run_length;
     const uint8_t *b;
     size_t header_bytes;
+    size_t a_low, b_low; /* where UFK_TILE_PAIRS: from numbers to their low parts, or 0: none */
     size_t m, n;
 } operands;
 
@@ -174,15 +179,32 @@ ALWAYS_INLINE void multiply(const uint8_t *a, size_t stride, size_t second, cons
     }
 }
 
+/* The same for pairs: high with high, low with high, high with low. */
+ALWAYS_INLINE void multiply_pairs(const uint8_t *a, size_t stride, size_t second, const uint8_t *b,
+                                  size_t a_low, size_t b_low, int tiles, int vectors)
+{
+    multiply(a, stride, second, b, tiles, vectors);
+    if (UFK_TILE_PAIRS && a_low) {
+        multiply(a + a_low, stride, second, b, tiles, vectors);
+        multiply(a, stride, second, b + b_low, tiles, vectors);
+    }
+}
+
 /* The last step of a run, which starts where a whole step is left. */
 ALWAYS_INLINE void multiply_last(const walk *w, const block *t, const uint8_t *a, const uint8_t *b,
                                  int tiles, int vectors)
 {
-    _Alignas(ROW_BYTES) uint8_t copy[BLOCK_ROWS * ROW_BYTES];
-    const size_t first = w->groups - w->step;
-    copy_rows(copy, UINT64_MAX, a + 4 * first, w->source.a_stride, w->last_mask, t->rows);
+    enum { PLANE = BLOCK_ROWS * ROW_BYTES };
+    _Alignas(ROW_BYTES) uint8_t copy[(1 + UFK_TILE_PAIRS) * PLANE];
+    const size_t first = w->groups - w->step, a_low = w->source.a_low;
+    a += 4 * first;
+    b += first * (size_t)vectors * GROUP_BYTES;
+    copy_rows(copy, UINT64_MAX, a, w->source.a_stride, w->last_mask, t->rows);
+    if (UFK_TILE_PAIRS && a_low)
+        copy_rows(copy + PLANE, UINT64_MAX, a + a_low, w->source.a_stride, w->last_mask, t->rows);
     compiler_fence();
-    multiply(copy, ROW_BYTES, t->second, b + first * (size_t)vectors * GROUP_BYTES, tiles, vectors);
+    multiply_pairs(copy, ROW_BYTES, t->second, b, a_low ? PLANE : 0, w->source.b_low, tiles,
+                   vectors);
     compiler_fence();
 }
 
@@ -201,7 +223,8 @@ ALWAYS_INLINE void accumulate(const walk *w, progress *p, const block *t, int ti
             const uint8_t *a = t->a + y * g->run_stride_y + x * g->run_stride_x;
             for (size_t s = 0; s < w->whole_steps; s++) {
                 fetch_ahead(p);
-                multiply(a + s * a_step, g->a_stride, t->second, b + s * b_step, tiles, vectors);
+                multiply_pairs(a + s * a_step, g->a_stride, t->second, b + s * b_step, g->a_low,
+                               g->b_low, tiles, vectors);
             }
             if (w->last_mask)
                 multiply_last(w, t, a, b, tiles, vectors);
@@ -271,6 +294,7 @@ static void cut_k(walk *w, const operands *args)
         w->source.runs_y = w->source.runs_x = 1;
         w->source.run_length = 4 * w->groups;
         w->source.a_stride = ROW_BYTES;
+        w->source.a_low = args->a_low ? BLOCK_ROWS * ROW_BYTES : 0;
     }
     w->step = ceil_div(w->groups, ceil_div(w->groups, TILE_GROUPS));
     w->whole_steps = w->source.run_length / 4 / w->step;
@@ -298,15 +322,16 @@ static void load_config(const walk *w)
     ufk_load_tile_config(&c);
 }
 
-/* All runs of `rows` pixels from pixel `first` on, one behind the other. */
-static void join_runs(uint8_t *to, const operands *args, size_t first, size_t rows)
+/* All runs of `rows` pixels from pixel `first` on, one behind the other; `part`: 0 or a_low. */
+static void join_runs(uint8_t *to, const operands *args, size_t part, size_t first, size_t rows)
 {
     const size_t bytes = ceil_div(args->run_length, 4) * 4;
     const __mmask64 take = UINT64_MAX >> (ROW_BYTES - args->run_length);
     const __mmask64 keep = UINT64_MAX >> (ROW_BYTES - bytes);
     while (rows > 0) {
         const size_t x = first % args->m, left = args->m - x, count = rows < left ? rows : left;
-        const uint8_t *a = args->a + first / args->m * args->a_line_stride + x * args->a_stride;
+        const uint8_t *a =
+            args->a + part + first / args->m * args->a_line_stride + x * args->a_stride;
         uint8_t *run = to;
         for (size_t ry = 0; ry < args->runs_y; ry++)
             for (size_t rx = 0; rx < args->runs_x; rx++, run += bytes)
@@ -351,14 +376,16 @@ static void plan_ahead(const walk *w, progress *p, size_t j_begin, size_t j_end)
 
 static void walk_blocks(const walk *w, size_t j_begin, size_t j_end)
 {
-    _Alignas(ROW_BYTES) uint8_t joined[BLOCK_ROWS * ROW_BYTES];
+    _Alignas(ROW_BYTES) uint8_t joined[(1 + UFK_TILE_PAIRS) * BLOCK_ROWS * ROW_BYTES];
     progress p;
     p.pending.rows = p.pending.done = 0;
     plan_ahead(w, &p, j_begin, j_end);
     for (size_t tile = 0; tile < w->tiles; tile += 2) {
         block t = begin_block(w, tile);
         if (w->joined) {
-            join_runs(joined, w->args, t.i - t.done, t.rows);
+            join_runs(joined, w->args, 0, t.i - t.done, t.rows);
+            if (UFK_TILE_PAIRS && w->args->a_low)
+                join_runs(joined + w->source.a_low, w->args, w->args->a_low, t.i - t.done, t.rows);
             t.a = joined;
         }
         for (size_t j = j_begin; j < j_end; j += TILE_PANEL) {

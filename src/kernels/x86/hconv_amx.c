@@ -5,9 +5,17 @@
  */
 #include "kernels/topics.h"
 #include "kernels/x86/conv_epilogue16.h"
+#include "tensor/tensor.h"
 
 #define UFK_TILE_MULTIPLY _tile_dpbf16ps
+#define UFK_TILE_PAIRS 1
 #include "kernels/x86/amx_walk.h"
+
+/* The first `n` of 16 lanes, or all. */
+ALWAYS_INLINE __mmask16 first_lanes(size_t n)
+{
+    return n < TILE_LANES ? (__mmask16)(0xFFFFu >> (TILE_LANES - n)) : 0xFFFF;
+}
 
 /* Any activation, any columns. */
 static void finish_any(const block *t, size_t i, const int32_t *sums, size_t rows)
@@ -98,12 +106,14 @@ static void ufk_conv_bf16_amx(const ufk_hconv_args *args)
                         .run_stride_x = args->run_stride_x * bytes,
                         .run_length = args->run_length * bytes,
                         .b = (const uint8_t *)args->b,
+                        .a_low = args->a_low * bytes,
+                        .b_low = args->b_low * bytes,
                         .m = args->m,
                         .n = args->n};
     walk_operands(&o, args, choose_finish);
 }
 
-static void ufk_narrow_bf16_amx(uint16_t *out, const float *in, size_t count)
+static void ufk_narrow_bf16_amx(uint16_t *out, uint16_t *low, const float *in, size_t count)
 {
     size_t i = 0;
     for (; i + 32 <= count; i += 32) {
@@ -112,10 +122,50 @@ static void ufk_narrow_bf16_amx(uint16_t *out, const float *in, size_t count)
         _mm512_storeu_si512(out + i, (__m512i)x);
     }
     for (; i < count; i += 16) {
-        const __mmask16 mask = count - i < 16 ? (__mmask16)(0xFFFFu >> (16 - (count - i))) : 0xFFFF;
+        const __mmask16 mask = first_lanes(count - i);
         const __m256bh x = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, in + i));
         _mm256_mask_storeu_epi16(out + i, mask, (__m256i)x);
     }
+}
+
+/* ---- FP16 as pairs of BF16 ----
+ *
+ * A number of FP16 has 11 bits, one of BF16 8: two of these, the nearest one and the nearest to
+ * what is left, hold the first exactly, and the first 16 bits of an FP32 activation, without FP16's
+ * limits of range. The product of the low parts, which is left out, is below 2^-16 of the whole. */
+
+/* What is left of 16 numbers whose nearest ones are `high`; of an infinity nothing, not NaN. */
+ALWAYS_INLINE __m512 rest_of(__m512 x, __m256i high)
+{
+    const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
+    const __m512 rest = _mm512_sub_ps(x, _mm512_castsi512_ps(wide));
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(rest, rest, _CMP_ORD_Q), rest);
+}
+
+static void ufk_narrow_f16_amx(uint16_t *out, uint16_t *low, const float *in, size_t count)
+{
+    size_t i = 0;
+    for (; i + 32 <= count; i += 32) {
+        const __m512 x = _mm512_loadu_ps(in + i), y = _mm512_loadu_ps(in + i + 16);
+        const __m512i high = (__m512i)_mm512_cvtne2ps_pbh(y, x);
+        const __m512bh rest = _mm512_cvtne2ps_pbh(rest_of(y, _mm512_extracti64x4_epi64(high, 1)),
+                                                  rest_of(x, _mm512_castsi512_si256(high)));
+        _mm512_storeu_si512(out + i, high);
+        _mm512_storeu_si512(low + i, (__m512i)rest);
+    }
+    for (; i < count; i += 16) {
+        const __mmask16 mask = first_lanes(count - i);
+        const __m512 x = _mm512_maskz_loadu_ps(mask, in + i);
+        const __m256i high = (__m256i)_mm512_cvtneps_pbh(x);
+        _mm256_mask_storeu_epi16(out + i, mask, high);
+        _mm256_mask_storeu_epi16(low + i, mask, (__m256i)_mm512_cvtneps_pbh(rest_of(x, high)));
+    }
+}
+
+static uint16_t narrow_weight(float v, bool low)
+{
+    const uint16_t high = ufi_f32_to_bf16(v);
+    return low ? ufi_f32_to_bf16(v - ufi_bf16_to_f32(high)) : high;
 }
 
 void ufk_hconv_select_amx(ufk_table *t)
@@ -127,6 +177,10 @@ void ufk_hconv_select_amx(ufk_table *t)
                           .pays = true,
                           .conv = ufk_conv_bf16_amx,
                           .narrow = ufk_narrow_bf16_amx,
-                          .narrow_weight = t->bf16.narrow_weight,
+                          .narrow_weight = narrow_weight,
                           .name = "conv_bf16_amx"};
+    t->f16 = t->bf16;
+    t->f16.pairs = true;
+    t->f16.narrow = ufk_narrow_f16_amx;
+    t->f16.name = "conv_f16_amx";
 }

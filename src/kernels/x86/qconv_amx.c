@@ -9,6 +9,7 @@
 #include "kernels/x86/qconv_avx512.h"
 
 #define UFK_TILE_MULTIPLY _tile_dpbusd
+#define UFK_TILE_PAIRS 0
 #include "kernels/x86/amx_walk.h"
 
 /* Below so many products or rows AVX-512 VNNI is faster (measured): a configuration takes as long
