@@ -4,8 +4,9 @@ them, and with the instruction sets masked that multiply 16-bit numbers, where o
 
 usage: half_test.py UNIFACE [MODEL-NAME-PART]
 
-Bars for the cosine of every output: FP16 0.9999 in either case; BF16, whose numbers have 8 bits, 0.999
-where only weights are rounded, and 0.99 where activations are too.
+Bars for the cosine of every output to FP32's: FP16 0.9999 (0.9998 for YuNet 2023, one of whose outputs is
+near zero everywhere), and no more than 1e-5 lost by the computing; BF16, whose numbers have 8 bits, 0.99.
+With HALF_VERBOSE=1 the cosines are printed.
 """
 import glob
 import json
@@ -33,7 +34,6 @@ except ImportError as e:
     skip(f"half: the Python package {e.name} is not installed")
     end()
 
-BARS = {("fp16", ""): 0.9999, ("fp16", "avx2"): 0.9999, ("bf16", ""): 0.99, ("bf16", "avx2"): 0.999}
 verbose = bool(os.environ.get("HALF_VERBOSE"))
 
 
@@ -55,6 +55,10 @@ def kernels(path, cpu):
     return {s["kernel"] for s in json.loads(done.stdout)["steps"]} if not done.returncode else set()
 
 
+def bar(name, precision):
+    return 0.99 if precision == "bf16" else 0.9998 if "yunet_2023" in name else 0.9999
+
+
 def compare(name, shape, folder):
     wide = os.path.join(folder, "f32.ufm")
     done = call("import", os.path.join(shared, "models", name), "-o", wide)
@@ -66,17 +70,21 @@ def compare(name, shape, folder):
         done = call("quantize", wide, "-p", precision, "-o", small)
         check(f"{name}: quantize to {precision}", done.returncode == 0, done.stderr)
         masked = kernels(small, "avx2")
-        check(f"{name}: {precision} is not computed on AVX2", not any("bf16" in k or "f16" in k for k in masked), masked)
-        for cpu in ("", "avx2"):
+        check(f"{name}: AVX2 computes {precision} in FP32", not any("f16" in k for k in masked), masked)
+        lost = {}
+        for cpu in ("avx2", ""):
             found = [run(small, x, folder, cpu) for x in inputs]
-            label = f"{name}: {precision}{' on ' + cpu if cpu else ''}"
+            label = f"{name}: {precision}{' stored only' if cpu else ''}"
             if any(isinstance(y, str) or len(y) != len(g) for g, y in zip(golden, found)):
                 check(label, False, found)
                 continue
             least = min(distance(g, y)[0] for gs, ys in zip(golden, found) for g, y in zip(gs, ys))
-            check(label, least >= BARS[precision, cpu], f"cosine {least:.7f}, the bar is {BARS[precision, cpu]}")
+            lost[cpu] = 1 - least
+            check(label, least >= bar(name, precision), f"cosine {least:.7f}, the bar is {bar(name, precision)}")
             if verbose:
                 print(f"{label}: cosine {least:.7f}")
+        if precision == "fp16" and len(lost) == 2:
+            check(f"{name}: computing FP16", lost[""] <= lost["avx2"] + 1e-5, lost)
 
 
 with open(manifest) as f:

@@ -13,7 +13,7 @@
 #include "backend/cpu/conv_shape.h"
 
 /* Narrowed input of one task: in reach of the second-level cache together with its output. */
-#define BLOCK_HALVES ((size_t)48 << 10)
+#define BLOCK_HALVES ((size_t)96 << 10)
 /* Lines shorter than this that cannot be walked together are fed by im2col. */
 #define MIN_DIRECT_WIDTH 24
 #define MIN_DIRECT_LINE 7
