@@ -74,7 +74,7 @@ typedef struct ufk_hconv_args {
 
 /* The kernels of one of the two formats. */
 typedef struct ufk_hconv {
-    size_t nr, nu, mr; /* as conv_nr, conv_nu, conv_mr */
+    size_t nr, nu, mr; /* as conv_nr (at most 64), conv_nu, conv_mr */
     size_t group;      /* so many consecutive k of one column lie together */
     bool pairs;
     bool pays; /* faster than conv_f32 */
@@ -82,7 +82,6 @@ typedef struct ufk_hconv {
     /* To the nearest number, ties to even; subnormal ones may become zero. With pairs, `low` gets
      * what that leaves, otherwise it is not looked at. */
     void (*narrow)(uint16_t *out, uint16_t *low, const float *in, size_t count);
-    uint16_t (*narrow_weight)(float v, bool low);
     const char *name;
 } ufk_hconv;
 

@@ -129,7 +129,19 @@ size_t cpu_program_packed_bytes(const void *program)
 
 /* ---- the forms ---- */
 
-/* [O][I][kh][kw] of one group -> matrix [(kh, kw, I)][O], then panels. */
+/* [O][I][kh][kw] of one group -> matrix [(kh, kw, I)][O]. */
+static void make_matrix(const ufk_table *k, float *matrix, const float *from, size_t o, size_t in,
+                        size_t taps)
+{
+    if (taps == 1)
+        k->transpose_f32(matrix, o, from, in, o, in);
+    for (size_t j = 0; taps > 1 && j < o; j++)
+        for (size_t i = 0; i < in; i++)
+            for (size_t t = 0; t < taps; t++)
+                matrix[(t * in + i) * o + j] = from[(j * in + i) * taps + t];
+}
+
+/* The matrix of each group, then panels. */
 static void pack_conv(const ufk_table *k, float *out, const ufi_tensor *w, uint32_t groups,
                       float *matrix)
 {
@@ -138,13 +150,7 @@ static void pack_conv(const ufk_table *k, float *out, const ufi_tensor *w, uint3
     const float *src = w->data;
     size_t group_floats = ufk_conv_packed_floats(k, in * taps, o);
     for (uint32_t g = 0; g < groups; g++) {
-        const float *from = src + g * o * in * taps;
-        if (taps == 1)
-            k->transpose_f32(matrix, o, from, in, o, in);
-        for (size_t j = 0; taps > 1 && j < o; j++)
-            for (size_t i = 0; i < in; i++)
-                for (size_t t = 0; t < taps; t++)
-                    matrix[(t * in + i) * o + j] = from[(j * in + i) * taps + t];
+        make_matrix(k, matrix, src + g * o * in * taps, o, in, taps);
         ufk_conv_pack(k, out + g * group_floats, matrix, o, in * taps, o);
     }
 }
@@ -226,18 +232,13 @@ static void pack_qdepthwise(int8_t *out, const ufi_tensor *w)
 
 /* ---- 16 bits ---- */
 
-/* [O][I][kh][kw] -> matrix [(kh, kw, I)][O], then panels. */
-static void pack_hconv(const ufk_hconv *h, uint16_t *out, const ufi_tensor *w, bool rows,
-                       float *matrix)
+static void pack_hconv(const ufk_table *k, const ufk_hconv *h, uint16_t *out, const ufi_tensor *w,
+                       bool rows, float *matrix)
 {
     const int64_t *d = w->shape.dims;
     const size_t o = (size_t)d[0], in = (size_t)d[1], taps = (size_t)(d[2] * d[3]);
     const size_t runs = rows ? (size_t)d[2] : 1;
-    const float *src = w->data;
-    for (size_t j = 0; j < o; j++)
-        for (size_t i = 0; i < in; i++)
-            for (size_t t = 0; t < taps; t++)
-                matrix[(t * in + i) * o + j] = src[(j * in + i) * taps + t];
+    make_matrix(k, matrix, w->data, o, in, taps);
     ufk_hconv_pack(h, out, matrix, runs, in * taps / runs, o);
 }
 
@@ -341,11 +342,11 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
         break;
     case CPU_PACK_BF16_ROWS:
     case CPU_PACK_BF16_FLAT:
-        pack_hconv(&k->bf16, out, w, kind == CPU_PACK_BF16_ROWS, scratch);
+        pack_hconv(k, &k->bf16, out, w, kind == CPU_PACK_BF16_ROWS, scratch);
         break;
     case CPU_PACK_F16_ROWS:
     case CPU_PACK_F16_FLAT:
-        pack_hconv(&k->f16, out, w, kind == CPU_PACK_F16_ROWS, scratch);
+        pack_hconv(k, &k->f16, out, w, kind == CPU_PACK_F16_ROWS, scratch);
         break;
     }
 }

@@ -12,7 +12,7 @@
 #include "kernels/topics.h"
 #include "tensor/tensor.h"
 
-enum { PANEL = 8, BF16_GROUP = 2, F16_GROUP = 1 };
+enum { PANEL = 8, MAX_PANEL = 64, BF16_GROUP = 2, F16_GROUP = 1 };
 
 size_t ufk_hconv_column_halves(const ufk_hconv *h, size_t runs, size_t run_length)
 {
@@ -36,33 +36,31 @@ size_t ufk_hconv_packed_halves(const ufk_hconv *h, size_t runs, size_t run_lengt
 }
 
 /* Group `k` of a run, `columns` columns; `b` is the run's first element in the first of them. */
-static void pack_group(const ufk_hconv *h, uint16_t *out, const float *b, size_t n, size_t k,
-                       size_t run_length, size_t columns, bool low)
+static void pack_group(const ufk_hconv *h, uint16_t *out, uint16_t *low_out, const float *b,
+                       size_t n, size_t k, size_t run_length, size_t columns)
 {
-    for (size_t i = 0; i < h->group && k + i < run_length; i++)
+    uint16_t high[MAX_PANEL], low[MAX_PANEL];
+    for (size_t i = 0; i < h->group && k + i < run_length; i++) {
+        h->narrow(high, low, b + (k + i) * n, columns);
         for (size_t column = 0; column < columns; column++)
-            out[column * h->group + i] = h->narrow_weight(b[(k + i) * n + column], low);
-}
-
-static uint16_t *pack_plane(const ufk_hconv *h, uint16_t *out, const float *b, size_t runs,
-                            size_t run_length, size_t n, bool low)
-{
-    for (size_t j = 0; j < n; j += h->nr) {
-        const size_t columns = n - j < h->nr ? n - j : h->nr, width = panel_width(h, columns);
-        for (size_t run = 0; run < runs; run++)
-            for (size_t k = 0; k < run_length; k += h->group, out += width * h->group)
-                pack_group(h, out, b + run * run_length * n + j, n, k, run_length, columns, low);
+            out[column * h->group + i] = high[column];
+        for (size_t column = 0; h->pairs && column < columns; column++)
+            low_out[column * h->group + i] = low[column];
     }
-    return out;
 }
 
 void ufk_hconv_pack(const ufk_hconv *h, uint16_t *packed, const float *b, size_t runs,
                     size_t run_length, size_t n)
 {
+    const size_t plane = ufk_hconv_plane_halves(h, runs, run_length, n);
     memset(packed, 0, ufk_hconv_packed_halves(h, runs, run_length, n) * sizeof *packed);
-    packed = pack_plane(h, packed, b, runs, run_length, n, false);
-    if (h->pairs)
-        pack_plane(h, packed, b, runs, run_length, n, true);
+    for (size_t j = 0; j < n; j += h->nr) {
+        const size_t columns = n - j < h->nr ? n - j : h->nr, width = panel_width(h, columns);
+        for (size_t run = 0; run < runs; run++)
+            for (size_t k = 0; k < run_length; k += h->group, packed += width * h->group)
+                pack_group(h, packed, packed + plane, b + run * run_length * n + j, n, k,
+                           run_length, columns);
+    }
 }
 
 /* The sum for one pixel, whose first run begins at `a`, and one column of a panel. */
@@ -118,16 +116,6 @@ static void ufk_narrow_f16_c(uint16_t *out, uint16_t *low, const float *in, size
         out[i] = ufi_f32_to_f16(in[i]);
 }
 
-static uint16_t narrow_weight_bf16(float v, bool low)
-{
-    return ufi_f32_to_bf16(v);
-}
-
-static uint16_t narrow_weight_f16(float v, bool low)
-{
-    return ufi_f32_to_f16(v);
-}
-
 void ufk_hconv_init(ufk_table *t, uint32_t flags)
 {
     t->bf16 = (ufk_hconv){.nr = PANEL,
@@ -136,7 +124,6 @@ void ufk_hconv_init(ufk_table *t, uint32_t flags)
                           .group = BF16_GROUP,
                           .conv = ufk_conv_bf16_c,
                           .narrow = ufk_narrow_bf16_c,
-                          .narrow_weight = narrow_weight_bf16,
                           .name = "conv_bf16_c"};
     t->f16 = (ufk_hconv){.nr = PANEL,
                          .nu = PANEL,
@@ -144,7 +131,6 @@ void ufk_hconv_init(ufk_table *t, uint32_t flags)
                          .group = F16_GROUP,
                          .conv = ufk_conv_f16_c,
                          .narrow = ufk_narrow_f16_c,
-                         .narrow_weight = narrow_weight_f16,
                          .name = "conv_f16_c"};
 #if defined(__x86_64__)
     if ((flags & UFI_CPU_AMX) && (flags & UFI_CPU_AVX512BF16))

@@ -5,7 +5,6 @@
  */
 #include "kernels/topics.h"
 #include "kernels/x86/conv_epilogue16.h"
-#include "tensor/tensor.h"
 
 #define UFK_TILE_MULTIPLY _tile_dpbf16ps
 #define UFK_TILE_PAIRS 1
@@ -162,12 +161,6 @@ static void ufk_narrow_f16_amx(uint16_t *out, uint16_t *low, const float *in, si
     }
 }
 
-static uint16_t narrow_weight(float v, bool low)
-{
-    const uint16_t high = ufi_f32_to_bf16(v);
-    return low ? ufi_f32_to_bf16(v - ufi_bf16_to_f32(high)) : high;
-}
-
 void ufk_hconv_select_amx(ufk_table *t)
 {
     t->bf16 = (ufk_hconv){.nr = TILE_PANEL,
@@ -177,7 +170,6 @@ void ufk_hconv_select_amx(ufk_table *t)
                           .pays = true,
                           .conv = ufk_conv_bf16_amx,
                           .narrow = ufk_narrow_bf16_amx,
-                          .narrow_weight = narrow_weight,
                           .name = "conv_bf16_amx"};
     t->f16 = t->bf16;
     t->f16.pairs = true;
