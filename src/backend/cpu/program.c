@@ -20,6 +20,7 @@ typedef struct packed {
 struct cpu_program {
     const ufi_graph *graph; /* the caller's, or `widened` */
     ufi_graph widened;
+    bool quantized; /* the graph has INT8 convolutions */
     ufi_mutex *mutex;
     packed *entries; /* everything below: under the mutex */
     size_t count, cap;
@@ -75,8 +76,13 @@ static uf_status widen_constants(cpu_program *p, uf_error *err)
     return st;
 }
 
+/* The layers of an INT8 graph that are not in INT8 were left out because they need to be exact, and
+ * a search that weighed them must find the same on every machine: there only storage has 16 bits.
+ */
 uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data)
 {
+    if (p->quantized)
+        return UF_F32;
     for (uint32_t i = 0; p->graph == &p->widened && i < p->widened.node_count; i++) {
         const ufi_node *n = &p->widened.nodes[i];
         if (is_half_constant(&p->widened, n) && p->widened.values[n->out[0]].data == data)
@@ -97,6 +103,8 @@ uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index,
     uf_status st = ufi_mutex_create(&p->mutex, err);
     if (!st)
         st = widen_constants(p, err);
+    for (uint32_t i = 0; i < graph->node_count; i++)
+        p->quantized = p->quantized || graph->nodes[i].op == UFI_OP_QCONV;
     if (st) {
         cpu_program_destroy(p);
         return st;

@@ -19,6 +19,8 @@
 #define MIN_DIRECT_LINE 7
 /* Sums of fewer products than this gain nothing from being fast; for pairs, three times as many. */
 #define MIN_DEPTH 16
+/* Patches of more are not worth the scratch. */
+#define MAX_DEPTH (1 << 18)
 #define MAX_PLANES 4
 
 typedef struct hconv_params {
@@ -44,10 +46,10 @@ const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n)
     const ufi_value *w = &b->g->values[n->in[1]];
     const uf_dtype stored = cpu_program_stored_as(b->program, w->data);
     const ufk_hconv *h = stored == UF_BF16 ? &b->k->bf16 : stored == UF_F16 ? &b->k->f16 : NULL;
-    if (!h || !h->pays || w->shape.dims[0] == 0 ||
-        ufi_shape_count(&w->shape) / w->shape.dims[0] < (h->pairs ? 3 : 1) * MIN_DEPTH)
+    if (!h || !h->pays || w->shape.dims[0] == 0)
         return NULL;
-    return h;
+    const int64_t depth = ufi_shape_count(&w->shape) / w->shape.dims[0];
+    return depth >= (h->pairs ? 3 : 1) * MIN_DEPTH && depth <= MAX_DEPTH ? h : NULL;
 }
 
 cpu_pack_kind cpu_half_pack(const cpu_builder *b, const ufk_hconv *h, bool rows)
@@ -254,10 +256,10 @@ static bool choose(const cpu_builder *b, hconv_params *p, size_t *bytes)
         p->a_low = cpu_conv_band_rows(s, p->cut.m_block) * row;
         p->task = direct_task;
     } else {
-        const size_t most = BLOCK_HALVES / (parts * patch);
-        p->cut = cpu_cut(s->out_c, 1, s->batch * s->out_h * s->out_w, most > 2 * mr ? most : 2 * mr,
-                         mr, b->workers, p->h->nr);
-        p->a_low = p->cut.m_block * patch;
+        const size_t most = BLOCK_HALVES / (parts * patch), total = s->batch * s->out_h * s->out_w;
+        p->cut =
+            cpu_cut(s->out_c, 1, total, most > 2 * mr ? most : 2 * mr, mr, b->workers, p->h->nr);
+        p->a_low = (p->cut.m_block < total ? p->cut.m_block : total) * patch;
         p->task = is_pointwise(s) ? pointwise_task : im2col_task;
     }
     p->a_low = (p->a_low + 31) / 32 * 32;
