@@ -1,7 +1,7 @@
 /*
- * BF16 convolution for AMX: the walk of amx_walk.h, 16384 products of two BF16 and their FP32 sums
- * an instruction. What follows the sums, in FP32, takes longer than they do on layers of few
- * inputs: the usual activations get code of their own, which takes several pixels a turn.
+ * BF16 convolution for AMX: the walk of amx_walk.h, 32768 products in 15 instructions, summed in
+ * FP32. On layers of few inputs what follows the sums takes longer than they do: the usual
+ * activations get code of their own, in which all that a column needs stays in registers.
  */
 #include "kernels/topics.h"
 #include "kernels/x86/conv_epilogue16.h"
