@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Speed of UniFace beside other runtimes, on this machine, in one run.
 
-usage: peers.py UNIFACE MODEL.onnx [--int8 INT8.ufm] [--threads N] [--batch N] [--size PIXELS] [--rounds N]
+usage: peers.py UNIFACE MODEL.onnx [--int8 INT8.ufm] [--bf16 BF16.ufm] [--fp16 FP16.ufm] [--threads N] [--batch N] [--size PIXELS] [--rounds N]
                 [--json FILE]
 
 Engines take turns (neighbours on a shared machine disturb all alike); printed are the medians over the
 rounds of each round's median latency, and the median of the ratios to UniFace within a round. Peers are
-those of onnxruntime (FP32, and INT8 by its own static quantisation with --calibration), openvino, opencv-python-headless, MNN, and ncnn with pnnx that Python finds.
+those of onnxruntime (FP32, and INT8 by its own static quantisation with --calibration), openvino, opencv-python-headless, MNN, and ncnn with pnnx that Python finds,
+and oneDNN 2 (libdnnl-dev and a C compiler): a loop over the convolutions alone, so a lower bound.
 """
 import argparse
 import json
@@ -23,6 +24,8 @@ p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDes
 p.add_argument("uniface")
 p.add_argument("model")
 p.add_argument("--int8", help="a quantised model that UniFace runs too")
+p.add_argument("--bf16", help="a model of BF16 weights that UniFace runs too")
+p.add_argument("--fp16", help="a model of FP16 weights")
 p.add_argument("--json", help="write the medians and ratios there")
 p.add_argument("--calibration", help="photos: measure ONNX Runtime's INT8 too")
 p.add_argument("--threads", type=int, default=1)
@@ -63,6 +66,18 @@ def uniface_int8():
     if not a.int8:
         raise RuntimeError("--int8 was not given")
     return uniface(a.int8)
+
+
+def uniface_bf16():
+    if not a.bf16:
+        raise RuntimeError("--bf16 was not given")
+    return uniface(a.bf16)
+
+
+def uniface_fp16():
+    if not a.fp16:
+        raise RuntimeError("--fp16 was not given")
+    return uniface(a.fp16)
 
 
 def make_input():
@@ -192,11 +207,71 @@ def ncnn():
     return n.__version__, lambda: timed(once)
 
 
+def attribute(node, key, default):
+    return next((list(v.ints) or v.i or v.f for v in node.attribute if v.name == key), default)
+
+
+def onednn_layer(node, dims, follower):
+    """A line for bench/peer_onednn.c."""
+    ins, outs, weights = dims[node.input[0]], dims[node.output[0]], dims[node.input[1]]
+    if node.op_type == "Gemm":
+        ins, outs, kernel = ins + [1, 1], outs + [1, 1], [1, 1]
+    else:
+        kernel = weights[2:]
+    slope = {"Relu": 0, "Clip": 0, "PRelu": 0.25, "LeakyRelu": 0.25}.get(follower, 1)
+    return [*ins, *outs[1:], *kernel, *attribute(node, "strides", [1, 1]), *attribute(node, "dilations", [1, 1]),
+            *attribute(node, "pads", [0, 0, 0, 0]), attribute(node, "group", 1), slope]
+
+
+def onednn_layers():
+    """Shapes are those that ONNX Runtime finds in a run: a file may leave them open."""
+    import onnx
+    import onnxruntime as ort
+    m = onnx.load(static_model)
+    dims = {t.name: list(t.dims) for t in m.graph.initializer}
+    dims[name] = list(x.shape)
+    wanted = sorted({n for node in m.graph.node if node.op_type in ("Conv", "Gemm")
+                     for n in (node.input[0], node.output[0])} - dims.keys())
+    del m.graph.output[:]
+    m.graph.output.extend(onnx.ValueInfoProto(name=n) for n in wanted)
+    s = ort.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"])
+    dims.update((n, list(v.shape)) for n, v in zip(wanted, s.run(wanted, {name: x})))
+    readers = {i: n.op_type for n in m.graph.node for i in n.input}
+    layers = [onednn_layer(n, dims, readers.get(n.output[0])) for n in m.graph.node
+              if n.op_type in ("Conv", "Gemm") and n.input[1] in dims]
+    path = os.path.join(folder, "layers.txt")
+    with open(path, "w") as f:
+        f.writelines(" ".join(map(str, line)) + "\n" for line in layers)
+    return path
+
+
+def onednn_of(numbers):
+    def onednn():
+        program = os.path.join(folder, "peer_onednn")
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer_onednn.c")
+        if not os.path.exists(program) and subprocess.run(["cc", "-O2", "-o", program, source, "-ldnnl"],
+                                                          capture_output=True).returncode:
+            raise RuntimeError("oneDNN 2 (libdnnl-dev) is not installed")
+        command = [program, onednn_layers(), numbers, str(a.seconds)]
+
+        def once():
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(done.stderr.strip())
+            onednn.version, ms = done.stdout.split()
+            return float(ms)
+        once()
+        return f"{onednn.version} {numbers.upper()}, layers only", once
+    onednn.__name__ = "onednn" if numbers == "f32" else "onednn_" + numbers
+    return onednn
+
+
 name, x, onnx_model = make_input()
 folder = tempfile.mkdtemp()
 static_model = dynamic_batch_copy(onnx_model, x, folder)
 engines = {}
-for e in (uniface, uniface_int8, onnxruntime, onnxruntime_int8, openvino, opencv, mnn, ncnn):
+for e in (uniface, uniface_int8, uniface_bf16, uniface_fp16, onnxruntime, onnxruntime_int8, openvino, opencv, mnn,
+          ncnn, *map(onednn_of, ("f32", "bf16", "int8"))):
     child = os.fork()  # a peer that crashes takes only its rehearsal with it
     if child == 0:
         sys.stdout = sys.stderr = open(os.devnull, "w")
@@ -221,7 +296,7 @@ print(f"{os.path.basename(a.model)}, threads {a.threads}, batch {a.batch}, input
 report = {}
 for e, (version, _) in engines.items():
     against = {base: statistics.median(t / u for t, u in zip(times[e], times[base]))
-               for base in ("uniface", "uniface_int8") if base in times}
+               for base in ("uniface", "uniface_int8", "uniface_bf16", "uniface_fp16") if base in times}
     report[e] = {"version": version, "ms": statistics.median(times[e]), "ratio": against}
     print(f"  {e:16s} {report[e]['ms']:9.3f} ms  " + "  ".join(f"{r:5.2f} x {b}" for b, r in against.items()) +
           f"   {version}")

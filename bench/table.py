@@ -26,6 +26,8 @@ work = tempfile.mkdtemp()
 lfw, pairs = os.path.join(a.photos, "lfw", "images"), os.path.join(a.photos, "lfw", "pairs.tsv")
 detector = os.path.join(a.models, "yunet_n_320.onnx")
 PEERS = ["onnxruntime", "onnxruntime_int8", "openvino", "opencv", "mnn", "ncnn"]
+LAYERS_ONLY = ["onednn", "onednn_bf16", "onednn_int8"]  # lower bounds, no runtimes
+HALVES = ["bf16", "fp16"]
 EMBEDDERS = {"MobileFaceNet (foamliu, ReLU6)": "mobilefacenet_foamliu.onnx",
              "MobileFaceNet (y1, PReLU)": "mobilefacenet_y1.onnx"}
 DETECTORS = {"YuNet-n, 320x320": ("yunet_n_320.onnx", 320), "SCRFD-500M, 640x640": ("scrfd_500m_kps_dynamic.onnx", 640)}
@@ -67,7 +69,7 @@ def peers(model, *options):
 
 def cells(report, base):
     row = []
-    for e in ["uniface", "uniface_int8"] + PEERS:
+    for e in ["uniface", "uniface_bf16", "uniface_fp16", "uniface_int8"] + PEERS + LAYERS_ONLY:
         r = report.get(e)
         row.append("" if not r else f"{r['ms']:.2f}" + ("" if e.startswith("uniface") else f" ({r['ratio'][base]:.2f})"))
     return " | ".join(row)
@@ -82,26 +84,44 @@ def calibration_list():
     return path
 
 
+def halves(model, name):
+    """The options of peers.py for the model in 16 bits."""
+    options = []
+    for precision in HALVES:
+        out = os.path.join(work, f"{name}-{precision}.ufm")
+        run(a.uniface, "quantize", model, "--precision", precision, "-o", out)
+        options += ["--" + precision, out]
+    return options
+
+
 def quantize(model, name):
     out = os.path.join(work, name + "-int8.ufm")
     run(a.uniface, "quantize", model, "-c", calibration_list(), "-d", detector, "-o", out)
     return out
 
 
+def bf16_beside_onednn(title, report):
+    if "onednn_bf16" in report:
+        bar(f"{title}: BF16 beside oneDNN's layers in BF16", report["onednn_bf16"]["ratio"]["uniface_bf16"], 1)
+
+
 def speed():
     say("## Speed\n\nOne thread, batch 1, ms; in brackets how many times as slow as UniFace in the same precision class "
-        "(INT8 where there is one).\n")
-    say("| network | UniFace FP32 | UniFace INT8 | ONNX Runtime FP32 | its INT8 | OpenVINO FP32 | OpenCV FP32 | MNN FP32 | "
-        "ncnn FP32 |\n|---|---|---|---|---|---|---|---|---|")
+        "(INT8 where there is one). oneDNN runs the convolutions alone.\n")
+    columns = ["network", "UniFace FP32", "BF16", "FP16", "INT8", "ONNX Runtime FP32", "its INT8", "OpenVINO FP32",
+               "OpenCV FP32", "MNN FP32", "ncnn FP32", "oneDNN FP32", "its BF16", "its INT8"]
+    say(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     quantized = {}
     for title, (file, size) in {**{t: (f, 112) for t, f in EMBEDDERS.items()}, **DETECTORS}.items():
         model = os.path.join(a.models, file)
         if not os.path.exists(model):
-            say(f"| {title} | not measured: {file} is absent | | | | | | | |")
+            say(f"| {title} | not measured: {file} is absent {'| ' * (len(columns) - 1)}")
             continue
         quantized[title] = quantize(model, file)
-        r = peers(model, "--int8", quantized[title], "--calibration", lfw, "--size", size)
+        r = peers(model, "--int8", quantized[title], "--calibration", lfw, "--size", size,
+                  *halves(model, file))
         say(f"| {title} | {cells(r, 'uniface_int8')} |")
+        bf16_beside_onednn(title, r)
         fastest = min(r[e]["ratio"]["uniface"] for e in PEERS if e in r and e != "onnxruntime_int8")
         any_precision = min(r[e]["ratio"]["uniface_int8"] for e in PEERS if e in r)
         wanted = 1.3 if "Mobile" in title else 1.5
@@ -118,8 +138,9 @@ def iresnet(quantized):
     model = os.path.join(work, "iresnet50.onnx")
     run(sys.executable, os.path.join(here, "make_iresnet.py"), model, "--depth", 50)
     small = quantize(model, "iresnet50")
-    r = peers(model, "--int8", small)
+    r = peers(model, "--int8", small, *halves(model, "iresnet50"))
     say(f"| IResNet-50 (random weights) | {cells(r, 'uniface_int8')} |")
+    bf16_beside_onednn("IResNet-50", r)
     bar("IResNet-50: FP32 beside the fastest FP32 peer",
         min(r[e]["ratio"]["uniface"] for e in PEERS if e in r and e != "onnxruntime_int8"), 1.2)
     bar("IResNet-50: INT8", r["uniface_int8"]["ms"], 6, above=False, unit="ms")

@@ -228,7 +228,9 @@ const cli_command cli_quantize = {
         "INT8 makes weights and activations bytes; the ranges of activations are measured on\n"
         "calibration pictures, at least 8, better some hundreds. For an embedder faces are found\n"
         "and aligned first, unless the pictures have the size of its crop. FP16 and BF16 store\n"
-        "the weights in half the space and need no pictures.",
+        "the weights in half the space and need no pictures. On processors with AMX both are\n"
+        "faster than FP32, BF16, with the less exact numbers, more so; others compute in FP32\n"
+        "(inspect --steps shows the kernels).",
     .examples = "  uniface quantize face.ufm --calibration photos/ --detector yunet.ufm -o "
                 "face-int8.ufm\n"
                 "  uniface quantize yunet.ufm --calibration photos/ -o yunet-int8.ufm\n"

@@ -37,8 +37,8 @@ UF_API size_t uf_calibration_count(const uf_calibration *c); /* pictures taken i
 
 typedef enum uf_precision {
     UF_PRECISION_FP32 = 0,
-    UF_PRECISION_FP16 = 1, /* weights stored in half the space, computed in FP32 */
-    UF_PRECISION_BF16 = 2, /* the same with 8 bits of mantissa */
+    UF_PRECISION_FP16 = 1, /* weights stored in half the space, sums as exact as in FP32 */
+    UF_PRECISION_BF16 = 2, /* 8 bits of mantissa; on AMX activations too, which is fastest */
     UF_PRECISION_INT8 = 3  /* weights and activations in bytes */
 } uf_precision;
 

@@ -21,6 +21,7 @@ void ufk_table_init(ufk_table *t, uint32_t flags)
     ufk_winograd_init(t, flags);
     ufk_image_init(t, flags);
     ufk_qconv_init(t, flags);
+    ufk_hconv_init(t, flags);
     ufk_qdwconv_init(t, flags);
     ufk_quant_init(t, flags);
     ufk_sketch_init(t, flags);

@@ -55,6 +55,36 @@ typedef struct ufk_conv_args {
     ufk_epilogue epilogue;
 } ufk_conv_args;
 
+/* ---- 16-bit activations and weights (BF16 or FP16), FP32 sums and output ----
+ *
+ * As ufk_conv_args, with lines as in ufk_qconv_args; B is packed by ufk_hconv_pack. A variant may
+ * take pairs of numbers whose sums are those of the format, or nearer to FP32: then the low parts
+ * of all of A lie a_low behind the high ones, and those of B b_low. */
+typedef struct ufk_hconv_args {
+    const uint16_t *a;
+    size_t a_low, b_low;
+    size_t a_stride, a_line_stride, lines;
+    size_t runs_y, run_stride_y, runs_x, run_stride_x, run_length;
+    const uint16_t *b;
+    float *c;
+    size_t c_stride;
+    size_t m, n;
+    ufk_epilogue epilogue;
+} ufk_hconv_args;
+
+/* The kernels of one of the two formats. */
+typedef struct ufk_hconv {
+    size_t nr, nu, mr; /* as conv_nr (at most 64), conv_nu, conv_mr */
+    size_t group;      /* so many consecutive k of one column lie together */
+    bool pairs;
+    bool pays; /* faster than conv_f32 */
+    void (*conv)(const ufk_hconv_args *args);
+    /* To the nearest number, ties to even; subnormal ones may become zero. With pairs, `low` gets
+     * what that leaves, otherwise it is not looked at. */
+    void (*narrow)(uint16_t *out, uint16_t *low, const float *in, size_t count);
+    const char *name;
+} ufk_hconv;
+
 /* ---- depthwise convolution, image at a time ----
  *
  * Computes output rows y_begin <= y < y_end of one image, all columns and channels; reads outside
@@ -294,6 +324,8 @@ typedef struct ufk_table {
     void (*dwconv_u8)(const ufk_qdwconv_args *args);
     const char *dwconv_u8_name;
 
+    ufk_hconv bf16, f16;
+
     /* out = clamp(round(in / scale) + zero, 0, 255), ties to even, as ONNX's QuantizeLinear; NaN
      * becomes 0 */
     void (*quantize_u8)(uint8_t *out, const float *in, size_t count, float scale, uint8_t zero);
@@ -367,6 +399,15 @@ void ufk_conv_pack(const ufk_table *t, float *packed, const float *b, size_t b_s
 size_t ufk_qconv_column_bytes(size_t runs, size_t run_length);
 size_t ufk_qconv_packed_bytes(const ufk_table *t, size_t runs, size_t run_length, size_t n);
 void ufk_qconv_pack(const ufk_table *t, int8_t *packed, const int8_t *b, size_t runs,
+                    size_t run_length, size_t n);
+/* Packs B[runs * run_length][n] for `conv` of `h`: panels as for conv_f32, in each [k / group]
+ * [column][group consecutive k], where every run starts a new group and is filled up with zeros:
+ * columns from j (a multiple of nr) on start at b + j * ufk_hconv_column_halves(). With pairs, the
+ * low parts follow in the same order, ufk_hconv_plane_halves() behind the high ones. */
+size_t ufk_hconv_column_halves(const ufk_hconv *h, size_t runs, size_t run_length);
+size_t ufk_hconv_plane_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n);
+size_t ufk_hconv_packed_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n);
+void ufk_hconv_pack(const ufk_hconv *h, uint16_t *packed, const float *b, size_t runs,
                     size_t run_length, size_t n);
 /* Packs probe number `i` of n values: [n / 4][UFK_DOT_PROBES][4]. */
 void ufk_dot_many_pack(int8_t *packed, size_t i, const int8_t *probe, size_t n);

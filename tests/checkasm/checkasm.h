@@ -44,7 +44,7 @@ static const ca_isa ca_isas[] = {
     {"avxvnni", UFI_CPU_AVX2 | UFI_CPU_AVXVNNI},
     {"avx512", UFI_CPU_AVX2 | UFI_CPU_AVX512},
     {"avx512vnni", UFI_CPU_AVX2 | UFI_CPU_AVX512 | UFI_CPU_AVX512VNNI},
-    {"amx", UFI_CPU_AVX2 | UFI_CPU_AVX512 | UFI_CPU_AVX512VNNI | UFI_CPU_AMX},
+    {"amx", UFI_CPU_AVX2 | UFI_CPU_AVX512 | UFI_CPU_AVX512VNNI | UFI_CPU_AVX512BF16 | UFI_CPU_AMX},
     {"neon", UFI_CPU_NEON},
     {"dotprod", UFI_CPU_NEON | UFI_CPU_DOTPROD},
     {"i8mm", UFI_CPU_NEON | UFI_CPU_DOTPROD | UFI_CPU_I8MM},

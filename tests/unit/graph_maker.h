@@ -19,7 +19,8 @@ typedef struct maker {
     uf_error err;
     uf_status st;
     uint64_t seed;
-    double bound; /* of the relative difference between plan and reference */
+    double bound;    /* of the relative difference between plan and reference */
+    uf_dtype stored; /* of add_weights; 16 bits are widened by a Cast */
     uint32_t inputs[4], input_count;
 } maker;
 
@@ -28,6 +29,7 @@ static inline void maker_init(maker *m, uint64_t seed)
     memset(m, 0, sizeof *m);
     m->seed = seed;
     m->bound = 2e-5;
+    m->stored = UF_F32;
     ufi_graph_init(&m->g);
 }
 
@@ -42,20 +44,6 @@ static inline uint32_t add_input(maker *m, ufi_shape s)
     if (!m->st)
         m->st = ufi_graph_add_value(&m->g, "x", UF_F32, &s, &id, &m->err);
     m->inputs[m->input_count++] = id;
-    return id;
-}
-
-static inline uint32_t add_weights(maker *m, ufi_shape s, float scale)
-{
-    uint32_t id = 0;
-    size_t n = (size_t)ufi_shape_count(&s);
-    float *f = malloc((n + 1) * sizeof *f);
-    for (size_t i = 0; i < n; i++)
-        f[i] = test_random_float(&m->seed) * scale;
-    ufi_tensor t = {UF_F32, UFI_PLAIN, s, f};
-    if (!m->st)
-        m->st = ufi_graph_add_constant(&m->g, "w", &t, true, &id, &m->err);
-    free(f);
     return id;
 }
 
@@ -92,6 +80,30 @@ static inline void set_float(maker *m, ufi_node *n, ufi_attr_key key, float v)
 {
     if (!m->st)
         m->st = ufi_node_set_floats(&m->g, n, key, &v, 1, &m->err);
+}
+
+static inline uint32_t add_weights(maker *m, ufi_shape s, float scale)
+{
+    uint32_t id = 0;
+    size_t n = (size_t)ufi_shape_count(&s);
+    float *f = malloc((n + 1) * sizeof *f);
+    uint16_t *h = malloc((n + 1) * sizeof *h);
+    for (size_t i = 0; i < n; i++) {
+        f[i] = test_random_float(&m->seed) * scale;
+        h[i] = m->stored == UF_BF16 ? ufi_f32_to_bf16(f[i]) : ufi_f32_to_f16(f[i]);
+    }
+    ufi_tensor t = {m->stored, UFI_PLAIN, s, m->stored == UF_F32 ? (void *)f : (void *)h};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "w", &t, true, &id, &m->err);
+    free(f);
+    free(h);
+    if (m->stored != UF_F32) {
+        const int64_t to = UF_F32;
+        ufi_node *cast;
+        id = add_node(m, UFI_OP_CAST, &id, 1, &cast);
+        set_ints(m, cast, UFI_ATTR_TO, &to, 1);
+    }
+    return id;
 }
 
 /* ---- two ways to compute the outputs ---- */

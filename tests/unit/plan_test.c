@@ -2,26 +2,37 @@
  * Plans of the CPU device against the operators' C references: small graphs of each form that the
  * planner knows. A run allocates nothing.
  */
+#include "base/cpu.h"
 #include "graph_maker.h"
 
-static void check_conv(const conv_case *c)
+/* Weights stored as `stored`. BF16 activations are rounded to 8 bits, each by 2^-9 at most, which a
+ * sum mostly evens out; pairs of BF16, for FP16, are as good as FP32 but for 2^-16. */
+static void start(maker *m, uint64_t seed, uf_dtype stored)
+{
+    maker_init(m, seed);
+    m->stored = stored;
+    m->bound = stored == UF_F32 ? m->bound : stored == UF_F16 ? 4e-5 : 8e-3;
+}
+
+static void check_conv(const conv_case *c, uf_dtype stored)
 {
     maker m;
     char what[160];
-    maker_init(&m, (uint64_t)(c->in_c * 31 + c->h));
+    start(&m, (uint64_t)(c->in_c * 31 + c->h), stored);
     int oh = (c->h + 2 * c->pad - (c->kh - 1) * c->dilation - 1) / c->stride + 1;
     int ow = (c->w + 2 * c->pad - (c->kw - 1) * c->dilation - 1) / c->stride + 1;
     uint32_t x = add_input(&m, shape_of(4, c->batch, c->in_c, c->h, c->w)), residual = UFI_NONE;
     if (c->residual)
         residual = add_input(&m, shape_of(4, c->batch, c->out_c, oh, ow));
     uint32_t y = add_conv(&m, x, c, residual);
-    snprintf(what, sizeof what, "conv %dx%d s%d d%d p%d g%d, [%d,%d,%d,%d] to %d, act %d, res %d",
-             c->kh, c->kw, c->stride, c->dilation, c->pad, c->group, c->batch, c->in_c, c->h, c->w,
-             c->out_c, c->act, c->residual);
+    snprintf(what, sizeof what,
+             "conv %s %dx%d s%d d%d p%d g%d, [%d,%d,%d,%d] to %d, act %d, res %d",
+             ufi_dtype_name(stored), c->kh, c->kw, c->stride, c->dilation, c->pad, c->group,
+             c->batch, c->in_c, c->h, c->w, c->out_c, c->act, c->residual);
     compare(&m, &y, 1, false, what);
 }
 
-TEST(convolutions)
+static void check_convs(uf_dtype stored)
 {
     static const conv_case cases[] = {
         {1, 3, 33, 31, 16, 3, 3, 2, 1, 1, 1, UFI_ACT_RELU, true, false},
@@ -50,7 +61,18 @@ TEST(convolutions)
         {1, 1, 20, 20, 1, 3, 3, 1, 1, 1, 1, UFI_ACT_SIGMOID, true, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_conv(&cases[i]);
+        check_conv(&cases[i], stored);
+}
+
+TEST(convolutions)
+{
+    check_convs(UF_F32);
+}
+
+TEST(convolutions_with_weights_of_16_bits)
+{
+    check_convs(UF_BF16);
+    check_convs(UF_F16);
 }
 
 TEST(asymmetric_pads)
@@ -65,19 +87,19 @@ TEST(asymmetric_pads)
 }
 
 /* Large maps, so that the planner makes one step of both. */
-TEST(pointwise_and_depthwise_in_one_step)
+static void check_fused(int in, uf_dtype stored)
 {
     for (int variant = 0; variant < 6; variant++) {
         maker m;
-        maker_init(&m, 41 + (uint64_t)variant);
+        start(&m, 41 + (uint64_t)variant, stored);
         const int stride = 1 + variant % 2, pad = variant < 4, channels = variant == 3 ? 37 : 40;
         const int h = 50 + variant, w = 45;
-        const conv_case point = {2, 12, h, w, channels,      1,    1,
+        const conv_case point = {2, in, h, w, channels,      1,    1,
                                  1, 1,  0, 1, UFI_ACT_PRELU, true, false};
         const conv_case depth = {2,    channels,    h, w,   channels, 3,
                                  3,    stride,      1, pad, channels, UFI_ACT_CLAMP,
                                  true, variant == 2};
-        uint32_t y = add_conv(&m, add_input(&m, shape_of(4, 2, 12, h, w)), &point, UFI_NONE);
+        uint32_t y = add_conv(&m, add_input(&m, shape_of(4, 2, in, h, w)), &point, UFI_NONE);
         uint32_t residual = UFI_NONE;
         if (depth.residual)
             residual = add_input(&m, shape_of(4, 2, channels, h, w));
@@ -86,7 +108,81 @@ TEST(pointwise_and_depthwise_in_one_step)
     }
 }
 
+TEST(pointwise_and_depthwise_in_one_step)
+{
+    check_fused(12, UF_F32);
+    check_fused(48, UF_BF16);
+    check_fused(50, UF_F16);
+}
+
+/* What runs is what the machine is good at, and the profile says so. */
+TEST(weights_of_16_bits_choose_the_kernel)
+{
+    static const char *const names[][2] = {{"conv_bf16_amx", "conv_dwconv_bf16"},
+                                           {"conv_f16_amx", "conv_dwconv_f16"}};
+    const uint32_t amx = UFI_CPU_AMX | UFI_CPU_AVX512BF16;
+    const bool has = (ufi_cpu_flags() & amx) == amx;
+    for (int f16 = 0; f16 < 2; f16++) {
+        maker m;
+        ufi_program *p = NULL;
+        ufi_context *c = NULL;
+        ufi_step_info step[2];
+        const ufi_shape shape = shape_of(4, 1, 64, 56, 56);
+        const conv_case point = {.batch = 1,
+                                 .in_c = 64,
+                                 .h = 56,
+                                 .w = 56,
+                                 .out_c = 64,
+                                 .kh = 1,
+                                 .kw = 1,
+                                 .stride = 1,
+                                 .dilation = 1,
+                                 .group = 1};
+        conv_case depth = point;
+        depth.kh = depth.kw = 3;
+        depth.pad = 1;
+        depth.group = 64;
+        start(&m, 5, f16 ? UF_F16 : UF_BF16);
+        uint32_t y = add_conv(&m, add_input(&m, shape), &point, UFI_NONE);
+        y = add_conv(&m, add_conv(&m, y, &point, UFI_NONE), &depth, UFI_NONE);
+        if (!m.st)
+            m.st = ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &m.err);
+        if (!m.st)
+            m.st = ufi_program_create(&p, &m.g, "CPU", &m.err);
+        REQUIRE_OK(m.st, m.err);
+        REQUIRE_OK(ufi_context_create(&c, p, 1, &m.err), m.err);
+        REQUIRE_OK(ufi_context_prepare(c, &shape, 1, UFI_NHWC, &m.err), m.err);
+        for (uint32_t i = 0; i < 2; i++) {
+            ufi_context_step(c, i, &step[i]);
+            CHECK_MSG(has ? !strcmp(step[i].kernel, names[f16][i])
+                          : strstr(step[i].kernel, "_f32") != NULL,
+                      "%s", step[i].kernel);
+        }
+        ufi_context_destroy(c);
+        ufi_program_destroy(p);
+        ufi_graph_free(&m.g);
+    }
+}
+
 /* ---- products ---- */
+
+/* One picture, and more than a block of them. */
+TEST(gemm_with_weights_of_16_bits)
+{
+    for (int variant = 0; variant < 4; variant++) {
+        maker m;
+        ufi_node *n;
+        start(&m, 3, variant % 2 ? UF_F16 : UF_BF16);
+        const int64_t one = 1, act = UFI_ACT_RELU, rows = variant < 2 ? 1 : 77;
+        uint32_t in[3] = {add_input(&m, shape_of(2, rows, 530, 0, 0)), 0, 0};
+        in[1] = add_weights(&m, shape_of(2, 45, 530, 0, 0), 0.2f);
+        in[2] = add_weights(&m, shape_of(1, 45, 0, 0, 0), 1);
+        uint32_t y = add_node(&m, UFI_OP_GEMM, in, 3, &n);
+        set_ints(&m, n, UFI_ATTR_TRANS_B, &one, 1);
+        set_ints(&m, n, UFI_ATTR_ACT, &act, 1);
+        compare(&m, &y, 1, false, "product of 16 bits");
+    }
+}
 
 TEST(gemm_and_matmul)
 {

@@ -550,4 +550,54 @@ TEST(weights_that_stay_in_fp32_are_stored_in_half)
     }
 }
 
+/* A layer that the search left in FP32 stays there on every machine: 16 bits are storage only. */
+TEST(beside_int8_weights_of_16_bits_are_computed_in_fp32)
+{
+    const qconv_case q = {{.batch = 1,
+                           .in_c = 64,
+                           .h = 9,
+                           .w = 9,
+                           .out_c = 64,
+                           .kh = 1,
+                           .kw = 1,
+                           .stride = 1,
+                           .dilation = 1,
+                           .group = 1},
+                          .floats = true,
+                          .dynamic = true};
+    maker m;
+    ufi_program *p = NULL;
+    ufi_context *c = NULL;
+    ufi_node *n;
+    const ufi_shape shape = shape_of(4, 1, 64, 9, 9);
+    uint32_t in[12], floats = 0;
+    maker_init(&m, 3);
+    m.stored = UF_F16;
+    for (int i = 0; i < 12; i++)
+        in[i] = UFI_NONE;
+    const uint32_t x = add_conv(&m, add_input(&m, shape), &q.conv, UFI_NONE);
+    add_activation(&m, &q, x, in);
+    in[1] = add_bytes(&m, shape_of(4, 64, 64, 1, 1));
+    in[4] = add_scales(&m, 64, 1.0f / 512);
+    const uint32_t y = add_node(&m, UFI_OP_QCONV, in, 12, &n);
+    set_conv_attributes(&m, n, &q.conv);
+    if (!m.st)
+        m.st = ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &m.err);
+    if (!m.st)
+        m.st = ufi_program_create(&p, &m.g, "CPU", &m.err);
+    REQUIRE_OK(m.st, m.err);
+    REQUIRE_OK(ufi_context_create(&c, p, 1, &m.err), m.err);
+    REQUIRE_OK(ufi_context_prepare(c, &shape, 1, UFI_NHWC, &m.err), m.err);
+    for (uint32_t i = 0; i < ufi_context_step_count(c); i++) {
+        ufi_step_info step;
+        ufi_context_step(c, i, &step);
+        CHECK_MSG(strncmp(step.kernel, "conv_f16", 8) != 0, "%s", step.kernel);
+        floats += strncmp(step.kernel, "conv_f32", 8) == 0;
+    }
+    CHECK(floats == 1);
+    ufi_context_destroy(c);
+    ufi_program_destroy(p);
+    ufi_graph_free(&m.g);
+}
+
 TEST_MAIN

@@ -21,7 +21,7 @@ class Precision(enum.Enum):
     """How weights (and, for INT8, activations) are kept."""
 
     FP32 = 0
-    FP16 = 1  # weights in half the space, computed in FP32
+    FP16 = 1  # weights in half the space, sums as exact as in FP32
     BF16 = 2  # the same with 8 bits of mantissa
     INT8 = 3  # weights and activations in bytes
 

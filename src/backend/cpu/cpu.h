@@ -23,7 +23,11 @@ typedef enum cpu_pack_kind {
     CPU_PACK_VECTOR,     /* one or n floats -> n floats */
     CPU_PACK_QCONV_ROWS, /* INT8, as CPU_PACK_CONV, a run for each row of the kernel */
     CPU_PACK_QCONV_FLAT, /* INT8, one run of all */
-    CPU_PACK_QDEPTHWISE  /* INT8, as CPU_PACK_DEPTHWISE */
+    CPU_PACK_QDEPTHWISE, /* INT8, as CPU_PACK_DEPTHWISE */
+    CPU_PACK_BF16_ROWS,  /* as CPU_PACK_QCONV_ROWS, one group */
+    CPU_PACK_BF16_FLAT,
+    CPU_PACK_F16_ROWS,
+    CPU_PACK_F16_FLAT
 } cpu_pack_kind;
 
 typedef struct cpu_program cpu_program;
@@ -36,6 +40,12 @@ uf_status cpu_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const u
 /* The same for the INT8 forms. */
 uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
                          uint32_t n, const int8_t **out, uf_error *err);
+/* The same for the 16-bit forms. */
+uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                          const uint16_t **out, uf_error *err);
+/* UF_BF16 or UF_F16 for FP32 constants that the model stores so and that may be computed so,
+ * otherwise UF_F32. */
+uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data);
 const ufi_graph *cpu_program_graph(const cpu_program *p);
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err);
 void cpu_program_destroy(void *program);

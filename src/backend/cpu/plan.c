@@ -94,6 +94,15 @@ static bool node_is_folded(const cpu_builder *b, const ufi_node *n)
     return true;
 }
 
+/* The next node behind node `i` that is left to compute (weights of 16 bits have Casts between). */
+static uint32_t next_computed(const cpu_builder *b, uint32_t i)
+{
+    do
+        i++;
+    while (i < b->g->node_count && node_is_folded(b, &b->g->nodes[i]));
+    return i;
+}
+
 static uf_status build_node(cpu_builder *b, const ufi_node *n)
 {
     if (node_is_folded(b, n)) {
@@ -187,11 +196,12 @@ static uf_status build_steps(cpu_builder *b, ufi_layout layout)
         st = build_inputs(b, layout);
     for (uint32_t i = 0; !st && i < b->g->node_count; i++) {
         const ufi_node *n = &b->g->nodes[i];
-        if (i + 1 < b->g->node_count && cpu_can_fuse(b, n, n + 1)) {
-            consume_inputs(b, n);
-            consume_inputs(b, n + 1);
-            st = cpu_build_fused(b, n, n + 1);
-            i++;
+        const uint32_t next = next_computed(b, i);
+        if (next < b->g->node_count && cpu_can_fuse(b, n, &b->g->nodes[next])) {
+            for (; i < next; i++)
+                consume_inputs(b, &b->g->nodes[i]);
+            consume_inputs(b, &b->g->nodes[next]);
+            st = cpu_build_fused(b, n, &b->g->nodes[next]);
         } else {
             st = build_node(b, n);
         }

@@ -20,6 +20,7 @@ typedef struct packed {
 struct cpu_program {
     const ufi_graph *graph; /* the caller's, or `widened` */
     ufi_graph widened;
+    bool quantized; /* the graph has INT8 convolutions */
     ufi_mutex *mutex;
     packed *entries; /* everything below: under the mutex */
     size_t count, cap;
@@ -75,6 +76,21 @@ static uf_status widen_constants(cpu_program *p, uf_error *err)
     return st;
 }
 
+/* The layers of an INT8 graph that are not in INT8 were left out because they need to be exact, and
+ * a search that weighed them must find the same on every machine: there only storage has 16 bits.
+ */
+uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data)
+{
+    if (p->quantized)
+        return UF_F32;
+    for (uint32_t i = 0; p->graph == &p->widened && i < p->widened.node_count; i++) {
+        const ufi_node *n = &p->widened.nodes[i];
+        if (is_half_constant(&p->widened, n) && p->widened.values[n->out[0]].data == data)
+            return p->widened.values[n->in[0]].dtype;
+    }
+    return UF_F32;
+}
+
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err)
 {
     if (ufi_cpu_mask_error())
@@ -87,6 +103,8 @@ uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index,
     uf_status st = ufi_mutex_create(&p->mutex, err);
     if (!st)
         st = widen_constants(p, err);
+    for (uint32_t i = 0; i < graph->node_count; i++)
+        p->quantized = p->quantized || graph->nodes[i].op == UFI_OP_QCONV;
     if (st) {
         cpu_program_destroy(p);
         return st;
@@ -119,7 +137,19 @@ size_t cpu_program_packed_bytes(const void *program)
 
 /* ---- the forms ---- */
 
-/* [O][I][kh][kw] of one group -> matrix [(kh, kw, I)][O], then panels. */
+/* [O][I][kh][kw] of one group -> matrix [(kh, kw, I)][O]. */
+static void make_matrix(const ufk_table *k, float *matrix, const float *from, size_t o, size_t in,
+                        size_t taps)
+{
+    if (taps == 1)
+        k->transpose_f32(matrix, o, from, in, o, in);
+    for (size_t j = 0; taps > 1 && j < o; j++)
+        for (size_t i = 0; i < in; i++)
+            for (size_t t = 0; t < taps; t++)
+                matrix[(t * in + i) * o + j] = from[(j * in + i) * taps + t];
+}
+
+/* The matrix of each group, then panels. */
 static void pack_conv(const ufk_table *k, float *out, const ufi_tensor *w, uint32_t groups,
                       float *matrix)
 {
@@ -128,13 +158,7 @@ static void pack_conv(const ufk_table *k, float *out, const ufi_tensor *w, uint3
     const float *src = w->data;
     size_t group_floats = ufk_conv_packed_floats(k, in * taps, o);
     for (uint32_t g = 0; g < groups; g++) {
-        const float *from = src + g * o * in * taps;
-        if (taps == 1)
-            k->transpose_f32(matrix, o, from, in, o, in);
-        for (size_t j = 0; taps > 1 && j < o; j++)
-            for (size_t i = 0; i < in; i++)
-                for (size_t t = 0; t < taps; t++)
-                    matrix[(t * in + i) * o + j] = from[(j * in + i) * taps + t];
+        make_matrix(k, matrix, src + g * o * in * taps, o, in, taps);
         ufk_conv_pack(k, out + g * group_floats, matrix, o, in * taps, o);
     }
 }
@@ -214,6 +238,25 @@ static void pack_qdepthwise(int8_t *out, const ufi_tensor *w)
             out[t * c + i] = src[i * taps + t];
 }
 
+/* ---- 16 bits ---- */
+
+static void pack_hconv(const ufk_table *k, const ufk_hconv *h, uint16_t *out, const ufi_tensor *w,
+                       bool rows, float *matrix)
+{
+    const int64_t *d = w->shape.dims;
+    const size_t o = (size_t)d[0], in = (size_t)d[1], taps = (size_t)(d[2] * d[3]);
+    const size_t runs = rows ? (size_t)d[2] : 1;
+    make_matrix(k, matrix, w->data, o, in, taps);
+    ufk_hconv_pack(h, out, matrix, runs, in * taps / runs, o);
+}
+
+static size_t packed_hconv_bytes(const ufk_hconv *h, const ufi_tensor *w, bool rows)
+{
+    const int64_t *d = w->shape.dims;
+    const size_t runs = rows ? (size_t)d[2] : 1, length = (size_t)(d[1] * d[2] * d[3]) / runs;
+    return ufk_hconv_packed_halves(h, runs, length, (size_t)d[0]) * sizeof(uint16_t);
+}
+
 static size_t packed_qconv_bytes(const ufk_table *t, const ufi_tensor *w, uint32_t groups,
                                  bool rows)
 {
@@ -260,6 +303,14 @@ static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tens
         return packed_qconv_bytes(k, w, n, kind == CPU_PACK_QCONV_ROWS);
     case CPU_PACK_QDEPTHWISE:
         return count;
+    case CPU_PACK_BF16_ROWS:
+    case CPU_PACK_BF16_FLAT:
+        *scratch = count * sizeof(float);
+        return packed_hconv_bytes(&k->bf16, w, kind == CPU_PACK_BF16_ROWS);
+    case CPU_PACK_F16_ROWS:
+    case CPU_PACK_F16_FLAT:
+        *scratch = count * sizeof(float);
+        return packed_hconv_bytes(&k->f16, w, kind == CPU_PACK_F16_ROWS);
     }
     return floats * sizeof(float);
 }
@@ -296,6 +347,14 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
         break;
     case CPU_PACK_QDEPTHWISE:
         pack_qdepthwise(out, w);
+        break;
+    case CPU_PACK_BF16_ROWS:
+    case CPU_PACK_BF16_FLAT:
+        pack_hconv(k, &k->bf16, out, w, kind == CPU_PACK_BF16_ROWS, scratch);
+        break;
+    case CPU_PACK_F16_ROWS:
+    case CPU_PACK_F16_FLAT:
+        pack_hconv(k, &k->f16, out, w, kind == CPU_PACK_F16_ROWS, scratch);
         break;
     }
 }
@@ -390,6 +449,15 @@ uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, c
 {
     const void *form = NULL;
     uf_status st = find_or_pack(p, arena, kind, w, n, &form, err);
+    *out = form;
+    return st;
+}
+
+uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                          const uint16_t **out, uf_error *err)
+{
+    const void *form = NULL;
+    uf_status st = find_or_pack(p, arena, kind, w, 1, &form, err);
     *out = form;
     return st;
 }

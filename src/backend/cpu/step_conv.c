@@ -324,6 +324,9 @@ uf_status cpu_build_conv(cpu_builder *b, const ufi_node *n)
     cpu_conv_shape s;
     if (!cpu_conv_shape_read(b, n, &s))
         return UF_E_UNSUPPORTED;
+    uf_status half = cpu_build_half_conv(b, n);
+    if (half != UF_E_UNSUPPORTED)
+        return half;
     if (cpu_is_planar_conv(b, n))
         return cpu_build_planar(b, n);
     int tile = cpu_winograd_tile(b, n);

@@ -16,6 +16,10 @@
 typedef struct fused_params {
     cpu_conv_shape point, depth;
     const float *point_weights, *depth_weights;
+    const ufk_hconv *half; /* not NULL: the 1x1 convolution in 16 bits, of half_weights */
+    const uint16_t *half_weights;
+    size_t half_low, narrow_halves; /* b_low; room for the narrowed pixels */
+    size_t kept_floats;             /* scratch of the tensor between; narrowed pixels follow */
     ufk_epilogue point_epilogue, depth_epilogue;
     bool has_residual;  /* of the depthwise one */
     size_t chunk;       /* output rows done at once */
@@ -38,7 +42,31 @@ static void rows_between(const cpu_conv_shape *d, size_t y, size_t rows, size_t 
     *from = *from < *to ? *from : *to;
 }
 
-static void pointwise_rows(const fused_job *job, size_t image, size_t from, size_t to, float *rows)
+static void pointwise_half(const fused_job *job, const ufk_conv_args *wide, uint16_t *narrow)
+{
+    const ufk_hconv *h = job->p->half;
+    const ufk_hconv_args a = {
+        .a = narrow,
+        .a_low = h->pairs ? job->p->narrow_halves : 0,
+        .b_low = job->p->half_low,
+        .a_stride = wide->a_stride,
+        .lines = 1,
+        .runs_y = 1,
+        .runs_x = 1,
+        .run_length = wide->run_length,
+        .b = job->p->half_weights,
+        .c = wide->c,
+        .c_stride = wide->c_stride,
+        .m = wide->m,
+        .n = wide->n,
+        .epilogue = wide->epilogue,
+    };
+    h->narrow(narrow, narrow + job->p->narrow_halves, wide->a, wide->m * wide->run_length);
+    h->conv(&a);
+}
+
+static void pointwise_rows(const fused_job *job, size_t image, size_t from, size_t to, float *rows,
+                           uint16_t *narrow)
 {
     const cpu_conv_shape *s = &job->p->point;
     const float *in = job->step->in[0].t.data;
@@ -55,7 +83,9 @@ static void pointwise_rows(const fused_job *job, size_t image, size_t from, size
         .n = s->out_c,
         .epilogue = job->p->point_epilogue,
     };
-    if (a.m)
+    if (a.m && job->p->half)
+        pointwise_half(job, &a, narrow);
+    else if (a.m)
         job->plan->k->conv_f32(&a);
 }
 
@@ -111,7 +141,8 @@ static void fused_task(void *arg, size_t task, size_t worker)
         size_t reused = have_to > from ? have_to - from : 0;
         if (reused)
             memmove(kept, kept + (from - have_from) * row, reused * row * sizeof *kept);
-        pointwise_rows(job, image, from + reused, to, kept + reused * row);
+        pointwise_rows(job, image, from + reused, to, kept + reused * row,
+                       (uint16_t *)(void *)(kept + p->kept_floats));
         depthwise_rows(job, image, y, rows, from, to, kept);
         have_from = from;
         have_to = to;
@@ -153,6 +184,13 @@ bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *s
            depth.in_h * depth.in_w * depth.in_c * sizeof(float) >= MIN_BYTES;
 }
 
+static const char *step_name(const cpu_builder *b, const fused_params *p)
+{
+    return !p->half                 ? "conv_dwconv_f32"
+           : p->half == &b->k->bf16 ? "conv_dwconv_bf16"
+                                    : "conv_dwconv_f16";
+}
+
 static void cut(fused_params *p, size_t workers)
 {
     const cpu_conv_shape *d = &p->depth;
@@ -190,9 +228,16 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
         return UF_E_NOMEM;
     cpu_conv_shape_read(b, first, &p->point);
     cpu_conv_shape_read(b, second, &p->depth);
-    uf_status st = pack(b, first, CPU_PACK_CONV, &p->point_weights);
+    ufi_tensor w = cpu_constant(b, first->in[1]);
+    p->half = cpu_half_kernels(b, first);
+    uf_status st =
+        p->half ? cpu_pack_halves(b->program, &b->plan->arena, cpu_half_pack(b, p->half, false), &w,
+                                  &p->half_weights, b->err)
+                : pack(b, first, CPU_PACK_CONV, &p->point_weights);
     if (!st)
         st = pack(b, second, CPU_PACK_DEPTHWISE, &p->depth_weights);
+    if (p->half && p->half->pairs)
+        p->half_low = ufk_hconv_plane_halves(p->half, 1, p->point.in_c, p->point.out_c);
     if (!st)
         st = epilogue_of(b, first, p->point.out_c, &p->point_epilogue);
     if (!st)
@@ -205,12 +250,17 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
     if (!st)
         st = cpu_out(b, second->out[0], UFI_NHWC, NULL, &out);
     if (!st)
-        st = cpu_add_step(b, second, run_fused, "conv_dwconv_f32", in, in_count, &out, 1, p, &step);
+        st = cpu_add_step(b, second, run_fused, step_name(b, p), in, in_count, &out, 1, p, &step);
     if (st)
         return st;
     cut(p, b->workers);
     size_t rows = (p->chunk - 1) * p->depth.stride_h + 3;
-    step->worker_bytes = (rows + 1) * p->depth.in_w * p->depth.in_c * sizeof(float);
+    p->kept_floats = (rows + 1) * p->depth.in_w * p->depth.in_c;
+    step->worker_bytes = p->kept_floats * sizeof(float);
+    if (p->half) {
+        p->narrow_halves = rows * p->point.in_w * p->point.in_c;
+        step->worker_bytes += (p->half->pairs ? 2 : 1) * p->narrow_halves * sizeof(uint16_t);
+    }
     step->macs = ufi_node_macs(b->g, first) + ufi_node_macs(b->g, second);
     return UF_OK;
 }

@@ -123,6 +123,9 @@ uf_status cpu_build_gemm(cpu_builder *b, const ufi_node *n)
         if (c->rank && c->dims[c->rank - 1] != (int64_t)p->n)
             return UF_E_UNSUPPORTED;
     }
+    uf_status half = trans ? cpu_build_half_gemm(b, n) : UF_E_UNSUPPORTED;
+    if (half != UF_E_UNSUPPORTED)
+        return half;
     uf_status st = cpu_epilogue(b, n, bias, UFI_NONE, p->n, &p->epilogue);
     if (!st)
         st = cpu_pack(b->program, &b->plan->arena, trans ? CPU_PACK_GEMM_T : CPU_PACK_GEMM, &w, 0,

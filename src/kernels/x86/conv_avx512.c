@@ -19,7 +19,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/topics.h"
-#include "kernels/x86/inline.h"
+#include "kernels/x86/conv_epilogue16.h"
 
 enum {
     LANES = 16,
@@ -130,45 +130,6 @@ ALWAYS_INLINE void accumulate(const tile *t, __m512 sum[MAX_SETS][TILE_ROWS][MAX
 
 /* ---- epilogues ---- */
 
-/* 2^n * p(r), x = n ln 2 + r, |r| <= ln 2 / 2: Taylor to degree 7 (remainder below 2^-27), ends
- * clamped where exp leaves the floats; NaN stays NaN. */
-ALWAYS_INLINE __m512 exp_ps(__m512 x)
-{
-    x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x);
-    x = _mm512_min_ps(_mm512_set1_ps(89.0f), x);
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 8);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145752f), x); /* ln 2, high 16 bits */
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), r);
-    __m512 p = _mm512_set1_ps(1.0f / 5040);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, n);
-}
-
-ALWAYS_INLINE __m512 sigmoid_ps(__m512 x)
-{
-    const __m512 one = _mm512_set1_ps(1.0f);
-    return _mm512_div_ps(one, _mm512_add_ps(one, exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), x))));
-}
-
-ALWAYS_INLINE __m512 hard_swish_ps(__m512 x)
-{
-    __m512 gate = _mm512_add_ps(x, _mm512_set1_ps(3.0f));
-    gate = _mm512_min_ps(_mm512_set1_ps(6.0f), _mm512_max_ps(_mm512_setzero_ps(), gate));
-    return _mm512_mul_ps(_mm512_mul_ps(x, gate), _mm512_set1_ps(1.0f / 6));
-}
-
-ALWAYS_INLINE __m512 prelu_ps(__m512 x, __m512 slope)
-{
-    const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
-    return _mm512_mask_mul_ps(x, negative, x, slope);
-}
-
 /* One row through the whole epilogue, any activation, any columns: what the tiles do not do in
  * registers. `sum` and the output may be the same memory. */
 static void finish_row(const tile *t, size_t row, const float *sum, int vectors)
@@ -178,22 +139,9 @@ static void finish_row(const tile *t, size_t row, const float *sum, int vectors)
     for (int v = 0; v < vectors; v++) {
         const size_t j = t->j + (size_t)v * LANES;
         const __mmask16 mask = v + 1 == vectors ? t->columns : 0xFFFF;
-        __m512 x = _mm512_loadu_ps(sum + v * LANES);
-        if (e->bias)
-            x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, e->bias + j));
-        if (e->residual)
-            x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(
-                                     mask, e->residual + (t->i + row) * e->residual_stride + j));
-        if (e->act == UFK_ACT_CLAMP)
-            x = _mm512_min_ps(_mm512_set1_ps(e->hi), _mm512_max_ps(_mm512_set1_ps(e->lo), x));
-        else if (e->act == UFK_ACT_PRELU)
-            x = prelu_ps(x, _mm512_maskz_loadu_ps(mask, e->slope + j));
-        else if (e->act == UFK_ACT_HARD_SWISH)
-            x = hard_swish_ps(x);
-        else if (e->act == UFK_ACT_SILU)
-            x = _mm512_mul_ps(x, sigmoid_ps(x));
-        else if (e->act == UFK_ACT_SIGMOID)
-            x = sigmoid_ps(x);
+        const float *residual =
+            e->residual ? e->residual + (t->i + row) * e->residual_stride + j : NULL;
+        const __m512 x = ufk_epilogue16(e, _mm512_loadu_ps(sum + v * LANES), residual, j, mask);
         _mm512_mask_storeu_ps(g->c + (t->i + row) * g->c_stride + j, mask, x);
     }
 }
@@ -233,7 +181,7 @@ ALWAYS_INLINE void finish_in_registers(const tile *t, __m512 sum[TILE_ROWS][MAX_
         float *c = g->c + t->i * g->c_stride + j;
         UNROLL
         for (int r = 0; r < rows; r++, c += g->c_stride) {
-            const __m512 x = prelu ? prelu_ps(sum[r][v], slope)
+            const __m512 x = prelu ? ufk_prelu16(sum[r][v], slope)
                                    : _mm512_min_ps(hi, _mm512_max_ps(lo, sum[r][v]));
             _mm512_storeu_ps(c, x);
         }

@@ -1,0 +1,139 @@
+/*
+ * Convolution with 16-bit activations and weights: the packing that all variants share, the
+ * references, and the choice of a variant.
+ *
+ * What is multiplied together by one instruction lies together: two consecutive k of one column
+ * where products come in pairs (tdpbf16ps).
+ */
+#include <string.h>
+
+#include "base/cpu.h"
+#include "kernels/c/epilogue.h"
+#include "kernels/topics.h"
+#include "tensor/tensor.h"
+
+enum { PANEL = 8, MAX_PANEL = 64, BF16_GROUP = 2, F16_GROUP = 1 };
+
+size_t ufk_hconv_column_halves(const ufk_hconv *h, size_t runs, size_t run_length)
+{
+    return runs * ((run_length + h->group - 1) / h->group) * h->group;
+}
+
+static size_t panel_width(const ufk_hconv *h, size_t columns)
+{
+    return columns >= h->nr ? h->nr : (columns + h->nu - 1) / h->nu * h->nu;
+}
+
+size_t ufk_hconv_plane_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n)
+{
+    const size_t whole = n / h->nr * h->nr;
+    return (whole + panel_width(h, n - whole)) * ufk_hconv_column_halves(h, runs, run_length);
+}
+
+size_t ufk_hconv_packed_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n)
+{
+    return (h->pairs ? 2 : 1) * ufk_hconv_plane_halves(h, runs, run_length, n);
+}
+
+/* Group `k` of a run, `columns` columns; `b` is the run's first element in the first of them. */
+static void pack_group(const ufk_hconv *h, uint16_t *out, uint16_t *low_out, const float *b,
+                       size_t n, size_t k, size_t run_length, size_t columns)
+{
+    uint16_t high[MAX_PANEL], low[MAX_PANEL];
+    for (size_t i = 0; i < h->group && k + i < run_length; i++) {
+        h->narrow(high, low, b + (k + i) * n, columns);
+        for (size_t column = 0; column < columns; column++)
+            out[column * h->group + i] = high[column];
+        for (size_t column = 0; h->pairs && column < columns; column++)
+            low_out[column * h->group + i] = low[column];
+    }
+}
+
+void ufk_hconv_pack(const ufk_hconv *h, uint16_t *packed, const float *b, size_t runs,
+                    size_t run_length, size_t n)
+{
+    const size_t plane = ufk_hconv_plane_halves(h, runs, run_length, n);
+    memset(packed, 0, ufk_hconv_packed_halves(h, runs, run_length, n) * sizeof *packed);
+    for (size_t j = 0; j < n; j += h->nr) {
+        const size_t columns = n - j < h->nr ? n - j : h->nr, width = panel_width(h, columns);
+        for (size_t run = 0; run < runs; run++)
+            for (size_t k = 0; k < run_length; k += h->group, packed += width * h->group)
+                pack_group(h, packed, packed + plane, b + run * run_length * n + j, n, k,
+                           run_length, columns);
+    }
+}
+
+/* The sum for one pixel, whose first run begins at `a`, and one column of a panel. */
+static float column_sum(const ufk_hconv_args *args, const uint16_t *a, const uint16_t *b,
+                        size_t group, float (*widen)(uint16_t))
+{
+    float sum = 0;
+    for (size_t y = 0; y < args->runs_y; y++)
+        for (size_t x = 0; x < args->runs_x; x++) {
+            const uint16_t *run = a + y * args->run_stride_y + x * args->run_stride_x;
+            for (size_t k = 0; k < args->run_length; k++)
+                sum += widen(run[k]) * widen(b[k / group * PANEL * group + k % group]);
+            b += (args->run_length + group - 1) / group * PANEL * group;
+        }
+    return sum;
+}
+
+static void conv_c(const ufk_hconv_args *args, size_t group, float (*widen)(uint16_t))
+{
+    const size_t groups = (args->run_length + group - 1) / group;
+    const size_t depth = args->runs_y * args->runs_x * groups * group;
+    const float *residual = args->epilogue.residual;
+    for (size_t i = 0; i < args->lines * args->m; i++)
+        for (size_t j = 0; j < args->n; j++) {
+            const uint16_t *a =
+                args->a + i / args->m * args->a_line_stride + i % args->m * args->a_stride;
+            const uint16_t *b = args->b + j / PANEL * PANEL * depth + j % PANEL * group;
+            args->c[i * args->c_stride + j] =
+                ufk_finish(&args->epilogue, column_sum(args, a, b, group, widen),
+                           residual ? residual + i * args->epilogue.residual_stride : NULL, j);
+        }
+}
+
+static void ufk_conv_bf16_c(const ufk_hconv_args *args)
+{
+    conv_c(args, BF16_GROUP, ufi_bf16_to_f32);
+}
+
+static void ufk_conv_f16_c(const ufk_hconv_args *args)
+{
+    conv_c(args, F16_GROUP, ufi_f16_to_f32);
+}
+
+static void ufk_narrow_bf16_c(uint16_t *out, uint16_t *low, const float *in, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = ufi_f32_to_bf16(in[i]);
+}
+
+static void ufk_narrow_f16_c(uint16_t *out, uint16_t *low, const float *in, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = ufi_f32_to_f16(in[i]);
+}
+
+void ufk_hconv_init(ufk_table *t, uint32_t flags)
+{
+    t->bf16 = (ufk_hconv){.nr = PANEL,
+                          .nu = PANEL,
+                          .mr = 1,
+                          .group = BF16_GROUP,
+                          .conv = ufk_conv_bf16_c,
+                          .narrow = ufk_narrow_bf16_c,
+                          .name = "conv_bf16_c"};
+    t->f16 = (ufk_hconv){.nr = PANEL,
+                         .nu = PANEL,
+                         .mr = 1,
+                         .group = F16_GROUP,
+                         .conv = ufk_conv_f16_c,
+                         .narrow = ufk_narrow_f16_c,
+                         .name = "conv_f16_c"};
+#if defined(__x86_64__)
+    if ((flags & UFI_CPU_AMX) && (flags & UFI_CPU_AVX512BF16))
+        ufk_hconv_select_amx(t);
+#endif
+}
