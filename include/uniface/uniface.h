@@ -11,5 +11,6 @@
 #include "uniface/model.h"
 #include "uniface/optimize.h"
 #include "uniface/pipeline.h"
+#include "uniface/sign.h"
 
 #endif
