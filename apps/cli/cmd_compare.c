@@ -304,7 +304,7 @@ static int open_sides(comparison *c, const cli_args *a)
         side *s = &c->sides[k];
         s->path = a->operands[k];
         s->size_bytes = cli_file_size(s->path);
-        if (uf_model_open(&s->model, s->path, &err))
+        if (cli_model_open(&s->model, s->path, &err))
             return cli_fail(&err);
     }
     const char *first = uf_model_meta(c->sides[0].model, "task");

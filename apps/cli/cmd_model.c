@@ -1,7 +1,7 @@
 /* uniface import, inspect, devices: models and where they run. */
 #include <string.h>
 
-#include "cli.h"
+#include "trust.h"
 
 /* ---- import ---- */
 
@@ -110,6 +110,7 @@ static void print_text(const uf_model *m, const uf_engine *e, long long macs, bo
     printf("id        %s\n", uf_model_id(m));
     for (size_t i = 0; i < uf_model_meta_count(m); i++)
         printf("%-22s %s\n", uf_model_meta_key(m, i), uf_model_meta(m, uf_model_meta_key(m, i)));
+    cli_signature_print(m);
     for (size_t i = 0; i < uf_model_input_count(m); i++) {
         uf_model_input(m, i, &t, NULL);
         printf("input     ");
@@ -143,6 +144,7 @@ static void print_json(const uf_model *m, const uf_engine *e, long long macs)
     for (size_t i = 0; i < uf_model_meta_count(m); i++)
         json_text(&j, uf_model_meta_key(m, i), uf_model_meta(m, uf_model_meta_key(m, i)));
     json_close(&j, '}');
+    cli_signature_json(&j, m);
     json_integer(&j, "nodes", (long long)uf_model_node_count(m));
     json_integer(&j, "parameters", (long long)uf_model_parameter_count(m));
     json_integer(&j, "macs", macs);

@@ -93,7 +93,8 @@ static int prune(cli_job *q, const cli_args *a, prune_log *l)
         json_open(l->j, "trials", '[');
     }
     if (uf_prune(&q->result, q->model, q->calibration, &o, &err) ||
-        uf_model_save(q->result, cli_value(a, "output"), &err) || cli_job_time(q, ms, &err)) {
+        cli_model_save(q->result, q->model, cli_value(a, "output"), &err) ||
+        cli_job_time(q, ms, &err)) {
         status = cli_fail(&err);
         if (l->json)
             json_close(l->j, ']');

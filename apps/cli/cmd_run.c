@@ -82,7 +82,7 @@ static int run_run(const cli_args *a)
     o.threads = thread_count(a, &ok);
     if (!ok)
         return EXIT_USAGE;
-    uf_status st = uf_model_open(&m, a->operands[0], &err);
+    uf_status st = cli_model_open(&m, a->operands[0], &err);
     if (!st)
         st = uf_engine_create(&e, m, &o, &err);
     int status = st ? cli_fail(&err) : feed(e, m, a, &err);
@@ -286,7 +286,7 @@ static int run_bench(const cli_args *a)
         !cli_number(a, "size", 32, 8192, 320, &side))
         return EXIT_USAGE;
     double start = cli_now_ms();
-    uf_status st = uf_model_open(&m, a->operands[0], &err);
+    uf_status st = cli_model_open(&m, a->operands[0], &err);
     if (!st)
         st = uf_engine_create(&e, m, &o, &err);
     r.batch = (size_t)batch;

@@ -113,7 +113,7 @@ uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf
     char path[4096];
     const char *given = cli_value(a, option);
     if (given)
-        return uf_model_open(m, given, err);
+        return cli_model_open(m, given, err);
     cli_store_path(path, sizeof path, option);
     if (access(path, R_OK) != 0) {
         err->status = UF_E_NOT_FOUND;
@@ -123,7 +123,7 @@ uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf
                  option, path);
         return UF_E_NOT_FOUND;
     }
-    return uf_model_open(m, path, err);
+    return cli_model_open(m, path, err);
 }
 
 /* ---- files ---- */

@@ -15,7 +15,7 @@ static bool ends_with(const char *s, const char *end)
 int cli_job_open(cli_job *q, const char *path)
 {
     uf_error err;
-    if (uf_model_open(&q->model, path, &err))
+    if (cli_model_open(&q->model, path, &err))
         return cli_fail(&err);
     const char *task = uf_model_meta(q->model, "task");
     q->is_embedder = task && !strcmp(task, "embedder");

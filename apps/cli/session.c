@@ -66,7 +66,7 @@ int cli_open_embedder(cli_session *s, const cli_args *a)
 int cli_open_embedder_at(cli_session *s, const cli_args *a, const char *path)
 {
     uf_error err;
-    if (uf_model_open(&s->embedder_model, path, &err))
+    if (cli_model_open(&s->embedder_model, path, &err))
         return cli_fail(&err);
     return make_embedder(s, a);
 }
