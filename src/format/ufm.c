@@ -215,7 +215,7 @@ static bool holds_nothing_else(const loader *l)
              gap_is_zero(l, end, l->sections[k].offset);
         end = l->sections[k].offset + l->sections[k].size;
     }
-    return ok && gap_is_zero(l, end, l->size);
+    return ok && l->size % UFM_ALIGN == 0 && gap_is_zero(l, end, l->size);
 }
 
 static uf_status read_signature(loader *l)
