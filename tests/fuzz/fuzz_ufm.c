@@ -25,21 +25,6 @@ static void fit_digests(uint8_t *bytes, size_t size)
     ufi_sha256_of(bytes + 64, rows * 64, bytes + 32);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-    ufi_model_file m;
-    uint8_t *copy = malloc(size ? size : 1);
-    if (size)
-        memcpy(copy, data, size);
-    fit_digests(copy, size);
-    if (ufi_ufm_load_memory(&m, copy, size, true, NULL) == UF_OK) {
-        (void)ufi_graph_infer(&m.graph, 1 << 20, NULL);
-        ufi_model_file_free(&m);
-    }
-    free(copy);
-    return 0;
-}
-
 /* The small network, unsigned and signed; 0 when this build cannot sign. */
 static size_t make_seed(bool is_signed, uint8_t **bytes, size_t cap)
 {
@@ -62,15 +47,42 @@ static size_t make_seed(bool is_signed, uint8_t **bytes, size_t cap)
     return size;
 }
 
+static uint8_t *seed_bytes[2];
+static size_t seed_sizes[2];
+
 size_t seeds(size_t i, uint8_t *out, size_t cap)
 {
-    static uint8_t *bytes[2];
-    static size_t sizes[2];
     if (i > 1)
         return 0;
-    if (!bytes[i])
-        sizes[i] = make_seed(i == 1, &bytes[i], cap);
-    if (sizes[i])
-        memcpy(out, bytes[i], sizes[i]);
-    return sizes[i];
+    if (!seed_bytes[i])
+        seed_sizes[i] = make_seed(i == 1, &seed_bytes[i], cap);
+    if (seed_sizes[i])
+        memcpy(out, seed_bytes[i], seed_sizes[i]);
+    return seed_sizes[i];
+}
+
+/* Nothing but the signed seed itself may pass for signed. */
+static void check_signature(const ufi_model_file *m, const uint8_t *bytes, size_t size)
+{
+    static uint8_t seed[1 << 16];
+    if (m->signature.state != UFI_SIGNED)
+        return;
+    if (seeds(1, seed, sizeof seed) != size || memcmp(seed, bytes, size) != 0)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    ufi_model_file m;
+    uint8_t *copy = malloc(size ? size : 1);
+    if (size)
+        memcpy(copy, data, size);
+    fit_digests(copy, size);
+    if (ufi_ufm_load_memory(&m, copy, size, true, NULL) == UF_OK) {
+        check_signature(&m, copy, size);
+        (void)ufi_graph_infer(&m.graph, 1 << 20, NULL);
+        ufi_model_file_free(&m);
+    }
+    free(copy);
+    return 0;
 }
