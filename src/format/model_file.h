@@ -43,8 +43,8 @@ typedef struct ufi_model_file {
     ufi_file_map map; /* the .ufm that constants point into, or zeros */
     uint8_t *bytes;   /* or owned memory they point into (models loaded from memory) */
     uint8_t digest[UFI_SHA256_BYTES]; /* of the tensors and graph: part of the model id */
-    uint16_t version; /* of the .ufm it was read from, in which it is saved again (the digest
-                         depends on it); 0: none, the newest */
+    uint16_t version;        /* of the .ufm it was read from, in which it is saved again (the digest
+                                depends on it); 0: none, the newest */
     ufi_signature signature; /* is saved as long as it fits what is saved */
 } ufi_model_file;
 
