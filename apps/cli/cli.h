@@ -51,9 +51,9 @@ extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_device
     cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire, cli_gallery_audit,
     cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate, cli_gallery_copy,
     cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top,
-    cli_distill, cli_train, cli_finetune, cli_retrain,
-    cli_models, cli_models_list, cli_models_pull, cli_models_add, cli_models_verify,
-    cli_models_remove, cli_models_pack, cli_models_unpack;
+    cli_distill, cli_train, cli_finetune, cli_retrain, cli_models, cli_models_list, cli_models_pull,
+    cli_models_add, cli_models_verify, cli_models_remove, cli_models_pack, cli_models_unpack,
+    cli_sign, cli_sign_keygen, cli_sign_verify;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */
@@ -80,6 +80,12 @@ int cli_complain(int status, const char *fmt, ...) __attribute__((format(printf,
 void *cli_need(void *p);
 double cli_now_ms(void);
 long cli_file_size(const char *path); /* -1 when it cannot be read */
+/* Opens a model; where $UNIFACE_TRUSTED_KEYS is set, only one that is signed by these keys and no
+ * older than before. */
+uf_status cli_model_open(uf_model **m, const char *path, uf_error *err);
+/* Saves a model that was made from `from` (may be the same, or NULL); says on stderr when that was
+ * signed and this is not. */
+uf_status cli_model_save(const uf_model *m, const uf_model *from, const char *path, uf_error *err);
 /* The model named by `option`, or the default of the model store ("detector", "embedder"). */
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err);
 /* The model of a file, or of a name of the model store. */

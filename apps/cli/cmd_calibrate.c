@@ -114,7 +114,8 @@ static int run_calibrate(const cli_args *a)
     if (!status && uf_model_calibrate(s.embedder_model, c.scores[1], c.score_count[1], c.scores[0],
                                       c.score_count[0], t, 8, &n, &err))
         status = cli_fail(&err);
-    if (!status && uf_model_save(s.embedder_model, output ? output : a->operands[0], &err))
+    if (!status &&
+        cli_model_save(s.embedder_model, s.embedder_model, output ? output : a->operands[0], &err))
         status = cli_fail(&err);
     if (!status)
         report_thresholds(a, t, n, &c);

@@ -304,7 +304,8 @@ static int open_sides(comparison *c, const cli_args *a)
         side *s = &c->sides[k];
         char path[4096];
         s->path = a->operands[k];
-        if (uf_store_find(path, sizeof path, s->path, &err) || uf_model_open(&s->model, path, &err))
+        if (uf_store_find(path, sizeof path, s->path, &err) ||
+            cli_model_open(&s->model, path, &err))
             return cli_fail(&err);
         s->size_bytes = cli_file_size(path);
     }

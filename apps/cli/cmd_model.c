@@ -1,7 +1,7 @@
 /* uniface import, inspect, devices: models and where they run. */
 #include <string.h>
 
-#include "cli.h"
+#include "trust.h"
 
 /* ---- import ---- */
 
@@ -111,6 +111,7 @@ static void print_text(const uf_model *m, const uf_engine *e, long long macs, bo
     printf("id        %s\n", uf_model_id(m));
     for (size_t i = 0; i < uf_model_meta_count(m); i++)
         printf("%-22s %s\n", uf_model_meta_key(m, i), uf_model_meta(m, uf_model_meta_key(m, i)));
+    cli_signature_print(m);
     for (size_t i = 0; i < uf_model_input_count(m); i++) {
         uf_model_input(m, i, &t, NULL);
         printf("input     ");
@@ -144,6 +145,7 @@ static void print_json(const uf_model *m, const uf_engine *e, long long macs)
     for (size_t i = 0; i < uf_model_meta_count(m); i++)
         json_text(&j, uf_model_meta_key(m, i), uf_model_meta(m, uf_model_meta_key(m, i)));
     json_close(&j, '}');
+    cli_signature_json(&j, m);
     json_integer(&j, "nodes", (long long)uf_model_node_count(m));
     json_integer(&j, "parameters", (long long)uf_model_parameter_count(m));
     json_integer(&j, "macs", macs);
@@ -173,7 +175,9 @@ static int run_inspect(const cli_args *a)
     double side;
     if (!cli_number(a, "size", 32, 8192, 320, &side))
         return EXIT_USAGE;
-    if (cli_open_model_at(&m, a->operands[0], &err))
+    char path[4096];
+    /* Who only looks need not trust. */
+    if (uf_store_find(path, sizeof path, a->operands[0], &err) || uf_model_open(&m, path, &err))
         return cli_fail(&err);
     uf_engine_options o = UF_ENGINE_OPTIONS_INIT;
     o.threads = 1;

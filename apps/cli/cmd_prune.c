@@ -113,8 +113,8 @@ static int prune(cli_job *q, const cli_args *a, prune_log *l)
     int status = make(q, a, l);
     if (!status && cli_value(a, "finetune"))
         status = cli_finetune_pruned(a, q->model, &q->result);
-    if (!status &&
-        (uf_model_save(q->result, cli_value(a, "output"), &err) || cli_job_time(q, ms, &err))) {
+    if (!status && (cli_model_save(q->result, q->model, cli_value(a, "output"), &err) ||
+                    cli_job_time(q, ms, &err))) {
         status = cli_fail(&err);
         if (l->json)
             json_close(l->j, ']');

@@ -90,7 +90,7 @@ static int run_quantize(const cli_args *a)
     if (!status && o.precision == UF_PRECISION_INT8)
         status = cli_job_calibrate(&q, a);
     if (!status && (uf_quantize(&q.result, q.model, q.calibration, &o, &err) ||
-                    uf_model_save(q.result, output, &err)))
+                    cli_model_save(q.result, q.model, output, &err)))
         status = cli_fail(&err);
     if (!status)
         report(a, &q, output, cli_now_ms() - start);
@@ -165,7 +165,7 @@ static int run_optimize(const cli_args *a)
         status = cli_fail(&err);
     if (open)
         json_close(&j, ']');
-    if (!status && (uf_model_save(q.result, output, &err) || cli_job_time(&q, ms, &err)))
+    if (!status && (cli_model_save(q.result, q.model, output, &err) || cli_job_time(&q, ms, &err)))
         status = cli_fail(&err);
     if (!status && a->json) {
         json_text(&j, "output", output);

@@ -28,6 +28,7 @@
         {"aligned", 0, NULL, "pictures of --pairs are aligned crops"},                             \
         {"patience", 0, "N", "end after so many scores without a better one"},                     \
         {"detector", 'd', "MODEL", "aligns pictures that come without landmarks, and --pairs"},    \
+        {"sign-key", 0, "FILE", "sign what is written by this key (`uniface sign keygen`)"},       \
     {                                                                                              \
         "report", 0, "DIR", "write report.html, curves as SVG, and report.json"                    \
     }
@@ -125,7 +126,8 @@ const cli_command cli_retrain = {
         "The deployed model is trained further on the pictures, then both judge the pairs of\n"
         "--pairs, which must not be among the pictures. The candidate is written only when it\n"
         "judges no fewer of them rightly (McNemar's test is told); else the exit status is 1.\n"
-        "Interrupted at any point, the deployed model stays as it is.",
+        "Interrupted at any point, the deployed model stays as it is. --sign-key signs the\n"
+        "candidate as the release after the deployed model's.",
     .examples = "  uniface retrain -m face.ufm site/ -p held-out.txt -i photos/ -d yunet.ufm -o "
                 "candidate.ufm\n"
                 "  uniface retrain -m face.ufm site/ -l arcface -p pairs.txt -d yunet.ufm -o "

@@ -111,7 +111,7 @@ uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err)
 {
     char path[4096];
     const uf_status st = uf_store_find(path, sizeof path, name, err);
-    return st ? st : uf_model_open(m, path, err);
+    return st ? st : cli_model_open(m, path, err);
 }
 
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err)
@@ -122,7 +122,7 @@ uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf
         return cli_open_model_at(m, given, err);
     uf_status st = uf_store_default(path, sizeof path, option, err);
     if (!st)
-        st = uf_model_open(m, path, err);
+        st = cli_model_open(m, path, err);
     /* What comes with the program says how good it is. */
     if (!st && uf_model_meta(*m, "card.summary"))
         fprintf(stderr, "uniface: %s: %s\n", option, uf_model_meta(*m, "card.summary"));

@@ -16,7 +16,7 @@ int cli_job_open(cli_job *q, const char *path)
 {
     uf_error err;
     char file[4096];
-    if (uf_store_find(file, sizeof file, path, &err) || uf_model_open(&q->model, file, &err))
+    if (uf_store_find(file, sizeof file, path, &err) || cli_model_open(&q->model, file, &err))
         return cli_fail(&err);
     q->size_bytes = cli_file_size(file);
     const char *task = uf_model_meta(q->model, "task");

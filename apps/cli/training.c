@@ -8,6 +8,7 @@
 #include "training.h"
 #include "training_report.h"
 #include "training_retrain.h"
+#include "trust.h"
 #include "uniface/train.h"
 
 enum { MAX_TEACHERS = 4 };
@@ -19,6 +20,8 @@ typedef struct run {
     training_score score;
     training_report report;
     training_verdict verdict;
+    uf_sign_key *key; /* NULL: what is written is not signed */
+    uint64_t release;
     double shown_ms;
 } run;
 
@@ -167,7 +170,7 @@ static int open_models(run *r)
     char *names = NULL, *save = NULL;
     const char *list = cli_value(r->a, "teacher"), *detector = cli_value(r->a, "detector");
     int status = 0;
-    if (detector && uf_model_open(&r->detector, detector, &err))
+    if (detector && cli_open_model_at(&r->detector, detector, &err))
         return cli_fail(&err);
     r->o.detector = r->detector;
     if (!list)
@@ -176,7 +179,7 @@ static int open_models(run *r)
     for (char *n = strtok_r(names, ",", &save); !status && n; n = strtok_r(NULL, ",", &save)) {
         if (r->o.teacher_count == MAX_TEACHERS)
             status = cli_complain(EXIT_USAGE, "--teacher: more than %d", MAX_TEACHERS);
-        else if (uf_model_open(&r->teachers[r->o.teacher_count++], n, &err))
+        else if (cli_open_model_at(&r->teachers[r->o.teacher_count++], n, &err))
             status = cli_fail(&err);
     }
     free(names);
@@ -210,7 +213,7 @@ static int open_student(run *r)
     const cli_args *a = r->a;
     const int finetune = is_command(r, "finetune");
     const char *start = finetune ? a->operands[0] : cli_value(a, "deployed");
-    if (start && uf_model_open(&r->start, start, &err))
+    if (start && cli_open_model_at(&r->start, start, &err))
         return cli_fail(&err);
     r->o.start = r->start;
     r->o.student = r->start ? NULL : cli_value(a, "student");
@@ -220,6 +223,18 @@ static int open_student(run *r)
     r->o.progress = on_step;
     r->o.progress_arg = r;
     return 0;
+}
+
+/* Before the work, which may take days: the key, and whether the release can be told. */
+static int open_key(run *r)
+{
+    uf_error err;
+    const char *path = cli_value(r->a, "sign-key");
+    if (!path)
+        return 0;
+    if (cli_next_release(r->start, &r->release, &err))
+        return cli_complain(EXIT_INPUT, "--sign-key: the model to begin from: %s", err.message);
+    return cli_sign_key_open(&r->key, path);
 }
 
 static int read_options(run *r)
@@ -233,6 +248,8 @@ static int read_options(run *r)
         status = open_student(r);
     if (!status)
         status = open_models(r);
+    if (!status)
+        status = open_key(r);
     if (!status && is_command(r, "retrain") && !r->o.teacher_count) {
         r->o.teachers = &r->start; /* what it knows is not to be forgotten */
         r->o.teacher_count = 1;
@@ -283,6 +300,14 @@ static int judge(run *r)
     return r->verdict.accepted ? 0 : EXIT_DIFFERENT;
 }
 
+static uf_status sign_and_save(const run *r, const char *output, uf_error *err)
+{
+    uf_sign_options o = UF_SIGN_OPTIONS_INIT;
+    o.release = r->release;
+    const uf_status st = r->key ? uf_model_sign(r->result, r->key, &o, err) : UF_OK;
+    return st ? st : cli_model_save(r->result, r->start, output, err);
+}
+
 static int train(run *r)
 {
     uf_error err;
@@ -297,7 +322,7 @@ static int train(run *r)
     if (st)
         return cli_fail(&err);
     int status = is_command(r, "retrain") ? judge(r) : 0;
-    if (!status && uf_model_save(r->result, output, &err))
+    if (!status && sign_and_save(r, output, &err))
         return cli_fail(&err);
     if (!status || status == EXIT_DIFFERENT)
         tell(r, status == 0);
@@ -317,6 +342,7 @@ int cli_run_training(const cli_args *a)
     int status = read_options(&r);
     if (!status)
         status = train(&r);
+    uf_sign_key_destroy(r.key);
     uf_model_close(r.result);
     uf_model_close(r.start);
     uf_model_close(r.detector);

@@ -88,7 +88,7 @@ int training_promote(const char *candidate, const char *deployed)
     snprintf(previous, sizeof previous, "%s.previous", deployed);
     snprintf(fresh, sizeof fresh, "%s.candidate", deployed);
     /* A copy beside it, so that one rename within a folder does it. */
-    if (uf_model_open(&m, candidate, &err) || uf_model_save(m, fresh, &err)) {
+    if (cli_model_open(&m, candidate, &err) || uf_model_save(m, fresh, &err)) {
         uf_model_close(m);
         return cli_fail(&err);
     }

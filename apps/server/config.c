@@ -276,5 +276,7 @@ bool srv_config_read(srv_config *c, const char *file, srv_flag_fn *flag, void *u
     default_data(c);
     if (!*c->gallery)
         snprintf(c->gallery, sizeof c->gallery, "%.1000s/gallery.ufg", c->data);
+    if (!*c->releases)
+        snprintf(c->releases, sizeof c->releases, "%.1000s/releases", c->data);
     return check(c, why);
 }

@@ -18,6 +18,8 @@ enum { SRV_PATH_MAX = 1024 };
     TEXT("detector", detector, "", "MODEL", "detector (default: that of the model store)")         \
     TEXT("embedder", embedder, "", "MODEL", "embedder (default: that of the model store)")         \
     TEXT("models", models, "", "DIR", "folder from which models may be loaded by name")            \
+    TEXT("trusted-keys", trusted_keys, "", "PATH", "public keys: only models signed by them load") \
+    TEXT("releases", releases, "", "FILE", "remembers the releases of these (DIR/releases)")       \
     TEXT("gallery", gallery, "", "NAME", "a file or postgresql://... (DIR/gallery.ufg)")           \
     TEXT("key-file", key_file, "", "FILE", "what opens the gallery (DIR/gallery.key)")             \
     SWITCH("plain", plain, "where a gallery is made: without encryption")                          \
@@ -56,6 +58,7 @@ enum { SRV_PATH_MAX = 1024 };
 typedef struct srv_config {
     char listen[300], data[SRV_PATH_MAX], gallery[SRV_PATH_MAX], key_file[SRV_PATH_MAX];
     char detector[SRV_PATH_MAX], embedder[SRV_PATH_MAX], models[SRV_PATH_MAX];
+    char trusted_keys[SRV_PATH_MAX], releases[SRV_PATH_MAX];
     char tls_cert[SRV_PATH_MAX], tls_key[SRV_PATH_MAX], tls_client_ca[SRV_PATH_MAX];
     char log_level[16], log_format[16], log_file[SRV_PATH_MAX], auth[8];
     bool plain, keep_crops, allow_remote_without_tls, allow_remote_without_auth;

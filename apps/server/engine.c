@@ -462,7 +462,7 @@ uf_status srv_engine_load(srv_engine *e, srv_lane_name l, const char *name, cons
                           uf_error *err)
 {
     srv_loaded *m;
-    uf_status st = srv_loaded_open(&m, l, name, path, e->o.detector_size, err);
+    uf_status st = srv_loaded_open(&m, l, name, path, &e->o, err);
     if (!st)
         set_model(e, l, m);
     return st;

@@ -16,11 +16,12 @@
 typedef enum srv_lane_name { SRV_LANE_DETECT, SRV_LANE_EMBED, SRV_LANE_COUNT } srv_lane_name;
 
 typedef struct srv_engine_options {
-    unsigned workers;  /* 0: one per core */
-    unsigned batch;    /* most pictures or crops in a run */
-    unsigned wait_us;  /* the longest that a batch is waited for */
-    unsigned queue;    /* most requests between admission and answer */
-    int detector_size; /* uf_detector_options.size */
+    unsigned workers;      /* 0: one per core */
+    unsigned batch;        /* most pictures or crops in a run */
+    unsigned wait_us;      /* the longest that a batch is waited for */
+    unsigned queue;        /* most requests between admission and answer */
+    int detector_size;     /* uf_detector_options.size */
+    const uf_trust *trust; /* by whom models must be signed; NULL: they need not be */
 } srv_engine_options;
 
 /* Fills `err`; returns `status`. */
@@ -40,7 +41,9 @@ void srv_engine_destroy(srv_engine *e);
 /* ---- models ---- */
 
 /* Opens the file, tries it in a handle, and from then on runs take it; those that run finish with
- * the old one. On failure nothing changes. `name` is what clients see. */
+ * the old one. On failure nothing changes. `name` is what clients see. UF_E_UNTRUSTED: the model is
+ * not signed as it must be, or older than one before; this message does not name the file.
+ * UF_E_STATE: the list of releases cannot be read or written. */
 uf_status srv_engine_load(srv_engine *e, srv_lane_name lane, const char *name, const char *path,
                           uf_error *err);
 void srv_engine_unload(srv_engine *e, srv_lane_name lane);

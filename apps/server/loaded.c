@@ -122,8 +122,16 @@ void srv_handle_close(srv_handle *h)
     *h = (srv_handle){0};
 }
 
+/* What is wrong with the list of releases is no fault of the model's. */
+static uf_status of_trust(uf_status st, uf_error *err)
+{
+    if (st && st != UF_E_UNTRUSTED)
+        err->status = st = UF_E_STATE;
+    return st;
+}
+
 uf_status srv_loaded_open(srv_loaded **out, srv_lane_name lane, const char *name, const char *path,
-                          int detector_size, uf_error *err)
+                          const srv_engine_options *o, uf_error *err)
 {
     srv_handle h = {0};
     srv_loaded *m = calloc(1, sizeof *m);
@@ -134,8 +142,12 @@ uf_status srv_loaded_open(srv_loaded **out, srv_lane_name lane, const char *name
     m->lane = lane;
     snprintf(m->name, sizeof m->name, "%s", name);
     uf_status st = uf_model_open(&m->model, path, err);
+    if (!st && o->trust)
+        st = of_trust(uf_trust_check(o->trust, m->model, 0, err), err);
     if (!st)
-        st = srv_handle_open(&h, m, 1, detector_size, err);
+        st = srv_handle_open(&h, m, 1, o->detector_size, err);
+    if (!st && o->trust)
+        st = of_trust(uf_trust_record(o->trust, m->model, err), err);
     if (!st) {
         if (h.detector)
             m->min_side = uf_detector_min_side(h.detector);

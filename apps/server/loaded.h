@@ -23,9 +23,9 @@ typedef struct srv_handle {
     uf_engine *engine; /* of the bare network */
 } srv_handle;
 
-/* Opens and tries it; the caller is its first user. */
+/* Opens and tries it; the caller is its first user. Its release is remembered once it works. */
 uf_status srv_loaded_open(srv_loaded **out, srv_lane_name lane, const char *name, const char *path,
-                          int detector_size, uf_error *err);
+                          const srv_engine_options *o, uf_error *err);
 srv_loaded *srv_loaded_hold(srv_loaded *m); /* NULL is accepted */
 
 uf_status srv_handle_open(srv_handle *h, srv_loaded *m, unsigned batch, int detector_size,

@@ -155,12 +155,24 @@ static int load_model(srv_server *s, srv_lane_name lane, const char *path)
     }
     if (!srv_engine_load(s->engine, lane, name, path, &err))
         return 0;
+    if (err.status == UF_E_UNTRUSTED)
+        return complain(EXIT_FILE, "%s: %s", path, err.message);
     return complain(err.status == UF_E_NOMEM ? EXIT_MEMORY : EXIT_FILE, "%s", err.message);
 }
 
 static void count_batch(void *user, srv_lane_name lane, size_t size, double seconds)
 {
     srv_telemetry_batch(user, lane, size, seconds);
+}
+
+static int open_trust(srv_server *s)
+{
+    const srv_config *c = &s->config;
+    uf_error err;
+    if (*c->trusted_keys && (uf_trust_create(&s->trust, c->releases, &err) ||
+                             uf_trust_add(s->trust, c->trusted_keys, &err)))
+        return complain(EXIT_FILE, "trusted-keys: %s", err.message);
+    return 0;
 }
 
 static int open_engine(srv_server *s)
@@ -171,7 +183,8 @@ static int open_engine(srv_server *s)
                                   .batch = (unsigned)c->batch,
                                   .wait_us = (unsigned)c->batch_wait_us,
                                   .queue = (unsigned)c->queue,
-                                  .detector_size = (int)c->size};
+                                  .detector_size = (int)c->size,
+                                  .trust = s->trust};
     if (srv_engine_create(&s->engine, &o, count_batch, s->telemetry, &err))
         return complain(EXIT_MEMORY, "%s", err.message);
     int status = load_model(s, SRV_LANE_DETECT, c->detector);
@@ -199,6 +212,8 @@ static int open_all(srv_server *s)
         return complain(EXIT_MEMORY, "out of memory");
     int status = open_gallery(s);
     if (!status)
+        status = open_trust(s);
+    if (!status)
         status = open_engine(s);
     return status ? status : open_keys(s);
 }
@@ -206,6 +221,7 @@ static int open_all(srv_server *s)
 static void close_all(srv_server *s)
 {
     srv_engine_destroy(s->engine);
+    uf_trust_destroy(s->trust);
     uf_gallery_close(s->gallery);
     srv_keyring_close(s->keyring);
     srv_guard_destroy(s->guard);

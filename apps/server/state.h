@@ -17,6 +17,7 @@ struct MHD_Daemon;
 struct srv_server {
     srv_config config;
     srv_engine *engine;
+    uf_trust *trust;      /* by whom models must be signed; NULL: by nobody */
     uf_gallery *gallery;  /* NULL: none could be opened, the reason is in the log */
     srv_keyring *keyring; /* NULL: auth is off */
     srv_guard *guard;

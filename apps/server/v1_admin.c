@@ -85,9 +85,13 @@ bool v1_models_load(srv_request *q, srv_answer *a)
         end && (!strcmp(end, ".ufm") || !strcmp(end, ".onnx") || !strcmp(end, ".xml"));
     snprintf(path, sizeof path, "%s/%s%s", q->server->config.models, name, is_file ? "" : ".ufm");
     if (srv_engine_load(q->server->engine, lane, name, path, &err)) {
-        srv_log_message(SRV_LOG_ERROR, "model", "request %s: %s", q->id, err.message);
+        srv_log_message(SRV_LOG_ERROR, "model", "request %s: %s: %s", q->id, name, err.message);
         if (err.status == UF_E_IO)
             return srv_refuse(q, a, 404, "there is no model %s in the server's folder", name);
+        if (err.status == UF_E_UNTRUSTED)
+            return srv_refuse(q, a, 409, "the model %s is not trusted: %s", name, err.message);
+        if (err.status == UF_E_STATE)
+            return srv_refuse(q, a, 500, "the list of releases cannot be used; the log says why");
         return srv_refuse(q, a, err.status == UF_E_NOMEM ? 503 : 409,
                           "the model %s cannot be used as %s: %s", name, tasks[lane],
                           uf_status_text(err.status));

@@ -11,6 +11,7 @@
 #include "uniface/model.h"
 #include "uniface/optimize.h"
 #include "uniface/pipeline.h"
+#include "uniface/sign.h"
 #include "uniface/store.h"
 
 #endif

@@ -132,6 +132,7 @@ static uf_status calibrate(uf_model *m, float *genuine, size_t genuines, float *
 {
     size_t written = 0;
     uf_status st = UF_OK;
+    ufi_signature_spoil(&m->file.signature);
     for (size_t i = 0; !st && i < sizeof rates / sizeof *rates; i++) {
         uf_threshold t;
         if ((double)impostors * (double)rates[i].far < 1 - 1e-6) {

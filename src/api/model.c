@@ -133,8 +133,10 @@ uf_status uf_model_set_meta(uf_model *m, const char *key, const char *value, uf_
     if (!m || !key)
         return ufi_fail(err, UF_E_ARG, "uf_model_set_meta: model and key must be given");
     uf_status st = ufi_meta_set(&m->file.meta, key, value, err);
-    if (!st)
+    if (!st) {
+        ufi_signature_spoil(&m->file.signature);
         ufi_model_id(&m->file, m->id);
+    }
     return st;
 }
 

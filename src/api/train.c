@@ -20,6 +20,26 @@ const char *uf_architecture_text(size_t i)
     return ufi_arch_text(i);
 }
 
+/* A detector that looks at any size is taught at the one its metadata recommend. */
+static uf_status fix_size(ufi_train_run *r)
+{
+    const ufi_model_file *from = &r->options->start->file;
+    const ufi_shape *x = &from->graph.values[from->graph.inputs[0]].shape;
+    float size;
+    if (x->rank != 4 || x->dims[2] > 0 ||
+        ufi_meta_floats(&from->meta, "detector.size", &size, 1) != 1)
+        return UF_OK;
+    uf_status st = ufi_graph_clone(&r->described.graph, &from->graph, r->err);
+    if (!st)
+        st = ufi_copy_meta(&r->described.meta, &from->meta, r->err);
+    if (st)
+        return st;
+    ufi_graph *g = &r->described.graph;
+    g->values[g->inputs[0]].shape.dims[2] = g->values[g->inputs[0]].shape.dims[3] = (int64_t)size;
+    r->student = &r->described;
+    return ufi_graph_infer(g, 0, r->err);
+}
+
 static uf_status open_student(ufi_train_run *r)
 {
     const uf_train_options *o = r->options;
@@ -33,7 +53,7 @@ static uf_status open_student(ufi_train_run *r)
         return ufi_fail(r->err, UF_E_STATE,
                         "the model to start from is %s: train the FP32 model it was made from",
                         precision);
-    return UF_OK;
+    return fix_size(r);
 }
 
 static uf_status open_teachers(ufi_train_run *r)

@@ -42,6 +42,12 @@ uf_status ufi_unseal_apart(uint8_t *plain, const uint8_t *data, size_t size,
                            size_t bound_size, const uint8_t secret[UFI_SECRET_BYTES],
                            uf_error *err);
 
+/* How a new key is made from a passphrase: RFC 9106, second recommended choice. It is stored with
+ * what the key opens; the maxima are what a damaged or foreign file may ask of this machine. */
+#define UFI_PASSPHRASE_PASSES 3u
+#define UFI_PASSPHRASE_PASSES_MAX 64u
+#define UFI_PASSPHRASE_MEMORY_BYTES ((uint64_t)64 << 20)
+#define UFI_PASSPHRASE_MEMORY_BYTES_MAX ((uint64_t)2 << 30)
 /* A key from a passphrase: Argon2id (RFC 9106) with `passes` and `memory_bytes`. Takes time on
  * purpose. */
 uf_status ufi_secret_from_passphrase(uint8_t out[UFI_SECRET_BYTES], const char *passphrase,

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "format/signature.h"
 #include "graph/graph.h"
 
 /* Metadata: ordered, unique keys, UTF-8 text both. Keys are dotted lower case; which exist and what
@@ -42,8 +43,9 @@ typedef struct ufi_model_file {
     ufi_file_map map; /* the .ufm that constants point into, or zeros */
     uint8_t *bytes;   /* or owned memory they point into (models loaded from memory) */
     uint8_t digest[UFI_SHA256_BYTES]; /* of the tensors and graph: part of the model id */
-    uint16_t version; /* of the .ufm it was read from, in which it is saved again (the digest
-                         depends on it); 0: none, the newest */
+    uint16_t version;        /* of the .ufm it was read from, in which it is saved again (the digest
+                                depends on it); 0: none, the newest */
+    ufi_signature signature; /* is saved as long as it fits what is saved */
 } ufi_model_file;
 
 #define UFI_MODEL_MAX_BYTES ((size_t)4 << 30)
@@ -78,6 +80,9 @@ uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digest
 uf_status ufi_ufm_load_memory(ufi_model_file *out, const void *data, size_t size,
                               bool verify_digests, uf_error *err); /* copies data */
 uf_status ufi_ufm_save(const ufi_model_file *m, const char *path, uf_error *err);
+/* Signs what would be saved: `m` bears the signature from then on. */
+uf_status ufi_ufm_sign(ufi_model_file *m, const ufi_signature *what,
+                       const uint8_t seed[UFI_SIGN_SEED_BYTES], uf_error *err);
 /* By content: `.ufm`, ONNX or OpenVINO IR. */
 uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *err);
 

@@ -26,8 +26,9 @@ typedef struct loader {
         size_t offset, size;
         uint8_t digest[UFI_SHA256_BYTES];
         bool found;
-        uint8_t *data; /* a copy of metadata and graph */
-    } sections[UFM_TENSORS + 1];
+        uint8_t *data; /* a copy of metadata, graph and signature */
+    } sections[UFM_KINDS + 1];
+    uint32_t section_count;
     uint16_t version;
     size_t halved; /* bytes of constants stored in half the space so far */
     uf_error *err;
@@ -62,7 +63,7 @@ static uf_status take_section(loader *l, ufi_reader *r, uint32_t index)
         return ufi_fail(l->err, UF_E_FORMAT,
                         "section %u (offset %llu, size %llu) does not lie in the file", index,
                         (unsigned long long)offset, (unsigned long long)size);
-    if (kind < UFM_META || kind > UFM_TENSORS)
+    if (kind < UFM_META || kind > UFM_KINDS)
         return UF_OK; /* a later version's, which this one can do without */
     if (l->sections[kind].found)
         return ufi_fail(l->err, UF_E_FORMAT, "section %u is of kind %u, which was there already",
@@ -108,6 +109,7 @@ static uf_status read_header(loader *l)
         return ufi_fail(l->err, UF_E_UNSUPPORTED, "format version %u; this program reads 1 to %d",
                         major, UFM_MAJOR);
     l->version = major;
+    l->section_count = count;
     if (file_size != l->size)
         return ufi_fail(l->err, UF_E_FORMAT, "the file has %zu bytes, its header says %llu",
                         l->size, (unsigned long long)file_size);
@@ -180,6 +182,59 @@ static ufi_reader section_reader(const loader *l, ufm_section_kind kind)
     ufi_reader r;
     ufi_reader_init(&r, l->sections[kind].data, l->sections[kind].size);
     return r;
+}
+
+/* ---- signature ---- */
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i])
+            return false;
+    return true;
+}
+
+/* The bytes between the end of a section and the next one. */
+static bool gap_is_zero(const loader *l, size_t from, size_t to)
+{
+    uint8_t gap[UFM_ALIGN];
+    return to >= from && to - from < sizeof gap && !copy_bytes(l, from, gap, to - from) &&
+           all_zero(gap, to - from);
+}
+
+/* A signed file holds nothing that the signature does not cover: its four sections in their order,
+ * one after the other, and zeros wherever readers do not look. */
+static bool holds_nothing_else(const loader *l)
+{
+    size_t end = UFM_HEADER_BYTES + UFM_KINDS * UFM_SECTION_BYTES;
+    bool ok =
+        l->section_count == UFM_KINDS && all_zero(l->head + 10, 2) && all_zero(l->head + 24, 8);
+    for (size_t k = UFM_META; ok && k <= UFM_KINDS; k++) {
+        const uint8_t *row = l->head + UFM_HEADER_BYTES + (k - 1) * UFM_SECTION_BYTES;
+        ok = row[0] == k && all_zero(row + 4, 4) && all_zero(row + 56, 8) &&
+             gap_is_zero(l, end, l->sections[k].offset);
+        end = l->sections[k].offset + l->sections[k].size;
+    }
+    return ok && l->size % UFM_ALIGN == 0 && gap_is_zero(l, end, l->size);
+}
+
+static uf_status read_signature(loader *l)
+{
+    ufi_signature *s = &l->m->signature;
+    if (!l->sections[UFM_SIGNATURE].found)
+        return UF_OK;
+    uf_status st = fetch_section(l, UFM_SIGNATURE, UFI_SIGNATURE_BYTES + UFI_SIGNER_MAX,
+                                 "bytes of the signature");
+    if (st)
+        return st;
+    s->version = l->version;
+    for (int k = UFM_META; k <= UFM_TENSORS; k++)
+        memcpy(s->digests[k - 1], l->sections[k].digest, UFI_SHA256_BYTES);
+    st = ufi_signature_read(s, l->sections[UFM_SIGNATURE].data, l->sections[UFM_SIGNATURE].size,
+                            l->err);
+    if (!st && !holds_nothing_else(l))
+        s->state = UFI_SIGNED_WRONGLY;
+    return st;
 }
 
 /* ---- metadata ---- */
@@ -424,8 +479,10 @@ static uf_status load(ufi_model_file *m, const uint8_t *data, const ufi_file *fi
         st = fetch_section(l, UFM_META, UFM_MAX_META_BYTES, "metadata");
     if (!st)
         st = fetch_section(l, UFM_GRAPH, UFM_MAX_GRAPH_BYTES, "graph records");
-    if (!st && verify)
+    if (!st && (verify || l->sections[UFM_SIGNATURE].found))
         st = check_tensors(l);
+    if (!st)
+        st = read_signature(l);
     if (!st)
         st = read_meta(l);
     if (!st)
@@ -433,8 +490,8 @@ static uf_status load(ufi_model_file *m, const uint8_t *data, const ufi_file *fi
     m->version = l->version;
     if (!st)
         ufm_model_digest(l->sections[UFM_GRAPH].digest, l->sections[UFM_TENSORS].digest, m->digest);
-    ufi_free(l->sections[UFM_META].data);
-    ufi_free(l->sections[UFM_GRAPH].data);
+    for (int k = UFM_META; k <= UFM_KINDS; k++)
+        ufi_free(l->sections[k].data);
     ufi_free(l);
     return st;
 }

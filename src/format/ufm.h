@@ -19,7 +19,13 @@ enum {
     UFM_MAX_GRAPH_BYTES = 256 << 20
 };
 
-typedef enum ufm_section_kind { UFM_META = 1, UFM_GRAPH = 2, UFM_TENSORS = 3 } ufm_section_kind;
+typedef enum ufm_section_kind {
+    UFM_META = 1,
+    UFM_GRAPH = 2,
+    UFM_TENSORS = 3,
+    UFM_SIGNATURE = 4, /* may be absent */
+    UFM_KINDS = 4
+} ufm_section_kind;
 
 enum { UFM_VALUE_HAS_SHAPE = 1, UFM_VALUE_IS_CONSTANT = 2 };
 

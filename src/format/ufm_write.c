@@ -269,20 +269,30 @@ static uf_status no_memory(uf_error *err)
     return ufi_fail(err, UF_E_NOMEM, "no memory to write a model");
 }
 
+/* Digests of the sections that would be written. */
+static uf_status digests_of(const ufi_model_file *m, ufi_digests out, uf_error *err)
+{
+    buffer meta = {0}, graph = {0};
+    write_meta(&meta, &m->meta);
+    write_graph(&graph, &m->graph, version_of(m));
+    const bool failed = meta.failed || graph.failed;
+    if (!failed) {
+        ufi_sha256_of(meta.data, meta.size, out[UFM_META - 1]);
+        ufi_sha256_of(graph.data, graph.size, out[UFM_GRAPH - 1]);
+        hash_tensors(&m->graph, version_of(m), out[UFM_TENSORS - 1]);
+    }
+    ufi_free(meta.data);
+    ufi_free(graph.data);
+    return failed ? no_memory(err) : UF_OK;
+}
+
 uf_status ufi_model_file_seal(ufi_model_file *m, uf_error *err)
 {
-    buffer b = {0};
-    uint8_t graph[UFI_SHA256_BYTES], tensors[UFI_SHA256_BYTES];
-    write_graph(&b, &m->graph, version_of(m));
-    if (b.failed) {
-        ufi_free(b.data);
-        return no_memory(err);
-    }
-    ufi_sha256_of(b.data, b.size, graph);
-    ufi_free(b.data);
-    hash_tensors(&m->graph, version_of(m), tensors);
-    ufm_model_digest(graph, tensors, m->digest);
-    return UF_OK;
+    ufi_digests d;
+    uf_status st = digests_of(m, d, err);
+    if (!st)
+        ufm_model_digest(d[UFM_GRAPH - 1], d[UFM_TENSORS - 1], m->digest);
+    return st;
 }
 
 /* ---- the file ---- */
@@ -309,18 +319,26 @@ static void put_section(buffer *table, const section *s)
     put_int(table, 0, 8);
 }
 
-/* Everything behind the section table; offsets count from the start of the file. */
-static void write_body(buffer *b, const ufi_model_file *m, section sections[3])
+static void put_signature(buffer *b, const ufi_signature *s)
 {
-    for (int i = 0; i < 3; i++) {
+    uint8_t record[UFI_SIGNATURE_BYTES + UFI_SIGNER_MAX];
+    put(b, record, ufi_signature_write(s, record));
+}
+
+/* Everything behind the section table; offsets count from the start of the file. */
+static void write_body(buffer *b, const ufi_model_file *m, section *sections, int count)
+{
+    for (int i = 0; i < count; i++) {
         section *s = &sections[i];
         *s = (section){.kind = (ufm_section_kind)(UFM_META + i), .offset = b->size};
         if (s->kind == UFM_META)
             write_meta(b, &m->meta);
         else if (s->kind == UFM_GRAPH)
             write_graph(b, &m->graph, version_of(m));
-        else
+        else if (s->kind == UFM_TENSORS)
             each_tensor(&m->graph, version_of(m), take_buffer, b);
+        else
+            put_signature(b, &m->signature);
         s->size = b->size - s->offset;
         if (!b->failed)
             ufi_sha256_of(b->data + s->offset, s->size, s->digest);
@@ -341,30 +359,60 @@ static void write_header(buffer *b, const buffer *table, uint16_t version, size_
     put(b, digest, sizeof digest);
 }
 
-uf_status ufi_ufm_save(const ufi_model_file *m, const char *path, uf_error *err)
+/* Whether the model's signature is of what is written. */
+static bool keeps_signature(const ufi_model_file *m)
 {
-    section sections[3];
-    static const uint8_t zeros[UFM_HEADER_BYTES + 3 * UFM_SECTION_BYTES];
-    buffer file = {0}, head = {0}, table = {0};
-    put(&file, zeros, sizeof zeros); /* header and table are written over it at the end */
-    write_body(&file, m, sections);
-    for (int i = 0; i < 3; i++)
+    const ufi_signature *s = &m->signature;
+    ufi_digests now;
+    return (s->state == UFI_SIGNED || s->state == UFI_SIGNED_UNCHECKED) &&
+           s->version == version_of(m) && !digests_of(m, now, NULL) &&
+           !memcmp(now, s->digests, sizeof now);
+}
+
+static uf_status join(buffer *file, const ufi_model_file *m, int count, uf_error *err)
+{
+    section sections[UFM_KINDS];
+    static const uint8_t zeros[UFM_HEADER_BYTES + UFM_KINDS * UFM_SECTION_BYTES];
+    buffer head = {0}, table = {0};
+    const size_t head_size = UFM_HEADER_BYTES + (size_t)count * UFM_SECTION_BYTES;
+    put(file, zeros, head_size); /* header and table are written over it at the end */
+    write_body(file, m, sections, count);
+    for (int i = 0; i < count; i++)
         put_section(&table, &sections[i]);
-    uf_status st = UF_OK;
     if (!table.failed)
-        write_header(&head, &table, version_of(m), file.size);
-    if (file.failed || table.failed || head.failed)
-        st = no_memory(err);
-    else if (file.size > UFI_MODEL_MAX_BYTES)
-        st = ufi_fail(err, UF_E_LIMIT, "%s: a model of more than %zu bytes", path,
-                      UFI_MODEL_MAX_BYTES);
-    if (!st) {
-        memcpy(file.data, head.data, head.size);
-        memcpy(file.data + head.size, table.data, table.size);
-        st = ufi_file_write(path, file.data, file.size, err);
+        write_header(&head, &table, version_of(m), file->size);
+    const bool failed = file->failed || table.failed || head.failed;
+    if (!failed) {
+        memcpy(file->data, head.data, head.size);
+        memcpy(file->data + head.size, table.data, table.size);
     }
-    ufi_free(file.data);
     ufi_free(head.data);
     ufi_free(table.data);
+    return failed ? no_memory(err) : UF_OK;
+}
+
+uf_status ufi_ufm_save(const ufi_model_file *m, const char *path, uf_error *err)
+{
+    buffer file = {0};
+    uf_status st = join(&file, m, keeps_signature(m) ? UFM_SIGNATURE : UFM_TENSORS, err);
+    if (!st && file.size > UFI_MODEL_MAX_BYTES)
+        st = ufi_fail(err, UF_E_LIMIT, "%s: a model of more than %zu bytes", path,
+                      UFI_MODEL_MAX_BYTES);
+    if (!st)
+        st = ufi_file_write(path, file.data, file.size, err);
+    ufi_free(file.data);
+    return st;
+}
+
+uf_status ufi_ufm_sign(ufi_model_file *m, const ufi_signature *what,
+                       const uint8_t seed[UFI_SIGN_SEED_BYTES], uf_error *err)
+{
+    ufi_signature s = *what;
+    s.version = version_of(m);
+    uf_status st = digests_of(m, s.digests, err);
+    if (!st)
+        st = ufi_signature_make(&s, seed, err);
+    if (!st)
+        m->signature = s;
     return st;
 }

@@ -13,12 +13,6 @@
 #include "base/status.h"
 #include "gallery/keys.h"
 
-/* RFC 9106, second recommended choice; stored with the gallery. */
-#define PASSES 3u
-#define MEMORY_BYTES ((uint64_t)64 << 20)
-/* What a damaged or foreign gallery may ask of this machine. */
-#define PASSES_MAX 64u
-#define MEMORY_BYTES_MAX ((uint64_t)2 << 30)
 #define KEY_FILE_BYTES_MAX ((size_t)1 << 20)
 
 static const char how_to[] = "give a passphrase or key file, or set UNIFACE_GALLERY_PASSPHRASE or "
@@ -90,7 +84,8 @@ static uf_status outer_key(const key_source *s, const unlock_record *r,
 static uf_status new_outer_key(ufi_sql *sql, const key_source *s, uint8_t out[UFI_SECRET_BYTES],
                                uf_error *err)
 {
-    unlock_record r = {.passes = PASSES, .memory_bytes = MEMORY_BYTES};
+    unlock_record r = {.passes = UFI_PASSPHRASE_PASSES,
+                       .memory_bytes = UFI_PASSPHRASE_MEMORY_BYTES};
     uf_status st = ufi_random(r.salt, sizeof r.salt, err);
     if (!st)
         st = outer_key(s, &r, out, err);
@@ -294,7 +289,8 @@ static uf_status unlock(uf_gallery *g, const key_source *source, uf_error *err)
     if (!st && (kind == UFI_UNLOCK_PASSPHRASE) != (source->passphrase != NULL))
         return ufi_fail(err, UF_E_MISMATCH, "wrong passphrase or key: it takes a %s",
                         kind == UFI_UNLOCK_PASSPHRASE ? "passphrase" : "key file");
-    if (!st && (r.passes > PASSES_MAX || r.memory_bytes > MEMORY_BYTES_MAX))
+    if (!st &&
+        (r.passes > UFI_PASSPHRASE_PASSES_MAX || r.memory_bytes > UFI_PASSPHRASE_MEMORY_BYTES_MAX))
         return ufi_fail(err, UF_E_FORMAT, "damaged: its passphrase would take %llu MiB",
                         (unsigned long long)(r.memory_bytes >> 20));
     if (!st)

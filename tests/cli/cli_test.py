@@ -44,7 +44,7 @@ def error(label, status, part, *args):
           f"exit {done.returncode}: {text}")
 
 
-COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "optimize", "prune", "compare", "evaluate", "bench", "profile", "run",
+COMMANDS = ["import", "inspect", "detect", "embed", "verify", "calibrate", "quantize", "optimize", "prune", "compare", "evaluate", "bench", "profile", "run", "sign",
             "devices", "completion", "man"]
 
 # ---- help and documents ----

@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 
-from serving import Server, call_serve, check, finish, form, has_models, make_models, path, photo, png, program, skip
+from serving import Server, call, call_serve, check, finish, form, has_models, make_models, path, photo, png, program, skip
 
 models = make_models() if has_models() else {}
 MODEL_FLAGS = ["--detector", models["detector"], "--embedder", models["embedder"]] if models else []
@@ -389,6 +389,51 @@ def under_load():
           (set(load.statuses), load.broken[:3]))
 
 
+def signed():
+    if not models or "embedder2" not in models:
+        skip("signed models: no networks")
+        return
+    key, public, store = path("release.key"), path("release.key.pub"), path("signed")
+    os.makedirs(store)
+    call("sign", "keygen", "-o", key)
+    for name, source, release in (("detector", "detector", 1), ("r1", "embedder", 1), ("r2", "embedder", 2),
+                                  ("r3", "embedder", 3)):
+        call("sign", models[source], "--key", key, "--release", release, "-o", os.path.join(store, name + ".ufm"))
+    flags = ["--trusted-keys", public, "--models", store]
+    done = call_serve(*flags, "--embedder", models["embedder"], "--check-config")
+    check("no start with a model that is not signed", done.returncode == 3 and "not signed" in done.errors
+          and models["embedder"] in done.errors, done.errors)
+    done = call_serve("--trusted-keys", "/nowhere", "--check-config")
+    check("no start without the keys", done.returncode == 3 and "trusted-keys: /nowhere" in done.errors, done.errors)
+    s = Server(*flags, "--embedder", os.path.join(store, "r2.ufm"), "--detector", os.path.join(store, "detector.ufm"),
+               data="signed-data")
+    check("signed models are served", s.ask("GET", "/readyz").status == 200)
+    older = s.ask("PUT", "/v1/models/embedder", {"name": "r1"})
+    check("no swap to an older release", older.status == 409 and older.headers["content-type"] == "application/problem+json"
+          and "release 1 of embedder/" in older.json["detail"] and "release 2 was in use" in older.json["detail"]
+          and store not in older.json["detail"], older)
+    check("the newer one stays", [m["name"] for m in s.ask("GET", "/v1/models").json["models"]] == ["detector", "r2"])
+    check("a newer release", s.ask("PUT", "/v1/models/embedder", {"name": "r3"}).status == 200)
+    check("the one before no more", s.ask("PUT", "/v1/models/embedder", {"name": "r2"}).status == 409)
+    os.link(models["embedder2"], os.path.join(store, "plain.ufm"))
+    plain = s.ask("PUT", "/v1/models/embedder", {"name": "plain"})
+    check("no swap to a model that is not signed", plain.status == 409 and "not signed" in plain.json["detail"], plain)
+    check("releases are kept with the data", os.path.exists(path("signed-data", "releases")))
+    with open(path("signed-data", "releases"), "w", encoding="utf-8") as f:
+        f.write("no list\n")
+    lost = s.ask("PUT", "/v1/models/embedder", {"name": "r3"})
+    check("a damaged list lets nothing in", lost.status == 500 and "list of releases" in lost.json["detail"], lost)
+    s.stop()
+    with open(path("signed-data", "releases"), "w", encoding="utf-8") as f:
+        f.write("uniface releases 1\n9 embedder/" + models_family(os.path.join(store, "r3.ufm")) + "\n")
+    done = call("serve", "--data", path("signed-data"), *flags, "--embedder", os.path.join(store, "r3.ufm"), "--check-config")
+    check("nor does a restart go back", done.returncode == 3 and "release 9 was in use" in done.errors, done.errors)
+
+
+def models_family(name):
+    return json.loads(call("inspect", name, "--json").text)["metadata"]["family"]
+
+
 def crash():
     if not models:
         skip("kill -9: no networks")
@@ -420,6 +465,6 @@ def crash():
     s.stop()
 
 
-for part in (settings, known_api, v1, keys, limits, under_load, crash):
+for part in (settings, known_api, v1, keys, limits, under_load, signed, crash):
     part()
 finish()

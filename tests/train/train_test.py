@@ -15,7 +15,7 @@ import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-from harness import call, check, environment, error, finish, path, program  # noqa: E402
+from harness import call, check, environment, error, finish, has_signatures, path, program, skip  # noqa: E402
 
 SIDE = 64
 NETWORK = """input 32 32 mean=127.5 scale=0.0078125 align=arcface
@@ -124,12 +124,27 @@ for person in range(8):
     os.rename(path("people", f"p{person:02}"), os.path.join(site, f"p{person:02}"))
 write_pairs(pairs, list(range(8)), 6)  # of what is learned from: it is the verdict that is tested
 shutil.copy(fresh, deployed)
-retrain = ["retrain", site, "-m", deployed, "-l", "arcface", "-p", pairs, "-i", site, "--aligned", "--augment", "0.3"]
+signs = has_signatures()
+if signs:
+    key = path("release.key")
+    check("the deployed model is signed", call("sign", "keygen", "-o", key).returncode == 0 and
+          call("sign", deployed, "--key", key, "--release", "4").returncode == 0)
+else:
+    skip("retrained models were not signed: built without libsodium")
+first = open(deployed, "rb").read()
+retrain = ["retrain", site, "-m", deployed, *(["--sign-key", key] if signs else []), "-l", "arcface",
+           "-p", pairs, "-i", site, "--aligned", "--augment", "0.3"]
 done = train(*retrain, "--angular", "0", "-n", "40", "-r", "0.01", "-o", path("new.ufm"), "--promote")
 check("a better model is accepted", "accepted" in done.stdout.decode(), done.stdout.decode())
 check("it takes the deployed one's place, which stays beside it",
-      open(deployed + ".previous", "rb").read() == open(fresh, "rb").read() and
+      open(deployed + ".previous", "rb").read() == first and
       open(deployed, "rb").read() == open(path("new.ufm"), "rb").read())
+if signs:
+    done = call("sign", "verify", deployed, "--trusted", key + ".pub", "--min-release", "5", "--json")
+    check("the candidate is signed as the next release", done.returncode == 0 and
+          json.loads(done.text)["signature"]["release"] == 5, done.errors)
+    error("a key that is none", 3, "no secret key", "retrain", site, "-m", deployed, "-p", pairs, "-i", site,
+          "--aligned", "--sign-key", key + ".pub", "-o", path("x.ufm"))
 # The same pairs with their answers turned round: what tells persons apart better is worse at these.
 with open(wrong, "w") as f:
     f.writelines(line[:-2] + ("0" if line[-2] == "1" else "1") + "\n" for line in open(pairs))

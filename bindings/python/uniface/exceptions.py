@@ -64,6 +64,10 @@ class Cancelled(UniFaceError):
     """The progress function stopped the work."""
 
 
+class NotTrusted(UniFaceError, PermissionError):
+    """A model that must be signed is not, or by nobody who is trusted, or is older than one before."""
+
+
 class OutOfMemory(UniFaceError, MemoryError):
     """The system has no memory left."""
 
@@ -71,7 +75,7 @@ class OutOfMemory(UniFaceError, MemoryError):
 _BY_STATUS = {
     1: InvalidArgument, 2: OutOfMemory, 3: InputOutputError, 4: FormatError, 5: NotSupported,
     6: LimitExceeded, 7: DeviceNotFound, 8: StateError, 9: Mismatch, 10: NotFound, 11: NoFaceFound,
-    12: QualityTooLow, 13: NotCalibrated, 14: Cancelled,
+    12: QualityTooLow, 13: NotCalibrated, 14: Cancelled, 15: NotTrusted,
 }
 
 
