@@ -53,7 +53,7 @@ extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_device
     cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top,
     cli_distill, cli_train, cli_finetune, cli_retrain, cli_models, cli_models_list, cli_models_pull,
     cli_models_add, cli_models_verify, cli_models_remove, cli_models_pack, cli_models_unpack,
-    cli_sign, cli_sign_keygen, cli_sign_verify;
+    cli_sign, cli_sign_keygen, cli_sign_verify, cli_meta;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */

@@ -6,6 +6,7 @@
 
 const cli_command *const cli_commands[] = {&cli_import,
                                            &cli_inspect,
+                                           &cli_meta,
                                            &cli_detect,
                                            &cli_embed,
                                            &cli_verify,

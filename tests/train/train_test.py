@@ -109,6 +109,14 @@ for name in (model, fresh):
     check("a trained model is evaluated", told.returncode == 0, told.errors)
 check("learning tells persons apart", eers[model] < 0.1 and eers[model] < eers[fresh] / 2, eers)
 
+# What a model says about itself.
+noted = path("noted.ufm")
+call("meta", model, "card.limits=drawn faces", "trained.seed=", "-o", noted)
+said = json.loads(call("meta", noted, "--json").text)
+check("metadata are set and taken away", said["card.limits"] == "drawn faces" and "trained.seed" not in said and
+      said["trained.by"] and "card.limits" not in json.loads(call("meta", model, "--json").text), said)
+error("metadata want a key and a value", 2, "is not KEY=VALUE", "meta", model, "licence", "-o", path("x.ufm"))
+
 # From a teacher.
 distilled = path("small.ufm")
 done = call("distill", people, "-T", model, "-s", student, "-n", "60", "-r", "0.01", "--held-out", "0.25", "--augment",
