@@ -48,7 +48,8 @@ bool ufi_signer_ok(const char *name)
     const uint8_t *c = (const uint8_t *)name;
     for (size_t n; *c; c += n) {
         n = ufi_utf8_length(c);
-        if (!n || *c < 0x20 || *c == 0x7F)
+        /* U+0080 to U+009F are control characters too, for some terminals. */
+        if (!n || *c < 0x20 || *c == 0x7F || (*c == 0xC2 && c[1] < 0xA0))
             return false;
     }
     return c - (const uint8_t *)name <= UFI_SIGNER_MAX;

@@ -1,7 +1,9 @@
 /* Signed models: what is signed is told from what was changed, forged, foreign or outdated. */
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/sign_impl.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -13,6 +15,7 @@
 enum { SIGNATURE_ROW = 64 + 3 * 64, TABLE_END = 64 + 4 * 64 };
 
 static char folder[] = "/tmp/uniface-sign-test-XXXXXX";
+static char path_of_raced[200];
 
 static const char *path_of(const char *name)
 {
@@ -352,7 +355,7 @@ TEST(what_cannot_be_signed_is_refused)
     CHECK(uf_model_sign(m, k, &o, &err) == UF_E_ARG);
     name[UF_SIGNER_MAX] = '\0';
     CHECK_OK(uf_model_sign(m, k, &o, &err), err);
-    static const char *const wrong[] = {"a\nb", "\x1b[31m", "\xff", "\xc3", "\x7f"};
+    static const char *const wrong[] = {"a\nb", "\x1b[31m", "\xff", "\xc3", "\x7f", "\xc2\x9b"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         o.signer = wrong[i];
         CHECK(uf_model_sign(m, k, &o, &err) == UF_E_ARG);
@@ -613,6 +616,47 @@ TEST(releases_do_not_go_down)
     refused(open_release(t, k, 2, "door", 0, &err), &err, "release 3 was in use");
     uf_trust_destroy(t);
     uf_sign_key_destroy(k);
+}
+
+typedef struct raiser {
+    pthread_t thread;
+    unsigned number;
+    uf_status st;
+} raiser;
+
+static void *raise_own(void *arg)
+{
+    raiser *r = arg;
+    char name[20];
+    uf_error err;
+    snprintf(name, sizeof name, "model %u", r->number);
+    for (uint64_t release = 1; !r->st && release <= 4; release++)
+        r->st = ufi_releases_raise(path_of_raced, name, release, &err);
+    if (!r->st) /* a lower one changes nothing */
+        r->st = ufi_releases_raise(path_of_raced, name, 2, &err);
+    return NULL;
+}
+
+/* Each replaces the whole file: none may undo what another wrote. */
+TEST(releases_are_raised_by_several_at_once)
+{
+    enum { RAISERS = 4 };
+    raiser r[RAISERS] = {{0}};
+    uf_error err;
+    snprintf(path_of_raced, sizeof path_of_raced, "%s/raced", folder);
+    for (unsigned i = 0; i < RAISERS; i++) {
+        r[i].number = i;
+        REQUIRE(pthread_create(&r[i].thread, NULL, raise_own, &r[i]) == 0);
+    }
+    for (unsigned i = 0; i < RAISERS; i++) {
+        char name[20];
+        uint64_t release = 0;
+        pthread_join(r[i].thread, NULL);
+        CHECK(r[i].st == UF_OK);
+        snprintf(name, sizeof name, "model %u", i);
+        CHECK_OK(ufi_releases_find(path_of_raced, name, &release, &err), err);
+        CHECK(release == 4);
+    }
 }
 
 TEST(a_damaged_list_of_releases_lets_nothing_in)
