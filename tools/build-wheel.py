@@ -108,6 +108,8 @@ def write_wheel(path, tag, parts):
                 add(wheel, records, f"uniface/{source.name}", source.read_bytes())
         for name, part in parts.items():
             add(wheel, records, name, part.read_bytes(), executable=True)
+        for model in sorted((ROOT / "models").glob("*.ufm")):
+            add(wheel, records, f"uniface/models/{model.name}", model.read_bytes())
         for name, text in (("METADATA", METADATA.format(version=version(), description=description)),
                            ("WHEEL", WHEEL.format(platform=tag)),
                            ("LICENSE", (ROOT / "LICENSE").read_text()),

@@ -2,6 +2,7 @@
 #include "train/loss.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 #include "train/vector.h"
 
@@ -69,6 +70,9 @@ double ufi_loss_relational(const float *student, size_t d, const float *teacher,
 
 /* ---- detectors ---- */
 
+/* In strides: what is nearer than that is near enough to be left to the square. */
+#define CELL_BEND (1.0 / 9)
+
 double ufi_loss_probability(const float *student, const float *teacher, const float *cell_weights,
                             size_t n, double rare, double weight, float *grad)
 {
@@ -91,8 +95,9 @@ double ufi_loss_cells(const float *student, const float *teacher, const float *c
         const double w = (double)cell_weights[c];
         for (size_t k = c * parts; w > 0 && k < (c + 1) * parts; k++) {
             const double e = (double)student[k] - (double)teacher[k], size = fabs(e);
-            loss += w * (size < 1 ? 0.5 * e * e : size - 0.5);
-            grad[k] += (float)(weight * w * (size < 1 ? e : e > 0 ? 1 : -1));
+            const bool near = size < CELL_BEND;
+            loss += w * (near ? 0.5 * e * e / CELL_BEND : size - 0.5 * CELL_BEND);
+            grad[k] += (float)(weight * w * (near ? e / CELL_BEND : e > 0 ? 1 : -1));
         }
     }
     return loss;

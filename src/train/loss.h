@@ -35,7 +35,8 @@ static inline size_t ufi_loss_relational_work(size_t n, size_t d)
  * `cell_weights` (NULL: 1). */
 double ufi_loss_probability(const float *student, const float *teacher, const float *cell_weights,
                             size_t n, double rare, double weight, float *grad);
-/* Boxes or points: `parts` numbers a cell, Huber's loss with bend 1 (Girshick 2015), cells weighed
+/* Boxes or points: `parts` numbers a cell, a smooth absolute error with its bend at
+ * 1/9 (Girshick 2015; Lin et al. 2017), cells weighed
  * by `cell_weights`, sum over cells. */
 double ufi_loss_cells(const float *student, const float *teacher, const float *cell_weights,
                       size_t cells, size_t parts, double weight, float *grad);
