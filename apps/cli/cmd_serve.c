@@ -12,17 +12,24 @@ static const char *flag_of(void *user, const char *name)
     return cli_value(user, name);
 }
 
-/* A name of the model store becomes its file. A default that is not there is left out: the server
- * starts without it. */
-static int find_model(char *path, size_t size, const char *task)
+/* A name of the model store becomes its file, "none" nothing. A default that is not there is left
+ * out: the server starts without it. Where only signed models are trusted, those that come with
+ * the program are left out too, for nobody signed them. */
+static int find_model(char *path, size_t size, const char *task, bool signed_only)
 {
     uf_error err;
     char name[4096];
+    if (!strcmp(path, "none")) {
+        *path = '\0';
+        return 0;
+    }
     if (*path) {
         snprintf(name, sizeof name, "%s", path);
         return uf_store_find(path, size, name, &err) ? cli_fail(&err) : 0;
     }
-    if (uf_store_default(path, size, task, NULL))
+    if (signed_only)
+        cli_store_path(path, size, task);
+    if (signed_only ? access(path, R_OK) != 0 : uf_store_default(path, size, task, NULL) != UF_OK)
         *path = '\0';
     return 0;
 }
@@ -33,8 +40,9 @@ static int read_config(srv_config *c, const cli_args *a)
     cli_args copy = *a;
     if (!srv_config_read(c, cli_value(a, "config"), flag_of, &copy, why))
         return cli_complain(EXIT_USAGE, "serve: %s", why);
-    if (find_model(c->detector, sizeof c->detector, "detector") ||
-        find_model(c->embedder, sizeof c->embedder, "embedder"))
+    const bool signed_only = *c->trusted_keys != '\0';
+    if (find_model(c->detector, sizeof c->detector, "detector", signed_only) ||
+        find_model(c->embedder, sizeof c->embedder, "embedder", signed_only))
         return EXIT_INPUT;
     if (!*c->models) {
         cli_store_path(c->models, sizeof c->models, "x");

@@ -16,7 +16,7 @@ typedef struct cli_session {
 } cli_session;
 
 #define DETECTOR_OPTIONS                                                                      \
-    {"detector", 'd', "MODEL", "detector (default: that of the model store)"},                \
+    {"detector", 'd', "MODEL", "detector (default: the store's, else the built-in)"},         \
         {"size", 0, "PIXELS", "longest side the network sees; auto: small and large faces"},  \
         {"score", 0, "0..1", "least score of a face (default: the model's)"},                 \
         {"nms", 0, "0..1", "overlap at which two boxes are one face (default: the model's)"}, \
@@ -24,11 +24,11 @@ typedef struct cli_session {
         "threads", 't', "N", "threads (0: one per core)"                                      \
     }
 
-#define EMBEDDER_OPTIONS                                                             \
-    {"embedder", 'e', "MODEL", "embedder (default: that of the model store)"},       \
-        {"batch", 'b', "N", "faces per run of the embedder (16)"},                   \
-    {                                                                                \
-        "flip", 0, NULL, "add the mirrored face's embedding: better, twice the time" \
+#define EMBEDDER_OPTIONS                                                              \
+    {"embedder", 'e', "MODEL", "embedder (default: the store's, else the built-in)"}, \
+        {"batch", 'b', "N", "faces per run of the embedder (16)"},                    \
+    {                                                                                 \
+        "flip", 0, NULL, "add the mirrored face's embedding: better, twice the time"  \
     }
 
 /* Zero the session first; close it in any case. These print what is wrong and return the exit

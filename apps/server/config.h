@@ -15,8 +15,8 @@ enum { SRV_PATH_MAX = 1024 };
 #define SRV_SETTING_LIST(TEXT, NUMBER, SWITCH)                                                     \
     TEXT("listen", listen, "127.0.0.1:8000", "ADDR:PORT", "where to listen (127.0.0.1:8000)")      \
     TEXT("data", data, "", "DIR", "folder of keys and gallery (~/.local/share/uniface)")           \
-    TEXT("detector", detector, "", "MODEL", "detector (default: that of the model store)")         \
-    TEXT("embedder", embedder, "", "MODEL", "embedder (default: that of the model store)")         \
+    TEXT("detector", detector, "", "MODEL", "detector (default: the store's, else the built-in)")  \
+    TEXT("embedder", embedder, "", "MODEL", "embedder (the same); none: without one")              \
     TEXT("models", models, "", "DIR", "folder from which models may be loaded by name")            \
     TEXT("trusted-keys", trusted_keys, "", "PATH", "public keys: only models signed by them load") \
     TEXT("releases", releases, "", "FILE", "remembers the releases of these (DIR/releases)")       \

@@ -120,7 +120,7 @@ error("bad number", 2, "--threads must be a number", "bench", "x.ufm", "--thread
 error("number out of range", 2, "from 1 to 4096", "bench", "x.ufm", "--batch", "0")
 error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
 error("folder as model", 3, folder, "inspect", folder)
-error("no default model", 3, "uniface import", "detect", "x.jpg")
+error("an unknown model", 3, "uniface models list", "detect", "x.jpg", "-d", "nobody")
 error("import needs a place", 2, "-o", "import", "x.onnx")
 open(os.path.join(folder, "empty.onnx"), "w").close()
 error("empty model", 3, "empty", "inspect", os.path.join(folder, "empty.onnx"))

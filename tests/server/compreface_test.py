@@ -284,7 +284,7 @@ def sdk(s):
 
 
 def without_models():
-    s = Server(data="bare")
+    s = Server("--detector", "none", "--embedder", "none", data="bare")
     error("no detector", s.send_form(DETECT, file(data=png(64, 64))), 503, 0)
     subjects(s)
     s.stop()

@@ -292,7 +292,7 @@ def client(s, data):
 
 
 models = make_models() if has_models() and os.path.exists(DYNAMIC) else {}
-bare = Server(data="bare")
+bare = Server("--detector", "none", "--embedder", "none", data="bare")
 check("without a model it is not ready", bare.ask("GET", "/v2/health/ready").status == 503)
 error("and has none", bare.ask("GET", EMBED), 404)
 bare.stop()
