@@ -41,11 +41,21 @@ struct ufi_trainer {
 
 /* ---- making one ---- */
 
+/* Fewer pictures than a batch are judged several times over: lessons take whole batches. */
+static void fill_held(ufi_trainer *t)
+{
+    const size_t own = t->held_count;
+    while (own && t->held_count < t->options.batch) {
+        t->held[t->held_count] = t->held[t->held_count - own];
+        t->held_count++;
+    }
+}
+
 static uf_status split(ufi_trainer *t, uf_error *err)
 {
     const size_t count = ufi_dataset_count(t->data);
     t->learned = ufi_calloc(count, sizeof *t->learned);
-    t->held = ufi_calloc(count, sizeof *t->held);
+    t->held = ufi_calloc(count + t->options.batch, sizeof *t->held);
     if (!t->learned || !t->held)
         return ufi_fail(err, UF_E_NOMEM, "no memory for %zu pictures", count);
     for (size_t i = 0; i < count; i++) {
@@ -60,6 +70,7 @@ static uf_status split(ufi_trainer *t, uf_error *err)
                         "%zu pictures to learn from (%zu are held out), fewer than one batch of "
                         "%zu: more pictures or a smaller batch",
                         t->learned_count, t->held_count, t->options.batch);
+    fill_held(t);
     return UF_OK;
 }
 
@@ -294,7 +305,7 @@ uf_status ufi_trainer_judge(ufi_trainer *t, const ufi_model_file *model, double 
     double sum = 0;
     size_t count = 0;
     *agreement = -1;
-    if (t->held_count < t->options.batch || !t->options.lesson.teacher_count)
+    if (!t->held_count || !t->options.lesson.teacher_count)
         return UF_OK;
     uf_status st = ufi_program_create(&program, &model->graph, "CPU", err);
     if (!st)
