@@ -56,8 +56,8 @@ typedef struct uf_train_state {
 /* Called after each step; nonzero stops the run: a checkpoint is written where one was asked for,
  * and UF_E_CANCELLED comes back. */
 typedef int uf_train_progress_fn(void *user, const uf_train_state *state);
-/* Scores a candidate (higher is better), for instance on pairs of pictures. Returns nonzero to end
- * the run with UF_E_CANCELLED. */
+/* Scores a candidate (0 or more, higher is better), for instance on pairs of pictures. Returns
+ * nonzero to end the run with UF_E_CANCELLED. */
 typedef int uf_train_validate_fn(void *user, uf_model *candidate, double *score);
 
 typedef struct uf_train_options {

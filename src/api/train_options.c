@@ -37,7 +37,10 @@ static uf_status check(const uf_train_options *o, uf_error *err)
                   {"augment", o->augment, 0, 2},
                   {"blend", o->blend, 0, 1},
                   {"occlude", o->occlude, 0, 1},
-                  {"held_out", o->held_out, 0, 0.9}};
+                  {"held_out", o->held_out, 0, 0.9},
+                  {"checkpoint_every_s", o->checkpoint_every_s, 0, 1e9},
+                  {"measure_every", (double)o->measure_every, 0, 1e15},
+                  {"patience", o->patience, 0, 1e9}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (!(ranges[i].value >= ranges[i].min) || !(ranges[i].value <= ranges[i].max))
             return ufi_fail(err, UF_E_ARG, "uf_train: %s is %g, it must be %g..%g", ranges[i].name,
@@ -53,6 +56,12 @@ static uf_status check(const uf_train_options *o, uf_error *err)
         return ufi_fail(err, UF_E_ARG, "uf_train: no such loss of persons (%d)", (int)o->persons);
     if (o->precision != UF_PRECISION_FP32 && o->precision != UF_PRECISION_BF16)
         return ufi_fail(err, UF_E_ARG, "uf_train: training is in FP32 or BF16");
+    for (size_t i = 0; i < o->picture_count; i++)
+        if (!o->pictures[i])
+            return ufi_fail(err, UF_E_ARG, "uf_train: pictures[%zu] is NULL", i);
+    for (size_t i = 0; i < o->teacher_count; i++)
+        if (!o->teachers[i])
+            return ufi_fail(err, UF_E_ARG, "uf_train: teachers[%zu] is NULL", i);
     return UF_OK;
 }
 
