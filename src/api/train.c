@@ -154,22 +154,10 @@ static uf_status measure(ufi_train_run *r)
     return UF_OK;
 }
 
-/* Scores in a row that were no better than the best before them. */
-static int worse_in_a_row(const ufi_train_run *r)
-{
-    size_t count = 0;
-    int64_t kept_step = 0;
-    int worse = 0;
-    const uf_train_point *p = ufi_trainer_points(r->trainer, &count);
-    ufi_trainer_kept_score(r->trainer, &kept_step);
-    for (size_t i = 0; i < count; i++)
-        worse += p[i].score >= 0 && p[i].step > kept_step;
-    return worse;
-}
-
+/* So many scores in a row were no better than the best before them. */
 static bool out_of_patience(const ufi_train_run *r)
 {
-    return r->options->patience > 0 && worse_in_a_row(r) >= r->options->patience;
+    return r->options->patience > 0 && ufi_trainer_worse(r->trainer) >= r->options->patience;
 }
 
 /* Where the run that a checkpoint was written by had come to. */

@@ -223,11 +223,24 @@ static uf_status put_teachers(const ufi_train_run *r, ufi_meta *m)
     return r->options->teacher_count ? ufi_meta_set(m, "trained.teachers", text, r->err) : UF_OK;
 }
 
+/* What a model to go on from says of how it was made: not true of the new one. */
+static uf_status shed_card(ufi_meta *m, uf_error *err)
+{
+    static const char *const keys[] = {"trained.teachers", "trained.agreement", "trained.score",
+                                       "retrained.from", "retrained.judged"};
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++)
+        st = ufi_meta_set(m, keys[i], NULL, err);
+    return st;
+}
+
 uf_status ufi_train_describe(const ufi_train_run *r, ufi_model_file *made)
 {
     char text[512];
     ufi_meta *m = &made->meta;
-    uf_status st = ufi_meta_set(m, "precision", "fp32", r->err);
+    uf_status st = shed_card(m, r->err);
+    if (!st)
+        st = ufi_meta_set(m, "precision", "fp32", r->err);
     say_from(r, text, sizeof text);
     if (!st)
         st = ufi_meta_set(m, "trained.from", text, r->err);

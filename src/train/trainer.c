@@ -16,6 +16,7 @@ typedef struct standing {
     uint64_t position;
     int64_t steps, kept_step;
     double kept_score;
+    int64_t worse;   /* scores since then, none of them better */
     double loss_sum; /* since the last point, */
     int64_t loss_count;
     uf_train_point points[UFI_TRAIN_MAX_POINTS];
@@ -331,6 +332,7 @@ void ufi_trainer_record(ufi_trainer *t, double agreement, double score)
     s->points[s->point_count++] =
         (uf_train_point){s->steps, s->loss_count ? s->loss_sum / (double)s->loss_count : 0,
                          ufi_schedule_rate(&t->options.schedule, s->steps), agreement, score};
+    s->worse += score >= 0;
     s->loss_sum = 0;
     s->loss_count = 0;
 }
@@ -348,6 +350,12 @@ void ufi_trainer_keep(ufi_trainer *t, double score)
         memcpy(t->kept[i], now[i], t->variables[i]->count * sizeof(float));
     t->at->kept_score = score;
     t->at->kept_step = t->at->steps;
+    t->at->worse = 0;
+}
+
+int64_t ufi_trainer_worse(const ufi_trainer *t)
+{
+    return t->at->worse;
 }
 
 double ufi_trainer_kept_score(const ufi_trainer *t, int64_t *step)

@@ -227,6 +227,39 @@ TEST(patience_ends_a_run_for_good)
     end_twice(o, 2, 6);
 }
 
+/* The curves keep every other point of more than 1024; patience counts all. */
+TEST(patience_may_be_longer_than_the_curves)
+{
+    uf_train_options o = tiny();
+    watch w = {.best_step = 3};
+    uf_model *m;
+    uf_error err;
+    o.batch = 2;
+    o.epochs = 110;
+    o.measure_every = 1;
+    o.patience = 1030;
+    REQUIRE_OK(run(o, &w, &m, &err), err);
+    CHECK_MSG(w.step == 3 + o.patience, "%d", (int)w.step);
+    uf_model_close(m);
+}
+
+TEST(a_model_that_learns_on_sheds_the_card_of_before)
+{
+    uf_train_options o = tiny();
+    watch scored = {.best_step = 4}, plain = {0};
+    uf_model *start, *m;
+    uf_error err;
+    REQUIRE_OK(run(o, &scored, &start, &err), err);
+    REQUIRE_OK(uf_model_set_meta(start, "retrained.judged", "better", &err), err);
+    o.student = NULL;
+    o.start = start;
+    REQUIRE_OK(run(o, &plain, &m, &err), err);
+    CHECK(uf_model_meta(start, "trained.score") && !uf_model_meta(m, "trained.score"));
+    CHECK(!uf_model_meta(m, "retrained.judged") && uf_model_meta(m, "trained.how"));
+    uf_model_close(m);
+    uf_model_close(start);
+}
+
 /* ---- going on ---- */
 
 /* Stopped after each number of steps, a run comes to the same model as one that was not. */
