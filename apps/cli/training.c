@@ -201,6 +201,12 @@ static int check_given(const run *r)
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (is_command(r, needs[i].command) && !cli_value(r->a, needs[i].option))
             return cli_complain(EXIT_USAGE, "%s: %s", needs[i].command, needs[i].wanted);
+    if (cli_value(r->a, "patience") && (is_command(r, "retrain") || !cli_value(r->a, "pairs")))
+        return cli_complain(
+            EXIT_USAGE, is_command(r, "retrain")
+                            ? "retrain: --patience has nothing to count: pairs are judged once, "
+                              "at the end"
+                            : "--patience counts scores on pairs: -p PAIRS is needed");
     return cli_value(r->a, "output")
                ? 0
                : cli_complain(EXIT_USAGE, "%s: -o OUT.ufm is needed", r->a->command->name);

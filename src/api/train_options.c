@@ -56,6 +56,9 @@ static uf_status check(const uf_train_options *o, uf_error *err)
         return ufi_fail(err, UF_E_ARG, "uf_train: no such loss of persons (%d)", (int)o->persons);
     if (o->precision != UF_PRECISION_FP32 && o->precision != UF_PRECISION_BF16)
         return ufi_fail(err, UF_E_ARG, "uf_train: training is in FP32 or BF16");
+    if (o->patience > 0 && !o->validate)
+        return ufi_fail(err, UF_E_ARG,
+                        "uf_train: patience counts scores, and there is no validate");
     for (size_t i = 0; i < o->picture_count; i++)
         if (!o->pictures[i])
             return ufi_fail(err, UF_E_ARG, "uf_train: pictures[%zu] is NULL", i);

@@ -135,6 +135,9 @@ TEST(options_without_sense_are_refused)
     o.checkpoint_every_s = NAN;
     refuse(&o, UF_E_ARG, "checkpoint_every_s");
     o = tiny();
+    o.patience = 1;
+    refuse(&o, UF_E_ARG, "there is no validate");
+    o = tiny();
     o.persons = UF_PERSON_LOSS_NONE;
     refuse(&o, UF_E_ARG, "neither a teacher nor a loss");
     o = tiny();
