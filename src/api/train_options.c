@@ -229,8 +229,9 @@ static uf_status put_teachers(const ufi_train_run *r, ufi_meta *m)
 /* What a model to go on from says of how it was made: not true of the new one. */
 static uf_status shed_card(ufi_meta *m, uf_error *err)
 {
-    static const char *const keys[] = {"trained.teachers", "trained.agreement", "trained.score",
-                                       "retrained.from", "retrained.judged"};
+    static const char *const keys[] = {"trained.teachers", "trained.agreement",
+                                       "trained.score",    "trained.pictures_without_face",
+                                       "retrained.from",   "retrained.judged"};
     uf_status st = UF_OK;
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++)
         st = ufi_meta_set(m, keys[i], NULL, err);
@@ -254,6 +255,8 @@ uf_status ufi_train_describe(const ufi_train_run *r, ufi_model_file *made)
         st = put_teachers(r, m);
     if (!st)
         st = put_whole(m, "trained.pictures", ufi_dataset_count(r->data), r->err);
+    if (!st && r->faceless)
+        st = put_whole(m, "trained.pictures_without_face", r->faceless, r->err);
     if (!st)
         st = ufi_meta_set(m, "trained.data_digest", r->data_digest, r->err);
     if (!st)

@@ -349,6 +349,37 @@ TEST(checkpoints_of_other_runs_and_damaged_ones_are_refused)
     uf_model_close(m);
 }
 
+/* ---- pictures that cannot be read ---- */
+
+static int count_unreadable(void *user, const uf_train_state *s)
+{
+    *(size_t *)user = s->unreadable;
+    return 0;
+}
+
+TEST(pictures_that_cannot_be_read_are_counted_not_fatal)
+{
+    uf_train_options o = tiny();
+    uf_model *m = NULL;
+    uf_error err;
+    size_t unreadable = 0;
+    char list[1024] = "people/p0/missing.png\ta\npeople/broken.png\tb\n";
+    const char *path = in_scratch("list.txt");
+    write_text(in_scratch("people/broken.png"), "no picture");
+    for (int p = 0; p < 2; p++)
+        for (int t = 0; t < TAKES; t++)
+            snprintf(list + strlen(list), sizeof list - strlen(list), "people/p%d/%d.png\t%c\n", p,
+                     t, 'a' + p);
+    write_text(path, list);
+    o.pictures = &path;
+    o.progress = count_unreadable;
+    o.progress_arg = &unreadable;
+    CHECK_MSG(uf_train(&m, &o, &err) == UF_OK, "%s", err.message);
+    CHECK_MSG(unreadable == 2, "%zu", unreadable);
+    uf_model_close(m);
+    remove(in_scratch("people/broken.png"));
+}
+
 /* ---- students that do not fit ---- */
 
 /* A described network as a finished model, untrained. */
