@@ -398,6 +398,20 @@ uf_status ufi_trainer_save(const ufi_trainer *t, const char *path, const uint8_t
     return st;
 }
 
+static bool is_count(int64_t v, int64_t most)
+{
+    return v >= 0 && v <= most;
+}
+
+/* A digest is no proof of who wrote the file. */
+static bool makes_sense(const ufi_trainer *t)
+{
+    const standing *s = t->at;
+    return s->point_count <= UFI_TRAIN_MAX_POINTS &&
+           is_count(s->steps, t->options.schedule.total) && is_count(s->kept_step, s->steps) &&
+           is_count(s->worse, s->steps) && is_count(s->loss_count, s->steps);
+}
+
 uf_status ufi_trainer_load(ufi_trainer *t, const char *path, const uint8_t key[32], uf_error *err)
 {
     size_t count = 0;
@@ -407,7 +421,7 @@ uf_status ufi_trainer_load(ufi_trainer *t, const char *path, const uint8_t key[3
     ufi_free(parts);
     if (st)
         return st;
-    if (t->at->point_count > UFI_TRAIN_MAX_POINTS || t->at->steps < 0)
+    if (!makes_sense(t))
         return ufi_fail(err, UF_E_FORMAT, "%s: where the run stands makes no sense", path);
     ufi_optimizer_set_steps(t->optimizer, t->at->steps);
     return make_loader(t, err);

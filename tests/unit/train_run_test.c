@@ -1,5 +1,6 @@
 /* uf_train: what it refuses, and runs that are scored, stopped, and go on. */
 #include "api/model_impl.h"
+#include "base/hash.h"
 #include "test.h"
 #include "train/arch.h"
 #include "train/net.h"
@@ -349,6 +350,39 @@ TEST(checkpoints_of_other_runs_and_damaged_ones_are_refused)
     uf_model_close(m);
 }
 
+/* Where the run stands is the first part: behind magic, key, count and sizes. */
+TEST(a_forged_checkpoint_ends_or_errs)
+{
+    uf_train_options o = tiny();
+    watch w = {.stop_at = 3, .best_step = 2};
+    uf_model *m;
+    uf_error err;
+    uint8_t *data, *forged;
+    size_t size, refused = 0;
+    uint64_t random = 5;
+    o.checkpoint = in_scratch("forged.ckpt");
+    CHECK(run(o, &w, &m, &err) == UF_E_CANCELLED);
+    REQUIRE_OK(ufi_file_read(&data, &size, o.checkpoint, 1 << 24, &err), err);
+    forged = malloc(size);
+    const size_t head = 48, at = head + 8 * (data[40] + 256 * (size_t)data[41]);
+    w.stop_at = 0;
+    for (int i = 0; i < 60; i++) {
+        memcpy(forged, data, size);
+        for (int k = 0; k < 8; k++) /* of one of the first eight numbers */
+            forged[at + 8 * (size_t)(i % 8) + (size_t)k] =
+                i < 8 ? 0xFF : (uint8_t)test_random(&random) >> (i < 30 ? 6 : 0);
+        ufi_sha256_of(forged, size - 32, forged + size - 32);
+        write_bytes(o.checkpoint, forged, size);
+        const uf_status st = run(o, &w, &m, &err);
+        CHECK_MSG(!st == (m != NULL), "%d: %s", i, err.message);
+        refused += st == UF_E_FORMAT;
+        uf_model_close(m);
+    }
+    CHECK_MSG(refused > 20, "%zu", refused);
+    free(forged);
+    ufi_free(data);
+}
+
 /* ---- pictures that cannot be read ---- */
 
 static int count_unreadable(void *user, const uf_train_state *s)
@@ -444,6 +478,8 @@ TEST(a_detector_with_heads_of_another_size_is_refused)
     write_text(path, detector_text(1));
     REQUIRE_OK(run(o, &w, &m, &err), err);
     uf_model_close(m);
+    o.held_out = 0.2;
+    stop_and_go_on(o, 0);
     write_text(path, detector_text(3));
     refuse(&o, UF_E_MISMATCH, "output 0");
     o.student = net_path; /* an embedder has nothing to learn from a detector */
