@@ -6,6 +6,7 @@
 
 typedef struct prune_log {
     bool json;
+    bool begun, listing; /* the answer, and its list of trials */
     cli_json *j;
     double agreement; /* of the last trial: the model that is written */
 } prune_log;
@@ -23,6 +24,13 @@ static void show_trial(void *user, const char *what, double agreement)
     json_text(l->j, "what", what);
     json_number(l->j, "agreement", agreement);
     json_close(l->j, '}');
+}
+
+static void end_trials(prune_log *l)
+{
+    if (l->listing)
+        json_close(l->j, ']');
+    l->listing = false;
 }
 
 static int read_options(const cli_args *a, uf_prune_options *o)
@@ -43,12 +51,12 @@ static int read_options(const cli_args *a, uf_prune_options *o)
     return 0;
 }
 
-static void report(const cli_args *a, const cli_job *q, const prune_log *l, const double ms[2])
+static void report(const cli_args *a, const cli_job *q, prune_log *l, const double ms[2])
 {
     const char *output = cli_value(a, "output");
     const long before = q->size_bytes, after = cli_file_size(output);
     if (l->json) {
-        json_close(l->j, ']');
+        end_trials(l);
         json_text(l->j, "output", output);
         json_text(l->j, "model_id", uf_model_id(q->result));
         json_text(l->j, "how", uf_model_meta(q->result, "pruned.how"));
@@ -97,13 +105,9 @@ static int make(cli_job *q, const cli_args *a, prune_log *l)
     if (l->json) {
         json_open(l->j, NULL, '{');
         json_open(l->j, "trials", '[');
+        l->begun = l->listing = true;
     }
-    if (uf_prune(&q->result, q->model, q->calibration, &o, &err)) {
-        status = cli_fail(&err);
-        if (l->json)
-            json_close(l->j, ']');
-    }
-    return status;
+    return uf_prune(&q->result, q->model, q->calibration, &o, &err) ? cli_fail(&err) : 0;
 }
 
 static int prune(cli_job *q, const cli_args *a, prune_log *l)
@@ -114,14 +118,12 @@ static int prune(cli_job *q, const cli_args *a, prune_log *l)
     if (!status && cli_value(a, "finetune"))
         status = cli_finetune_pruned(a, q->model, &q->result);
     if (!status && (cli_model_save(q->result, q->model, cli_value(a, "output"), &err) ||
-                    cli_job_time(q, ms, &err))) {
+                    cli_job_time(q, ms, &err)))
         status = cli_fail(&err);
-        if (l->json)
-            json_close(l->j, ']');
-    } else if (!status) {
+    else if (!status)
         report(a, q, l, ms);
-    }
-    if (l->json && q->result) {
+    if (l->begun) {
+        end_trials(l);
         json_close(l->j, '}');
         json_end(l->j);
     }

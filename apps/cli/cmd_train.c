@@ -26,7 +26,7 @@
          "score candidates on a list of pairs (see evaluate), keep the best"},                     \
         {"images", 'i', "DIR", "folder that the names of --pairs are relative to"},                \
         {"aligned", 0, NULL, "pictures of --pairs are aligned crops"},                             \
-        {"patience", 0, "N", "end after so many scores without a better one"},                     \
+        {"patience", 0, "N", "end after so many scores of --pairs without a better one"},          \
         {"detector", 'd', "MODEL", "aligns pictures that come without landmarks, and --pairs"},    \
         {"sign-key", 0, "FILE", "sign what is written by this key (`uniface sign keygen`)"},       \
     {                                                                                              \

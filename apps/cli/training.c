@@ -42,7 +42,7 @@ static void on_signal(int number)
 
 static void show_line(const uf_train_state *s)
 {
-    const int left = (int)s->remaining_s;
+    const int left = (int)fmin(s->remaining_s, 1e9);
     fprintf(stderr, "\rstep %lld/%lld  loss %.4f  ", (long long)s->step, (long long)s->steps,
             s->loss);
     if (s->agreement >= 0)
@@ -65,9 +65,13 @@ static int on_step(void *user, const uf_train_state *s)
     if (s->point_count > r->report.point_count) {
         const uf_train_point *p = &s->points[s->point_count - 1];
         if (!r->a->json && !terminal) {
-            fprintf(stderr, "step %lld/%lld loss %.5f agreement %.5f score %.5f %.0f pictures/s\n",
-                    (long long)p->step, (long long)s->steps, p->loss, p->agreement, p->score,
-                    s->pictures_per_s);
+            fprintf(stderr, "step %lld/%lld loss %.5f ", (long long)p->step, (long long)s->steps,
+                    p->loss);
+            if (p->agreement >= 0)
+                fprintf(stderr, "agreement %.5f ", p->agreement);
+            if (p->score >= 0)
+                fprintf(stderr, "score %.5f ", p->score);
+            fprintf(stderr, "%.0f pictures/s\n", s->pictures_per_s);
         }
     }
     training_report_take(&r->report, s);
@@ -201,6 +205,12 @@ static int check_given(const run *r)
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (is_command(r, needs[i].command) && !cli_value(r->a, needs[i].option))
             return cli_complain(EXIT_USAGE, "%s: %s", needs[i].command, needs[i].wanted);
+    if (cli_value(r->a, "patience") && (is_command(r, "retrain") || !cli_value(r->a, "pairs")))
+        return cli_complain(
+            EXIT_USAGE, is_command(r, "retrain")
+                            ? "retrain: --patience has nothing to count: pairs are judged once, "
+                              "at the end"
+                            : "--patience counts scores on pairs: -p PAIRS is needed");
     return cli_value(r->a, "output")
                ? 0
                : cli_complain(EXIT_USAGE, "%s: -o OUT.ufm is needed", r->a->command->name);

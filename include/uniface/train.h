@@ -56,8 +56,8 @@ typedef struct uf_train_state {
 /* Called after each step; nonzero stops the run: a checkpoint is written where one was asked for,
  * and UF_E_CANCELLED comes back. */
 typedef int uf_train_progress_fn(void *user, const uf_train_state *state);
-/* Scores a candidate (higher is better), for instance on pairs of pictures. Returns nonzero to end
- * the run with UF_E_CANCELLED. */
+/* Scores a candidate (0 or more, higher is better), for instance on pairs of pictures. Returns
+ * nonzero to end the run with UF_E_CANCELLED. */
 typedef int uf_train_validate_fn(void *user, uf_model *candidate, double *score);
 
 typedef struct uf_train_options {
@@ -97,7 +97,8 @@ typedef struct uf_train_options {
     int64_t measure_every;          /* steps between points of the curves; 0: 40 points in all */
     uf_train_validate_fn *validate; /* with each such point; may be NULL */
     void *validate_arg;
-    int32_t patience; /* end when so many scores in a row were no better than the best; 0: never */
+    int32_t patience; /* with `validate`: end when so many scores in a row were no better than the
+                         best; 0: never */
     uf_train_progress_fn *progress; /* may be NULL */
     void *progress_arg;
 } uf_train_options;

@@ -29,6 +29,10 @@ static uf_status fix_size(ufi_train_run *r)
     if (x->rank != 4 || x->dims[2] > 0 ||
         ufi_meta_floats(&from->meta, "detector.size", &size, 1) != 1)
         return UF_OK;
+    if (!(size >= 32) || !(size <= 2048))
+        return ufi_fail(r->err, UF_E_MISMATCH,
+                        "the model to start from has detector.size=%g; 32..2048 can be taught",
+                        (double)size);
     uf_status st = ufi_graph_clone(&r->described.graph, &from->graph, r->err);
     if (!st)
         st = ufi_copy_meta(&r->described.meta, &from->meta, r->err);
@@ -115,7 +119,7 @@ static void close_run(ufi_train_run *r)
 
 /* ---- the loop ---- */
 
-/* The candidate of now as a model of its own. */
+/* The candidate of now, or the one that was kept, as a model of its own. */
 static uf_status make_model(const ufi_train_run *r, bool kept, uf_model **out)
 {
     uf_model *m = NULL;
@@ -138,6 +142,9 @@ static uf_status measure(ufi_train_run *r)
         st = ufi_trainer_judge(r->trainer, &candidate->file, &r->agreement, r->err);
     if (!st && o->validate && o->validate(o->validate_arg, candidate, &r->score))
         st = ufi_fail(r->err, UF_E_CANCELLED, "training was cancelled by its validation");
+    if (!st && o->validate && (!isfinite(r->score) || r->score < 0))
+        st = ufi_fail(r->err, UF_E_ARG, "validate gave a score of %g; scores are 0 or more",
+                      r->score);
     uf_model_close(candidate);
     if (st)
         return st;
@@ -147,17 +154,24 @@ static uf_status measure(ufi_train_run *r)
     return UF_OK;
 }
 
-/* Scores in a row that were no better than the best before them. */
-static int worse_in_a_row(const ufi_train_run *r)
+/* So many scores in a row were no better than the best before them. */
+static bool out_of_patience(const ufi_train_run *r)
+{
+    return r->options->patience > 0 && ufi_trainer_worse(r->trainer) >= r->options->patience;
+}
+
+/* Where the run that a checkpoint was written by had come to. */
+static void take_up(ufi_train_run *r)
 {
     size_t count = 0;
-    int64_t kept_step = 0;
-    int worse = 0;
     const uf_train_point *p = ufi_trainer_points(r->trainer, &count);
-    ufi_trainer_kept_score(r->trainer, &kept_step);
-    for (size_t i = 0; i < count; i++)
-        worse += p[i].score >= 0 && p[i].step > kept_step;
-    return worse;
+    r->first_step = ufi_trainer_steps(r->trainer);
+    r->started_ns = r->saved_ns = ufi_clock_ns();
+    if (count) {
+        r->agreement = p[count - 1].agreement;
+        r->score = p[count - 1].score;
+    }
+    r->stopped_early = out_of_patience(r);
 }
 
 static uf_status save(ufi_train_run *r)
@@ -194,14 +208,13 @@ static uf_status run_steps(ufi_train_run *r)
 {
     const uf_train_options *o = r->options;
     uf_status st = UF_OK;
-    r->first_step = ufi_trainer_steps(r->trainer);
-    r->started_ns = r->saved_ns = ufi_clock_ns();
+    take_up(r);
     while (!st && !r->stopped_early && ufi_trainer_steps(r->trainer) < r->how.schedule.total) {
         ufi_train_step s;
         st = ufi_trainer_step(r->trainer, &s, r->err);
         if (!st && (s.step % r->measure_every == 0 || s.step == r->how.schedule.total)) {
             st = measure(r);
-            r->stopped_early = o->patience > 0 && worse_in_a_row(r) >= o->patience;
+            r->stopped_early = !st && out_of_patience(r);
         }
         if (!st && !tell(r, &s)) {
             st = save(r);
@@ -211,6 +224,24 @@ static uf_status run_steps(ufi_train_run *r)
             st = save(r);
     }
     return st;
+}
+
+/* The best candidate where they were scored, else the last; its card tells its own figures. */
+static uf_status make_result(ufi_train_run *r, uf_model **out)
+{
+    size_t count = 0;
+    int64_t kept_step = 0;
+    const bool kept = r->options->validate != NULL;
+    const uf_train_point *p = ufi_trainer_points(r->trainer, &count);
+    const double best = ufi_trainer_kept_score(r->trainer, &kept_step);
+    if (kept && kept_step > 0) {
+        r->score = best;
+        r->agreement = -1;
+        for (size_t i = 0; i < count; i++)
+            if (p[i].step == kept_step)
+                r->agreement = p[i].agreement;
+    }
+    return make_model(r, kept, out);
 }
 
 uf_status uf_train(uf_model **out, const uf_train_options *options, uf_error *err)
@@ -230,7 +261,7 @@ uf_status uf_train(uf_model **out, const uf_train_options *options, uf_error *er
     if (!st)
         st = save(r);
     if (!st)
-        st = make_model(r, options->validate != NULL, out);
+        st = make_result(r, out);
     close_run(r);
     ufi_free(r);
     return st;

@@ -21,7 +21,6 @@ typedef struct ufi_train_run {
     int64_t first_step;
     int64_t measure_every;
     double agreement, score;
-    int worse_in_a_row;
     bool stopped_early;
 } ufi_train_run;
 

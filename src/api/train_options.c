@@ -37,7 +37,10 @@ static uf_status check(const uf_train_options *o, uf_error *err)
                   {"augment", o->augment, 0, 2},
                   {"blend", o->blend, 0, 1},
                   {"occlude", o->occlude, 0, 1},
-                  {"held_out", o->held_out, 0, 0.9}};
+                  {"held_out", o->held_out, 0, 0.9},
+                  {"checkpoint_every_s", o->checkpoint_every_s, 0, 1e9},
+                  {"measure_every", (double)o->measure_every, 0, 1e15},
+                  {"patience", o->patience, 0, 1e9}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (!(ranges[i].value >= ranges[i].min) || !(ranges[i].value <= ranges[i].max))
             return ufi_fail(err, UF_E_ARG, "uf_train: %s is %g, it must be %g..%g", ranges[i].name,
@@ -53,6 +56,15 @@ static uf_status check(const uf_train_options *o, uf_error *err)
         return ufi_fail(err, UF_E_ARG, "uf_train: no such loss of persons (%d)", (int)o->persons);
     if (o->precision != UF_PRECISION_FP32 && o->precision != UF_PRECISION_BF16)
         return ufi_fail(err, UF_E_ARG, "uf_train: training is in FP32 or BF16");
+    if (o->patience > 0 && !o->validate)
+        return ufi_fail(err, UF_E_ARG,
+                        "uf_train: patience counts scores, and there is no validate");
+    for (size_t i = 0; i < o->picture_count; i++)
+        if (!o->pictures[i])
+            return ufi_fail(err, UF_E_ARG, "uf_train: pictures[%zu] is NULL", i);
+    for (size_t i = 0; i < o->teacher_count; i++)
+        if (!o->teachers[i])
+            return ufi_fail(err, UF_E_ARG, "uf_train: teachers[%zu] is NULL", i);
     return UF_OK;
 }
 
@@ -214,11 +226,25 @@ static uf_status put_teachers(const ufi_train_run *r, ufi_meta *m)
     return r->options->teacher_count ? ufi_meta_set(m, "trained.teachers", text, r->err) : UF_OK;
 }
 
+/* What a model to go on from says of how it was made: not true of the new one. */
+static uf_status shed_card(ufi_meta *m, uf_error *err)
+{
+    static const char *const keys[] = {"trained.teachers", "trained.agreement",
+                                       "trained.score",    "trained.pictures_without_face",
+                                       "retrained.from",   "retrained.judged"};
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++)
+        st = ufi_meta_set(m, keys[i], NULL, err);
+    return st;
+}
+
 uf_status ufi_train_describe(const ufi_train_run *r, ufi_model_file *made)
 {
     char text[512];
     ufi_meta *m = &made->meta;
-    uf_status st = ufi_meta_set(m, "precision", "fp32", r->err);
+    uf_status st = shed_card(m, r->err);
+    if (!st)
+        st = ufi_meta_set(m, "precision", "fp32", r->err);
     say_from(r, text, sizeof text);
     if (!st)
         st = ufi_meta_set(m, "trained.from", text, r->err);
@@ -229,6 +255,8 @@ uf_status ufi_train_describe(const ufi_train_run *r, ufi_model_file *made)
         st = put_teachers(r, m);
     if (!st)
         st = put_whole(m, "trained.pictures", ufi_dataset_count(r->data), r->err);
+    if (!st && r->faceless)
+        st = put_whole(m, "trained.pictures_without_face", r->faceless, r->err);
     if (!st)
         st = ufi_meta_set(m, "trained.data_digest", r->data_digest, r->err);
     if (!st)

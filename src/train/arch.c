@@ -146,15 +146,18 @@ static uf_status say_detector(ufi_arch *a, const char *family)
 
 static uf_status do_input(ufi_arch *a, ufi_arch_line *l)
 {
-    uf_status st = ufi_arch_operand(a, l, 0, 4096, &a->at.h);
+    uf_status st = ufi_arch_operand(a, l, 0, UFI_ARCH_MAX_SIDE, &a->at.h);
     if (!st)
-        st = ufi_arch_operand(a, l, 1, 4096, &a->at.w);
+        st = ufi_arch_operand(a, l, 1, UFI_ARCH_MAX_SIDE, &a->at.w);
     if (st || a->at.value != UFI_NONE)
         return st ? st : ufi_arch_fail(a, "there is one input, and it comes first");
     const ufi_shape shape = {4, {-1, 3, a->at.h, a->at.w}};
     const char *template_name = ufi_arch_text_of(l, "align", NULL);
     const char *detector = ufi_arch_text_of(l, "detector", NULL);
+    const char *order = ufi_arch_text_of(l, "order", "rgb");
     a->at.c = 3;
+    if (strcmp(order, "rgb") != 0 && strcmp(order, "bgr") != 0)
+        return ufi_arch_fail(a, "order: rgb or bgr, not \"%.40s\"", order);
     st = ufi_graph_add_value(&a->out->graph, "input", UF_F32, &shape, &a->at.value, a->err);
     a->input = a->at.value;
     if (!st)
@@ -164,8 +167,7 @@ static uf_status do_input(ufi_arch *a, ufi_arch_line *l)
                                           : "tensor",
                           a->err);
     if (!st)
-        st =
-            ufi_meta_set(&a->out->meta, "input.order", ufi_arch_text_of(l, "order", "rgb"), a->err);
+        st = ufi_meta_set(&a->out->meta, "input.order", order, a->err);
     if (!st)
         st = set_numbers(a, "input.mean", ufi_arch_text_of(l, "mean", "0"));
     if (!st)
@@ -280,27 +282,28 @@ static uf_status do_head(ufi_arch *a, ufi_arch_line *l)
 
 typedef struct statement {
     const char *word;
+    int operands; /* at most */
     uf_status (*run)(ufi_arch *a, ufi_arch_line *l);
 } statement;
 
 static const statement statements[] = {
-    {"input", do_input},
-    {"conv", ufi_arch_do_conv},
-    {"depthwise", ufi_arch_do_depthwise},
-    {"separable", ufi_arch_do_separable},
-    {"bottleneck", ufi_arch_do_bottleneck},
-    {"ghost", ufi_arch_do_ghost},
-    {"residual", ufi_arch_do_residual},
-    {"norm", ufi_arch_do_norm},
-    {"pool", ufi_arch_do_pool},
-    {"upsample", ufi_arch_do_upsample},
-    {"linear", ufi_arch_do_linear},
-    {"tag", do_tag},
-    {"from", do_from},
-    {"add", do_add},
-    {"concat", do_concat},
-    {"head", do_head},
-    {"output", do_output},
+    {"input", 2, do_input},
+    {"conv", 1, ufi_arch_do_conv},
+    {"depthwise", 0, ufi_arch_do_depthwise},
+    {"separable", 1, ufi_arch_do_separable},
+    {"bottleneck", 1, ufi_arch_do_bottleneck},
+    {"ghost", 1, ufi_arch_do_ghost},
+    {"residual", 1, ufi_arch_do_residual},
+    {"norm", 0, ufi_arch_do_norm},
+    {"pool", 1, ufi_arch_do_pool},
+    {"upsample", 1, ufi_arch_do_upsample},
+    {"linear", 1, ufi_arch_do_linear},
+    {"tag", 1, do_tag},
+    {"from", 1, do_from},
+    {"add", 1, do_add},
+    {"concat", 1, do_concat},
+    {"head", 2, do_head},
+    {"output", 1, do_output},
 };
 
 static uf_status run_line(ufi_arch *a, char *text)
@@ -317,6 +320,9 @@ static uf_status run_line(ufi_arch *a, char *text)
         return ufi_arch_fail(a, "\"%.40s\" is no layer", l.word);
     if (a->at.value == UFI_NONE && s->run != do_input)
         return ufi_arch_fail(a, "the first line says input HEIGHT WIDTH");
+    if (l.operand_count > s->operands)
+        return ufi_arch_fail(a, "%s: \"%.40s\" is one word too many; settings are key=value",
+                             l.word, l.operands[s->operands]);
     st = s->run(a, &l);
     for (int i = 0; !st && i < l.key_count; i++)
         if (!(l.used >> i & 1))

@@ -11,6 +11,7 @@ typedef struct block {
 
 static uf_status read_block(ufi_arch *a, ufi_arch_line *l, block *b)
 {
+    b->out = 0;
     uf_status st = ufi_arch_operand(a, l, 0, UFI_ARCH_MAX_CHANNELS, &b->out);
     b->out = ufi_arch_channels(a, b->out);
     b->act = ufi_arch_text_of(l, "act", "none");
@@ -155,6 +156,8 @@ uf_status ufi_arch_do_ghost(ufi_arch *a, ufi_arch_line *l)
 {
     block b;
     uf_status st = read_repeated(a, l, &b);
+    if (!st && b.out % 2)
+        st = ufi_arch_fail(a, "ghost: %lld channels are no two halves", (long long)b.out);
     for (int64_t i = 0; !st && i < b.repeat; i++)
         st = ghost(a, &b, i ? 1 : b.stride);
     return st;

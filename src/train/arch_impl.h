@@ -12,7 +12,10 @@ enum {
     UFI_ARCH_MAX_WORDS = 8,
     UFI_ARCH_MAX_TAGS = 64,
     UFI_ARCH_MAX_OUTPUTS = 64,
-    UFI_ARCH_MAX_CHANNELS = 8192
+    UFI_ARCH_MAX_CHANNELS = 8192,
+    UFI_ARCH_MAX_SIDE = 4096,      /* of a map */
+    UFI_ARCH_MAX_LAYERS = 4096,    /* nodes */
+    UFI_ARCH_MAX_WEIGHTS = 1 << 27 /* numbers that are learned, all together: 512 MiB */
 };
 
 /* A value of the graph and its size. */
@@ -38,6 +41,7 @@ typedef struct ufi_arch {
     uint32_t outputs[UFI_ARCH_MAX_OUTPUTS];
     int output_count;
     unsigned layers; /* so far, for names */
+    int64_t weights; /* numbers so far */
 } ufi_arch;
 
 /* word operand... key=value... */

@@ -12,6 +12,8 @@ static uf_status put_node(ufi_arch *a, ufi_op op, const char *kind, const uint32
     char name[64];
     ufi_graph *g = &a->out->graph;
     uint32_t out = 0, index = 0;
+    if (a->layers == UFI_ARCH_MAX_LAYERS)
+        return ufi_arch_fail(a, "more than %d layers", UFI_ARCH_MAX_LAYERS);
     snprintf(name, sizeof name, "%s_%u", kind, a->layers);
     uf_status st = ufi_graph_add_value(g, name, UF_DTYPE_NONE, NULL, &out, a->err);
     if (!st)
@@ -30,6 +32,11 @@ static uf_status put_floats(ufi_arch *a, const char *kind, const char *part, con
                             float **floats, uint32_t *id)
 {
     char name[64];
+    const int64_t count = ufi_shape_count(shape);
+    if (count < 0 || count > UFI_ARCH_MAX_WEIGHTS - a->weights)
+        return ufi_arch_fail(a, "%s: a network has at most %d weights in all", kind,
+                             UFI_ARCH_MAX_WEIGHTS);
+    a->weights += count;
     snprintf(name, sizeof name, "%s_%u.%s", kind, a->layers, part);
     return ufi_graph_add_floats(&a->out->graph, name, shape, floats, id, a->err);
 }
@@ -174,6 +181,9 @@ uf_status ufi_arch_concat_place(ufi_arch *a, const ufi_arch_place *p)
     if (p->h != a->at.h || p->w != a->at.w)
         return ufi_arch_fail(a, "concat: maps of %lldx%lld and %lldx%lld", (long long)a->at.h,
                              (long long)a->at.w, (long long)p->h, (long long)p->w);
+    if (a->at.c + p->c > UFI_ARCH_MAX_CHANNELS)
+        return ufi_arch_fail(a, "concat: %lld channels; at most %d are possible",
+                             (long long)(a->at.c + p->c), UFI_ARCH_MAX_CHANNELS);
     uf_status st = put_node(a, UFI_OP_CONCAT, "concat", in, 2, &n);
     a->at.c += p->c;
     return st ? st : ufi_node_set_ints(&a->out->graph, n, UFI_ATTR_AXIS, &axis, 1, a->err);
@@ -239,6 +249,9 @@ uf_status ufi_arch_do_upsample(ufi_arch *a, ufi_arch_line *l)
 {
     int64_t by = 0;
     uf_status st = ufi_arch_operand(a, l, 0, 8, &by);
+    if (!st && (a->at.h * by > UFI_ARCH_MAX_SIDE || a->at.w * by > UFI_ARCH_MAX_SIDE))
+        st = ufi_arch_fail(a, "upsample: a map of %lldx%lld; sides of at most %d are possible",
+                           (long long)(a->at.h * by), (long long)(a->at.w * by), UFI_ARCH_MAX_SIDE);
     if (st)
         return st;
     const float scales[4] = {1, 1, (float)by, (float)by};
@@ -272,9 +285,11 @@ uf_status ufi_arch_do_linear(ufi_arch *a, ufi_arch_line *l)
     const int64_t length = a->at.c * a->at.h * a->at.w;
     const ufi_shape matrix = {2, {n_out, length}}, vector = {1, {n_out}};
     ufi_node *n = NULL;
-    if (!st && n_out * length > (int64_t)1 << 28)
+    if (!st && n_out * length > UFI_ARCH_MAX_WEIGHTS)
         st = ufi_arch_fail(a, "linear: a matrix of %lld x %lld", (long long)n_out,
                            (long long)length);
+    if (!st && strcmp(norm, "yes") != 0 && strcmp(norm, "no") != 0)
+        st = ufi_arch_fail(a, "bn=%.40s: yes or no", norm);
     if (!st)
         st = put_node(a, UFI_OP_FLATTEN, "flatten", in, 1, NULL);
     in[0] = a->at.value;

@@ -51,8 +51,8 @@ uf_status ufi_dataset_read(const ufi_dataset *d, size_t i, uf_picture **out, uf_
 typedef bool ufi_locate_fn(void *arg, const uf_image *picture, uf_point points[5]);
 uf_status ufi_dataset_locate(ufi_dataset *d, ufi_locate_fn *fn, void *arg, size_t *without,
                              uf_error *err);
-/* SHA-256 over names, labels, points and encoded bytes of all pictures: the report's data digest.
- */
+/* SHA-256 over names, labels, points and encoded bytes of all pictures (none of those that cannot
+ * be read): the report's data digest. */
 uf_status ufi_dataset_digest(const ufi_dataset *d, char out[65], uf_error *err);
 
 /* ---- how a picture is varied ---- */

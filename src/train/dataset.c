@@ -135,14 +135,15 @@ uf_status ufi_dataset_digest(const ufi_dataset *d, char out[65], uf_error *err)
     ufi_sha256 h;
     ufi_sha256_init(&h);
     for (size_t i = 0; i < d->count; i++) {
-        uint8_t *data;
-        size_t size;
-        uf_status st = read_bytes(d, i, &data, &size, err);
-        if (st)
+        uint8_t *data = NULL;
+        size_t size = 0;
+        const uf_status st = read_bytes(d, i, &data, &size, err);
+        if (st == UF_E_NOMEM)
             return st;
         put_sample(&h, &d->samples[i]);
-        put_u64(&h, size);
-        ufi_sha256_update(&h, data, size);
+        put_u64(&h, st ? UINT64_MAX : size); /* one that is missing is told while it is learned */
+        if (!st)
+            ufi_sha256_update(&h, data, size);
         ufi_free(data);
     }
     ufi_sha256_final(&h, digest);

@@ -40,6 +40,16 @@ static void show_scene(const ufi_lesson *base, ufi_loader_options *o)
     o->scene.size = ((const detector_lesson *)base)->size;
 }
 
+static uf_status wrong_size(uint32_t k, const ufi_shape *is, size_t want, uf_error *err)
+{
+    char text[128];
+    ufi_shape_text(is, text, sizeof text);
+    return ufi_fail(err, UF_E_MISMATCH,
+                    "output %u of the student or its teacher is %s where the family yunet has %zu "
+                    "numbers",
+                    k, text, want);
+}
+
 /* Runs `net` on the batch, TEACHER_BATCH pictures at a time; outputs go to `to`. */
 static uf_status run_all(const detector_lesson *l, ufi_network *net, const uint8_t *pixels,
                          float *const to[OUTPUTS], uf_error *err)
@@ -59,7 +69,7 @@ static uf_status run_all(const detector_lesson *l, ufi_network *net, const uint8
             const size_t each = l->cells[k % STRIDES] * parts_of[k / STRIDES];
             const ufi_tensor *t = ufi_context_output(net->context, k);
             if ((size_t)ufi_shape_count(&t->shape) != now * each)
-                st = ufi_fail(err, UF_E_MISMATCH, "output %u of the teacher has another size", k);
+                st = wrong_size(k, &t->shape, now * each, err);
             else
                 memcpy(to[k] + done * each, t->data, now * each * sizeof(float));
         }
@@ -104,6 +114,18 @@ static double learn_output(detector_lesson *l, const ufi_net *net, uint32_t k, d
     return ufi_loss_cells(student, teacher, l->weights, cells, parts_of[kind], weight, grad);
 }
 
+static uf_status check_outputs(const detector_lesson *l, const ufi_net *net, uf_error *err)
+{
+    for (uint32_t k = 0; k < OUTPUTS; k++) {
+        ufi_shape shape;
+        const size_t each = l->cells[k % STRIDES] * parts_of[k / STRIDES];
+        ufi_net_output(net, k, &shape);
+        if (ufi_shape_count(&shape) != (int64_t)(l->base.options.batch * each))
+            return wrong_size(k, &shape, l->base.options.batch * each, err);
+    }
+    return UF_OK;
+}
+
 static uf_status learn_detector(ufi_lesson *base, ufi_net *net, const ufi_batch *batch,
                                 double *loss, uf_error *err)
 {
@@ -112,6 +134,8 @@ static uf_status learn_detector(ufi_lesson *base, ufi_net *net, const ufi_batch 
     double faces = 1; /* a batch without any must not divide by nothing */
     uf_status st = run_all(l, &l->teacher, batch->pixels[0], l->said, err);
     *loss = 0;
+    if (!st)
+        st = check_outputs(l, net, err);
     for (int s = 0; !st && s < STRIDES; s++)
         faces += weigh_cells(l, s);
     for (uint32_t k = 0; !st && k < OUTPUTS; k++) {
@@ -191,9 +215,12 @@ uf_status ufi_lesson_open_detector(ufi_lesson **out, const ufi_lesson_options *o
     if (!is_yunet(options->student) || !is_yunet(options->teachers[0].file) || x->rank != 4)
         return ufi_fail(err, UF_E_MISMATCH,
                         "a detector and its teacher must both be of the family yunet");
-    if (x->dims[2] != x->dims[3] || x->dims[2] < 32 || x->dims[2] % 32 || x->dims[2] > 2048)
-        return ufi_fail(err, UF_E_MISMATCH,
-                        "the student must look at squares whose side is a multiple of 32");
+    if (x->dims[1] != 3 || x->dims[2] != x->dims[3] || x->dims[2] < 32 || x->dims[2] % 32 ||
+        x->dims[2] > 2048)
+        return ufi_fail(
+            err, UF_E_MISMATCH,
+            "the student must look at colour pictures [N,3,S,S] with S a multiple of 32, "
+            "32..2048");
     detector_lesson *l = ufi_calloc(1, sizeof *l);
     if (!l)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a lesson");

@@ -133,8 +133,11 @@ static uf_status learn_embedder(ufi_lesson *base, ufi_net *net, const ufi_batch 
                                 double *loss, uf_error *err)
 {
     embedder_lesson *l = (embedder_lesson *)base;
-    const float *student = ufi_net_output(net, 0, NULL);
+    ufi_shape shape;
+    const float *student = ufi_net_output(net, 0, &shape);
     float *grad = ufi_net_output_grad(net, 0);
+    if (ufi_shape_count(&shape) != (int64_t)(base->options.batch * l->dimension))
+        return ufi_fail(err, UF_E_MISMATCH, "the student must give one vector a picture");
     memset(grad, 0, base->options.batch * l->dimension * sizeof *grad);
     *loss = 0;
     if (base->options.teacher_count) {
@@ -279,7 +282,7 @@ static uf_status read_student(embedder_lesson *l, uf_error *err)
     const ufi_shape *x = &g->values[g->inputs[0]].shape, *y = &g->values[g->outputs[0]].shape;
     const char *what = "the student must take crops [N,3,S,S], S known, and give one vector";
     if (g->input_count != 1 || g->output_count != 1 || x->rank != 4 || x->dims[2] < 16 ||
-        x->dims[2] != x->dims[3] || x->dims[2] > 1024 || y->rank < 2)
+        x->dims[1] != 3 || x->dims[2] != x->dims[3] || x->dims[2] > 1024 || y->rank < 2)
         return ufi_fail(err, UF_E_MISMATCH, "%s", what);
     l->dimension = 1;
     for (uint32_t i = 1; i < y->rank; i++) {
@@ -331,6 +334,11 @@ uf_status ufi_lesson_open_embedder(ufi_lesson **out, const ufi_lesson_options *o
         st = make_centres(l, err);
     if (!st && !options->teacher_count && !l->classes)
         st = ufi_fail(err, UF_E_ARG, "there is neither a teacher nor a loss of persons");
+    if (!st && !l->classes && options->weights.angular <= 0 && options->weights.feature <= 0 &&
+        options->weights.relational <= 0)
+        st = ufi_fail(err, UF_E_ARG,
+                      "nothing is to be learned: angular, feature and relational are all 0, and "
+                      "there is no loss of persons");
     if (!st)
         st = make_buffers(l, err);
     if (st)

@@ -16,6 +16,7 @@ typedef struct standing {
     uint64_t position;
     int64_t steps, kept_step;
     double kept_score;
+    int64_t worse;   /* scores since then, none of them better */
     double loss_sum; /* since the last point, */
     int64_t loss_count;
     uf_train_point points[UFI_TRAIN_MAX_POINTS];
@@ -41,11 +42,21 @@ struct ufi_trainer {
 
 /* ---- making one ---- */
 
+/* Fewer pictures than a batch are judged several times over: lessons take whole batches. */
+static void fill_held(ufi_trainer *t)
+{
+    const size_t own = t->held_count;
+    while (own && t->held_count < t->options.batch) {
+        t->held[t->held_count] = t->held[t->held_count - own];
+        t->held_count++;
+    }
+}
+
 static uf_status split(ufi_trainer *t, uf_error *err)
 {
     const size_t count = ufi_dataset_count(t->data);
     t->learned = ufi_calloc(count, sizeof *t->learned);
-    t->held = ufi_calloc(count, sizeof *t->held);
+    t->held = ufi_calloc(count + t->options.batch, sizeof *t->held);
     if (!t->learned || !t->held)
         return ufi_fail(err, UF_E_NOMEM, "no memory for %zu pictures", count);
     for (size_t i = 0; i < count; i++) {
@@ -60,6 +71,7 @@ static uf_status split(ufi_trainer *t, uf_error *err)
                         "%zu pictures to learn from (%zu are held out), fewer than one batch of "
                         "%zu: more pictures or a smaller batch",
                         t->learned_count, t->held_count, t->options.batch);
+    fill_held(t);
     return UF_OK;
 }
 
@@ -294,7 +306,7 @@ uf_status ufi_trainer_judge(ufi_trainer *t, const ufi_model_file *model, double 
     double sum = 0;
     size_t count = 0;
     *agreement = -1;
-    if (t->held_count < t->options.batch || !t->options.lesson.teacher_count)
+    if (!t->held_count || !t->options.lesson.teacher_count)
         return UF_OK;
     uf_status st = ufi_program_create(&program, &model->graph, "CPU", err);
     if (!st)
@@ -320,6 +332,7 @@ void ufi_trainer_record(ufi_trainer *t, double agreement, double score)
     s->points[s->point_count++] =
         (uf_train_point){s->steps, s->loss_count ? s->loss_sum / (double)s->loss_count : 0,
                          ufi_schedule_rate(&t->options.schedule, s->steps), agreement, score};
+    s->worse += score >= 0;
     s->loss_sum = 0;
     s->loss_count = 0;
 }
@@ -337,6 +350,12 @@ void ufi_trainer_keep(ufi_trainer *t, double score)
         memcpy(t->kept[i], now[i], t->variables[i]->count * sizeof(float));
     t->at->kept_score = score;
     t->at->kept_step = t->at->steps;
+    t->at->worse = 0;
+}
+
+int64_t ufi_trainer_worse(const ufi_trainer *t)
+{
+    return t->at->worse;
 }
 
 double ufi_trainer_kept_score(const ufi_trainer *t, int64_t *step)
@@ -379,6 +398,20 @@ uf_status ufi_trainer_save(const ufi_trainer *t, const char *path, const uint8_t
     return st;
 }
 
+static bool is_count(int64_t v, int64_t most)
+{
+    return v >= 0 && v <= most;
+}
+
+/* A digest is no proof of who wrote the file. */
+static bool makes_sense(const ufi_trainer *t)
+{
+    const standing *s = t->at;
+    return s->point_count <= UFI_TRAIN_MAX_POINTS &&
+           is_count(s->steps, t->options.schedule.total) && is_count(s->kept_step, s->steps) &&
+           is_count(s->worse, s->steps) && is_count(s->loss_count, s->steps);
+}
+
 uf_status ufi_trainer_load(ufi_trainer *t, const char *path, const uint8_t key[32], uf_error *err)
 {
     size_t count = 0;
@@ -388,7 +421,7 @@ uf_status ufi_trainer_load(ufi_trainer *t, const char *path, const uint8_t key[3
     ufi_free(parts);
     if (st)
         return st;
-    if (t->at->point_count > UFI_TRAIN_MAX_POINTS || t->at->steps < 0)
+    if (!makes_sense(t))
         return ufi_fail(err, UF_E_FORMAT, "%s: where the run stands makes no sense", path);
     ufi_optimizer_set_steps(t->optimizer, t->at->steps);
     return make_loader(t, err);

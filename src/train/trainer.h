@@ -62,6 +62,8 @@ uf_status ufi_trainer_judge(ufi_trainer *t, const ufi_model_file *model, double 
  * goes, so that what is left covers the run. */
 void ufi_trainer_record(ufi_trainer *t, double agreement, double score);
 const uf_train_point *ufi_trainer_points(const ufi_trainer *t, size_t *count);
+/* Scores that were recorded since weights were last kept. */
+int64_t ufi_trainer_worse(const ufi_trainer *t);
 /* Sets the weights as they are (averaged, where an average is kept) aside, in place of what was. */
 void ufi_trainer_keep(ufi_trainer *t, double score);
 double ufi_trainer_kept_score(const ufi_trainer *t, int64_t *step); /* -1: nothing was kept */

@@ -171,6 +171,8 @@ error("a detector is no teacher of an embedder", 3, "teacher", "distill", people
 error("an unknown student", 3, "there are:", "train", people, "-s", "resnet", "-l", "arcface", "-o", path("x.ufm"))
 error("an unknown loss", 2, "there is no", "train", people, "-s", student, "-l", "centre", "-o", path("x.ufm"))
 error("no pictures", 3, "nowhere", "train", path("nowhere"), "-s", student, "-l", "arcface", "-o", path("x.ufm"))
+error("patience without scores", 2, "-p PAIRS is needed", "train", people, "-s", student, "-l", "arcface",
+      "--patience", "3", "-o", path("x.ufm"))
 error("no teacher", 2, "-T", "distill", people, "-s", student, "-o", path("x.ufm"))
 error("too few pictures", 2, "fewer than one batch", "train", people, "-s", student, "-l", "arcface", "-b", "200", "-o",
       path("x.ufm"))

@@ -1,4 +1,5 @@
 /* Described networks: those that come with the library, what their words build, and errors. */
+#include "bytes_maker.h"
 #include "test.h"
 #include "train/arch.h"
 
@@ -112,8 +113,45 @@ TEST(errors_name_the_line)
     refuse("input 8 8\ntag a\nconv 8\nadd a\noutput y", "net.txt:4: add: 8x8x8 and 3x8x8");
     refuse("input 2 2\nconv 8 k=9\npool max k=4\noutput y", "a map of 2x2 is too small");
     refuse("input 4096 4096\nconv 8192\nlinear 8192\noutput y", "a matrix of");
+    refuse("input 8 8 order=rbg\noutput y", "net.txt:1: order: rgb or bgr, not \"rbg\"");
+    refuse("input 8 8\nconv 64 3\noutput y", "net.txt:2: conv: \"3\" is one word too many");
+    refuse("input 8 8\nghost 9\noutput y", "net.txt:2: ghost: 9 channels");
+    refuse("input 8 8\nlinear 9 bn=maybe\noutput y", "net.txt:2: bn=maybe: yes or no");
     refuse("input 99999 8\n", "1..4096");
     refuse("", "no line says output");
+}
+
+static void put_line(bytes *b, const char *text)
+{
+    put_data(b, text, strlen(text));
+}
+
+/* What a few words of a description that somebody else wrote may ask for. */
+TEST(huge_networks_are_refused)
+{
+    refuse("input 8 8\nconv 8192\nconv 8192 k=15\noutput y",
+           "net.txt:3: conv: a network has at most");
+    refuse("input 4096 4096\nconv 8192\ndepthwise k=map\noutput y",
+           "net.txt:3: depthwise: a network");
+    refuse("input 8 8\nconv 8192 k=5\nbottleneck 8000 repeat=64\noutput y",
+           "a network has at most");
+    refuse("input 4096 4096\nupsample 2\noutput y", "net.txt:2: upsample: a map of 8192x8192");
+    bytes lines = {0};
+    put_line(&lines, "input 8 8\nconv 4096\n");
+    for (int i = 0; i < 60; i++) {
+        char pair[64];
+        snprintf(pair, sizeof pair, "tag t%d\nconcat t%d\n", i, i);
+        put_line(&lines, pair);
+    }
+    put_fill(&lines, 0, 1);
+    refuse((const char *)lines.data, "net.txt:6: concat: 16384 channels");
+    bytes_free(&lines);
+    put_line(&lines, "input 8 8\n");
+    for (int i = 0; i < 100; i++)
+        put_line(&lines, "residual 3 repeat=64\n");
+    put_fill(&lines, 0, 1);
+    refuse((const char *)lines.data, "more than 4096 layers");
+    bytes_free(&lines);
 }
 
 TEST(unknown_names_are_listed)
