@@ -6,6 +6,13 @@
 
 #include <string.h>
 
+/* The loop that follows writes nothing that it reads in another turn. */
+#ifdef __clang__
+#define UFI_NO_DEPENDENCE _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define UFI_NO_DEPENDENCE _Pragma("GCC ivdep")
+#endif
+
 #define ALWAYS static inline __attribute__((always_inline))
 #define SUM_ROWS 64 /* rows that are summed in FP32 before they go to the double sums */
 
@@ -114,7 +121,7 @@ ALWAYS float curve_slope(ufi_curve_kind kind, const ufi_curve *c, float z, float
     case UFI_CURVE_RELU:
         return z > 0 ? 1 : 0;
     case UFI_CURVE_CLAMP:
-        return (z > c->lo) & (z < c->hi) ? 1 : 0;
+        return ((z > c->lo) & (z < c->hi)) ? 1 : 0;
     case UFI_CURVE_PRELU:
         return z < 0 ? slope : 1;
     case UFI_CURVE_LEAKY:
@@ -133,7 +140,7 @@ ALWAYS float curve_slope(ufi_curve_kind kind, const ufi_curve *c, float z, float
     }
     case UFI_CURVE_HARD_SIGMOID: {
         float g = z * c->alpha + c->beta;
-        return (g > 0) & (g < 1) ? c->alpha : 0;
+        return ((g > 0) & (g < 1)) ? c->alpha : 0;
     }
     case UFI_CURVE_TANH: {
         float t = 2 * sigmoid(2 * z) - 1;
@@ -195,7 +202,7 @@ ALWAYS void forward_body(bool bf16, ufi_curve_kind kind, bool scaled, const ufi_
     for (size_t r = from; r < to; r++) {
         const void *x = row(bf16, j->x, per_channel ? r * n : r);
         void *y = row_of(bf16, j->y, per_channel ? r * n : r);
-#pragma GCC ivdep
+        UFI_NO_DEPENDENCE
         for (size_t c = 0; c < n; c++) {
             float z = load(bf16, x, c);
             if (scaled)
@@ -221,7 +228,7 @@ ALWAYS void back_rows(bool bf16, ufi_curve_kind kind, bool scaled, bool mixed, b
         const void *x = row(bf16, j->x, per_channel ? r * n : r);
         const void *dy = row(bf16, j->dy, per_channel ? r * n : r);
         void *dx = row_of(bf16, j->y, per_channel ? r * n : r);
-#pragma GCC ivdep
+        UFI_NO_DEPENDENCE
         for (size_t c = 0; c < n; c++) {
             float v = kind == UFI_CURVE_NONE && !mixed ? 0 : load(bf16, x, c);
             float z = scaled ? v * scale[c] + shift[c] : v;
@@ -270,7 +277,7 @@ ALWAYS void moments_body(bool bf16, const ufi_row_job *j, size_t from, size_t to
     memset(sum, 0, 2 * n * sizeof *sum);
     for (size_t r = from; r < to; r++) {
         const void *x = row(bf16, j->x, r * n);
-#pragma GCC ivdep
+        UFI_NO_DEPENDENCE
         for (size_t c = 0; c < n; c++) {
             float v = load(bf16, x, c) - pivot[c];
             sum[c] += v;
@@ -300,7 +307,7 @@ ALWAYS void back_sums_body(bool bf16, ufi_curve_kind kind, bool scaled, const uf
     memset(grad, 0, 3 * n * sizeof *grad);
     for (size_t r = from; r < to; r++) {
         const void *x = row(bf16, j->x, r * n), *dy = row(bf16, j->dy, r * n);
-#pragma GCC ivdep
+        UFI_NO_DEPENDENCE
         for (size_t c = 0; c < n; c++) {
             float v = load(bf16, x, c), g = load(bf16, dy, c);
             float z = scaled ? v * scale[c] + shift[c] : v;
@@ -354,7 +361,7 @@ ALWAYS void taps_guarded(bool bf16, const ufi_tap_rows *t, int r, int64_t from, 
             const void *x = row(bf16, t->x[r], (size_t)i * t->channels + c);
             const void *dy = row(bf16, t->dy, (size_t)o * t->channels + c);
             float *acc = t->acc + (size_t)(r * t->taps + k) * t->channels + c;
-#pragma GCC ivdep
+            UFI_NO_DEPENDENCE
             for (size_t j = 0; j < n; j++)
                 acc[j] += load(bf16, dy, j) * load(bf16, x, j);
         }
@@ -417,7 +424,7 @@ static void taps(bool bf16, const ufi_tap_rows *t)
 
 ALWAYS void add_body(bool bf16, void *y, const void *a, const void *b, size_t n)
 {
-#pragma GCC ivdep
+    UFI_NO_DEPENDENCE
     for (size_t i = 0; i < n; i++)
         store(bf16, y, i, load(bf16, a, i) + load(bf16, b, i));
 }
@@ -432,14 +439,14 @@ static void add(bool bf16, void *y, const void *a, const void *b, size_t n)
 
 static void to_bf16(uint16_t *y, const float *x, size_t n)
 {
-#pragma GCC ivdep
+    UFI_NO_DEPENDENCE
     for (size_t i = 0; i < n; i++)
         y[i] = round_bf16(x[i]);
 }
 
 static void to_f32(float *y, const uint16_t *x, size_t n)
 {
-#pragma GCC ivdep
+    UFI_NO_DEPENDENCE
     for (size_t i = 0; i < n; i++)
         y[i] = load(true, x, i);
 }
