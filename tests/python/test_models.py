@@ -34,9 +34,21 @@ def test_an_absent_model(monkeypatch, tmp_path):
     for load in (uniface.load_model, uniface.models.FaceEmbedder.load_pretrained,
                  uniface.models.FaceEmbedder.load_optimized):
         with pytest.raises(uniface.exceptions.ModelNotFound) as caught:
-            load("large_accuracy_model")
+            load("no_such_model")
         assert isinstance(caught.value, FileNotFoundError)
-        assert f"uniface import NETWORK.onnx -o {tmp_path}/large_accuracy_model.ufm" in str(caught.value)
+        assert f"uniface import NETWORK.onnx -o {tmp_path}/no_such_model.ufm" in str(caught.value)
+
+
+def test_models_come_with_the_package(monkeypatch, tmp_path):
+    if not os.environ.get("UNIFACE_TEST_WHEEL"):
+        pytest.skip("the package was not installed from a wheel")
+    monkeypatch.setenv("UNIFACE_MODELS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name, precision in (("large_accuracy_model", "fp32"), ("quantized_int8_embedder", "int8")):
+        model = uniface.load_model(name)
+        assert model.precision == precision and "LFW" in model.metadata["card.accuracy"]
+        assert model.predict(np.zeros((1, 160, 160, 3), np.uint8) + 99).shape == (1, 512)
+    assert uniface.load_model("detector").metadata["task"] == "detector"
 
 
 def test_a_model_of_another_kind(store):

@@ -85,10 +85,11 @@ def test_compare(store, tmp_path):
     assert status == 0 and "Observation:" in text and "(1, 128) (1, 512)" in text, text
 
 
-def test_absent_models_say_how_to_get_them(tmp_path):
+def test_without_a_store_the_models_of_the_package_run(tmp_path):
+    if not os.environ.get("UNIFACE_TEST_WHEEL"):
+        pytest.skip("the package was not installed from a wheel")
     status, text = run_python(USERLAND / "01_quantize.py", cwd=tmp_path, env=environment(tmp_path / "none"))
-    assert status == 1 and "ModelNotFound" in text
-    assert f"-o {tmp_path / 'none' / 'large_accuracy_model.ufm'}" in text, text
+    assert status == 0, text
 
 
 # ---- the service ----
