@@ -95,14 +95,6 @@ static float *embed_all(training_score *s, uf_embedder *e, uf_error *err)
     return v;
 }
 
-static double dot(const float *a, const float *b, size_t d)
-{
-    double sum = 0;
-    for (size_t k = 0; k < d; k++)
-        sum += (double)a[k] * (double)b[k];
-    return sum;
-}
-
 uf_scored_trial *training_score_trials(training_score *s, uf_model *m, size_t *count)
 {
     uf_error err;
@@ -119,8 +111,8 @@ uf_scored_trial *training_score_trials(training_score *s, uf_model *m, size_t *c
     const bool folds = uf_trials_fold_count(s->trials) > 1;
     uf_scored_trial *t = v ? cli_need(calloc(*count + 1, sizeof *t)) : NULL;
     for (size_t i = 0; t && i < *count; i++)
-        t[i] = (uf_scored_trial){(float)dot(v + list[i].a * d, v + list[i].b * d, d), list[i].same,
-                                 folds ? list[i].fold : (int32_t)(i % FOLDS),
+        t[i] = (uf_scored_trial){uf_similarity(v + list[i].a * d, v + list[i].b * d, d),
+                                 list[i].same, folds ? list[i].fold : (int32_t)(i % FOLDS),
                                  uf_trials_subject(s->trials, list[i].a),
                                  uf_trials_subject(s->trials, list[i].b)};
     free(v);
