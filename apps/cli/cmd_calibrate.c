@@ -1,32 +1,36 @@
-/* uniface calibrate: decision thresholds from pairs of photos. */
+/* uniface calibrate: decision thresholds from pairs of photos or folders of people. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "folders.h"
 #include "templates.h"
 
 typedef struct calibration {
     size_t missing;   /* pairs that could not be compared */
     float *scores[2]; /* of impostor and genuine pairs */
-    size_t score_count[2];
+    size_t score_count[2], cap[2];
 } calibration;
 
-static int score_trials(calibration *c, const uf_trials *trials, const cli_templates *t)
+typedef struct scoring {
+    calibration *c;
+    const cli_templates *templates;
+} scoring;
+
+static void add_score(void *context, uint32_t a, uint32_t b, bool same)
 {
-    size_t n;
-    const uf_trial *list = uf_trials_list(trials, &n);
-    for (int same = 0; same < 2; same++)
-        if (!(c->scores[same] = malloc((n + 1) * sizeof(float))))
-            return cli_complain(EXIT_INTERNAL, "out of memory");
-    for (size_t i = 0; i < n; i++) {
-        const int same = list[i].same;
-        const float score = cli_templates_score(t, 0, list[i].a, list[i].b);
-        if (score == -INFINITY)
-            c->missing++;
-        else
-            c->scores[same][c->score_count[same]++] = score;
+    const scoring *s = context;
+    calibration *c = s->c;
+    const float score = cli_templates_score(s->templates, 0, a, b);
+    if (score == -INFINITY) {
+        c->missing++;
+        return;
     }
-    return 0;
+    if (c->score_count[same] == c->cap[same]) {
+        c->cap[same] = c->cap[same] ? 2 * c->cap[same] : 4096;
+        c->scores[same] = cli_need(realloc(c->scores[same], c->cap[same] * sizeof(float)));
+    }
+    c->scores[same][c->score_count[same]++] = score;
 }
 
 static int compare_pairs(calibration *c, cli_session *s, const cli_args *a)
@@ -34,16 +38,32 @@ static int compare_pairs(calibration *c, cli_session *s, const cli_args *a)
     uf_error err;
     uf_trials *trials;
     cli_templates t = {0};
-    size_t pictures;
+    size_t pictures, n;
     const cli_embedders with = {.e = {s->embedder}, .count = 1, .folder = cli_value(a, "images")};
     if (uf_trials_read(&trials, cli_value(a, "pairs"), NULL, &err))
         return cli_fail(&err);
     const uf_trial_picture *p = uf_trials_pictures(trials, &pictures);
+    const uf_trial *list = uf_trials_list(trials, &n);
     int status = cli_templates_make(&t, s, &with, p, pictures, uf_trials_template_count(trials));
-    if (!status)
-        status = score_trials(c, trials, &t);
+    for (size_t i = 0; !status && i < n; i++)
+        add_score(&(scoring){c, &t}, list[i].a, list[i].b, list[i].same);
     cli_templates_free(&t);
     uf_trials_destroy(trials);
+    return status;
+}
+
+static int compare_folders(calibration *c, cli_session *s, const cli_args *a)
+{
+    cli_folders people = {0};
+    cli_templates t = {0};
+    const cli_embedders with = {.e = {s->embedder}, .count = 1};
+    int status = cli_folders_collect(&people, cli_value(a, "folders"));
+    if (!status)
+        status = cli_templates_make(&t, s, &with, people.pictures, people.count, people.count);
+    if (!status)
+        cli_folders_pairs(&people, add_score, &(scoring){c, &t});
+    cli_templates_free(&t);
+    cli_folders_free(&people);
     return status;
 }
 
@@ -99,8 +119,9 @@ static int run_calibrate(const cli_args *a)
     uf_threshold t[8];
     size_t n = 0;
     const char *output = cli_value(a, "output");
-    if (!cli_value(a, "pairs"))
-        return cli_complain(EXIT_USAGE, "calibrate: --pairs FILE is needed");
+    const bool pairs = cli_value(a, "pairs") != NULL;
+    if (pairs == (cli_value(a, "folders") != NULL))
+        return cli_complain(EXIT_USAGE, "calibrate: one of --pairs, --folders is needed");
     if (!output && is_name(a->operands[0]))
         return cli_complain(EXIT_USAGE,
                             "calibrate: %s is a name of the model store, whose models stay as they "
@@ -110,7 +131,7 @@ static int run_calibrate(const cli_args *a)
     if (!status)
         status = cli_open_embedder_at(&s, a, a->operands[0]);
     if (!status)
-        status = compare_pairs(&c, &s, a);
+        status = pairs ? compare_pairs(&c, &s, a) : compare_folders(&c, &s, a);
     if (!status && uf_model_calibrate(s.embedder_model, c.scores[1], c.score_count[1], c.scores[0],
                                       c.score_count[0], t, 8, &n, &err))
         status = cli_fail(&err);
@@ -134,12 +155,16 @@ const cli_command cli_calibrate = {
     .options = {DETECTOR_OPTIONS,
                 {"pairs", 'p', "FILE", "pairs, in any form that evaluate reads"},
                 {"images", 'i', "DIR", "folder that the pictures of FILE are in"},
+                {"folders", 0, "DIR", "a folder for each person: all pairs of their pictures"},
                 {"flip", 0, NULL, "calibrate for embeddings made with --flip"},
                 {"output", 'o', "OUT.ufm", "write there instead of into MODEL.ufm"}},
     .details =
         "Thresholds are stored for false accept rates of 0.1, 0.01, 0.001 and 0.0001, as far as\n"
-        "there are impostor pairs enough to tell (10, 100, 1000, 10000).",
+        "there are impostor pairs enough to tell (10, 100, 1000, 10000). Pairs of one folder "
+        "share\n"
+        "pictures and people: the confidence that is printed is then too good.",
     .examples =
-        "  uniface calibrate face.ufm --detector yunet.ufm --pairs pairs.tsv --images lfw/\n",
+        "  uniface calibrate face.ufm --detector yunet.ufm --pairs pairs.tsv --images lfw/\n"
+        "  uniface calibrate face.ufm --folders people/\n",
     .run = run_calibrate,
 };

@@ -1,83 +1,13 @@
 /* uniface evaluate: error rates of an embedder on lists of pairs or folders of people. */
-#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "evaluation.h"
+#include "folders.h"
 #include "templates.h"
 
-enum { MAX_TRIALS = 4000000 };
-
 static const double fars[MAX_RATES] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
-
-/* ---- folders of people ---- */
-
-typedef struct people {
-    uf_trial_picture *pictures; /* template_id: the picture's number */
-    uint32_t *subjects;
-    size_t count, people;
-} people;
-
-static void add_person(people *p, const char *folder, const char *name)
-{
-    char path[4096];
-    char *operand = path;
-    cli_files files;
-    struct stat s;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (name[0] == '.' || stat(path, &s) != 0 || !S_ISDIR(s.st_mode))
-        return;
-    if (!cli_files_collect(&files, &operand, 1))
-        exit(EXIT_INTERNAL);
-    p->pictures =
-        cli_need(realloc(p->pictures, (p->count + files.count + 1) * sizeof *p->pictures));
-    p->subjects =
-        cli_need(realloc(p->subjects, (p->count + files.count + 1) * sizeof *p->subjects));
-    for (size_t i = 0; i < files.count; i++, p->count++) {
-        p->pictures[p->count] = (uf_trial_picture){.name = cli_need(strdup(files.paths[i])),
-                                                   .template_id = (uint32_t)p->count};
-        p->subjects[p->count] = (uint32_t)p->people;
-    }
-    p->people += files.count > 0;
-    cli_files_free(&files);
-}
-
-static int collect_people(people *p, const char *folder)
-{
-    struct dirent **names;
-    const int n = scandir(folder, &names, NULL, alphasort);
-    if (n < 0)
-        return cli_complain(EXIT_INPUT, "%s: it cannot be read as a folder", folder);
-    for (int i = 0; i < n; i++) {
-        add_person(p, folder, names[i]->d_name);
-        free(names[i]);
-    }
-    free(names);
-    if (p->people < 2)
-        return cli_complain(EXIT_INPUT,
-                            "%s: a folder for each person with pictures in it is needed, there "
-                            "are %zu",
-                            folder, p->people);
-    return 0;
-}
-
-static void free_people(people *p)
-{
-    for (size_t i = 0; i < p->count; i++)
-        free((char *)(uintptr_t)p->pictures[i].name);
-    free(p->pictures);
-    free(p->subjects);
-}
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    uint64_t z = a * 0x9E3779B97F4A7C15u + b;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
 
 static void add_trial(evaluation *e, size_t *cap, uf_scored_trial t)
 {
@@ -88,22 +18,19 @@ static void add_trial(evaluation *e, size_t *cap, uf_scored_trial t)
     e->trials[e->count++] = t;
 }
 
-/* Every pair of pictures; of too many impostor pairs a fixed sample. */
-static void pair_people(evaluation *e, const people *p, const cli_templates *t)
+typedef struct pairing {
+    evaluation *e;
+    const cli_folders *people;
+    const cli_templates *templates;
+    size_t cap;
+} pairing;
+
+static void add_pair(void *context, uint32_t a, uint32_t b, bool same)
 {
-    size_t cap = 0;
-    const double pairs = (double)p->count * (double)(p->count - 1) / 2;
-    const double share = pairs > MAX_TRIALS ? MAX_TRIALS / pairs : 1;
-    e->sampled = share < 1;
-    for (uint32_t a = 0; a < p->count; a++)
-        for (uint32_t b = a + 1; b < p->count; b++) {
-            const bool same = p->subjects[a] == p->subjects[b];
-            if (!same && share < 1 && (double)(mix(a, b) >> 11) * 0x1p-53 >= share)
-                continue;
-            add_trial(e, &cap,
-                      (uf_scored_trial){cli_templates_score(t, 0, a, b), same, 0, p->subjects[a],
-                                        p->subjects[b]});
-        }
+    pairing *p = context;
+    add_trial(p->e, &p->cap,
+              (uf_scored_trial){cli_templates_score(p->templates, 0, a, b), same, 0,
+                                p->people->subjects[a], p->people->subjects[b]});
 }
 
 /* ---- searches: the first picture of each person is enrolled, the others search ---- */
@@ -115,8 +42,8 @@ typedef struct searches {
 } searches;
 
 /* Looks for one picture among those enrolled: with its person (rank and score), and without. */
-static void search_one(searches *s, const people *p, const cli_templates *t, const uint32_t *first,
-                       uint32_t probe)
+static void search_one(searches *s, const cli_folders *p, const cli_templates *t,
+                       const uint32_t *first, uint32_t probe)
 {
     const uint32_t person = p->subjects[probe];
     const float mate = cli_templates_score(t, 0, probe, first[person]);
@@ -132,7 +59,7 @@ static void search_one(searches *s, const people *p, const cli_templates *t, con
     s->unmated[s->count++] = best;
 }
 
-static int search_people(evaluation *e, const people *p, const cli_templates *t)
+static int search_people(evaluation *e, const cli_folders *p, const cli_templates *t)
 {
     uf_error err;
     searches s = {0};
@@ -416,12 +343,12 @@ static int evaluate_pairs(evaluation *e, cli_session *s, const cli_args *a, cons
 static int evaluate_folders(evaluation *e, cli_session *s, const cli_args *a, const labels *l)
 {
     uf_error err;
-    people p = {0};
+    cli_folders p = {0};
     cli_templates t = {0};
     cli_embedders with = {.aligned = cli_flag(a, "aligned")};
     e->kind = "folders";
     e->folds = 0;
-    int status = collect_people(&p, cli_value(a, "folders"));
+    int status = cli_folders_collect(&p, cli_value(a, "folders"));
     if (!status)
         status = open_embedder(s, &with, a);
     if (!status)
@@ -429,7 +356,7 @@ static int evaluate_folders(evaluation *e, cli_session *s, const cli_args *a, co
     if (!status) {
         e->pictures = t.pictures;
         e->failed = t.failed;
-        pair_people(e, &p, &t);
+        e->sampled = cli_folders_pairs(&p, add_pair, &(pairing){e, &p, &t, 0});
         /* Long lists: fewer samples, so that it stays a matter of seconds. */
         if (e->samples > 100 && (double)e->count * e->samples > 2e8)
             e->samples = e->count > 2000000 ? 100 : (uint32_t)(2e8 / (double)e->count);
@@ -443,7 +370,7 @@ static int evaluate_folders(evaluation *e, cli_session *s, const cli_args *a, co
         free(group_of);
     }
     cli_templates_free(&t);
-    free_people(&p);
+    cli_folders_free(&p);
     return status;
 }
 

@@ -183,6 +183,14 @@ else:
     check("calibrate measures what the pairs can tell", [p["far"] for p in points] == [0.1], done.stdout)
     done = call("verify", a, b, "-d", d, "-e", e, "--far", "0.1", "--json")
     check("verify uses it", json.loads(done.stdout)["same"] is True and done.returncode == 0, done.stdout)
+    for i in people:
+        os.makedirs(os.path.join(folder, "people", i))
+        for look in ("neutral", "smiling"):
+            shutil.copy(os.path.join(photos, f"{i}_{look}.jpg"), os.path.join(folder, "people", i))
+    done = call("calibrate", e, "-d", d, "--folders", os.path.join(folder, "people"), "-o", os.path.join(folder, "f.ufm"), "--json")
+    r = json.loads(done.stdout)
+    check("calibrate takes folders of people", r["genuine_trials"] == 6 and r["impostor_trials"] == 60, done.stdout)
+    error("calibrate wants one source", 2, "one of --pairs, --folders", "calibrate", e, "-d", d, "--pairs", pairs, "--folders", folder)
     with open(pairs, "w") as f:
         f.write("one two three\n")
     error("a bad pairs file", 3, "line 1", "calibrate", e, "-d", d, "--pairs", pairs)
