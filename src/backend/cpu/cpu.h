@@ -27,7 +27,9 @@ typedef enum cpu_pack_kind {
     CPU_PACK_BF16_ROWS,  /* as CPU_PACK_QCONV_ROWS, one group */
     CPU_PACK_BF16_FLAT,
     CPU_PACK_F16_ROWS,
-    CPU_PACK_F16_FLAT
+    CPU_PACK_F16_FLAT,
+    CPU_PACK_BF16X3_ROWS,
+    CPU_PACK_BF16X3_FLAT
 } cpu_pack_kind;
 
 typedef struct cpu_program cpu_program;
@@ -43,9 +45,10 @@ uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, c
 /* The same for the 16-bit forms. */
 uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
                           const uint16_t **out, uf_error *err);
-/* UF_BF16 or UF_F16 for FP32 constants that the model stores so and that may be computed so,
- * otherwise UF_F32. */
+/* UF_BF16 or UF_F16 for FP32 constants that the model stores so, otherwise UF_F32. */
 uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data);
+/* Whether FP32 layers must be computed by FP32 instructions. */
+bool cpu_program_is_exact(const cpu_program *p);
 const ufi_graph *cpu_program_graph(const cpu_program *p);
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err);
 void cpu_program_destroy(void *program);

@@ -186,9 +186,10 @@ bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *s
 
 static const char *step_name(const cpu_builder *b, const fused_params *p)
 {
-    return !p->half                 ? "conv_dwconv_f32"
+    return !p->half                ? "conv_dwconv_f32"
            : p->half == &b->k->bf16 ? "conv_dwconv_bf16"
-                                    : "conv_dwconv_f16";
+           : p->half == &b->k->f16  ? "conv_dwconv_f16"
+                                    : "conv_dwconv_bf16x3";
 }
 
 static void cut(fused_params *p, size_t workers)
