@@ -16,7 +16,7 @@ typedef enum ufi_cpu_flag {
     UFI_CPU_AVXVNNI = 1u << 3,    /* VEX-coded VNNI (Alder Lake) */
     UFI_CPU_AVX512BF16 = 1u << 4,
     UFI_CPU_AVX512FP16 = 1u << 5,
-    UFI_CPU_AMX = 1u << 6, /* AMX-TILE, AMX-INT8, AMX-BF16 and the kernel's permission */
+    UFI_CPU_AMX = 1u << 6,    /* AMX-TILE, AMX-INT8, AMX-BF16 and the kernel's permission */
     UFI_CPU_BF16X3 = 1u << 7, /* no instructions: FP32 may be computed as sums of BF16 on AMX */
     UFI_CPU_NEON = 1u << 8,
     UFI_CPU_DOTPROD = 1u << 9,

@@ -88,6 +88,7 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
 /* The kernels for the weights in[1] as they were stored (for FP32, by parts), or NULL where the
  * machine gains nothing from them, a sum has few terms, or FP32 must be exact. */
 const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n);
+cpu_arithmetic cpu_half_arithmetic(const cpu_builder *b, const ufk_hconv *h);
 /* The form of weights for them; with or without a run for each row of the kernel. */
 cpu_pack_kind cpu_half_pack(const cpu_builder *b, const ufk_hconv *h, bool rows);
 /* UF_E_UNSUPPORTED, before any step was added, when the shape is not one that is faster so. */

@@ -72,6 +72,20 @@ typedef struct cpu_plan cpu_plan;
 typedef struct cpu_step cpu_step;
 typedef uf_status cpu_run_fn(const cpu_step *step, cpu_plan *plan, uf_error *err);
 
+/* What a step multiplies, as far as peaks differ. */
+typedef enum cpu_arithmetic {
+    CPU_ARITHMETIC_F32,
+    CPU_ARITHMETIC_BF16,
+    CPU_ARITHMETIC_F16,
+    CPU_ARITHMETIC_BF16X3,
+    CPU_ARITHMETIC_U8
+} cpu_arithmetic;
+enum { CPU_ARITHMETICS = CPU_ARITHMETIC_U8 + 1 };
+
+/* The most that the table's kernels reach on one thread, measured (3 ms and more); 0 when there is
+ * no memory for that. */
+double cpu_peak_macs_per_ns(const ufk_table *k, cpu_arithmetic kind);
+
 struct cpu_step {
     cpu_run_fn *run;
     const ufi_node *node; /* NULL for a conversion */
@@ -82,6 +96,7 @@ struct cpu_step {
     size_t worker_bytes; /* scratch for each worker */
     size_t shared_bytes; /* scratch for all together */
     int64_t macs;
+    cpu_arithmetic arithmetic; /* of the products, if there are any */
     uint64_t time_ns;
 };
 
@@ -92,6 +107,7 @@ struct cpu_plan {
     ufi_pool *pool;
     cpu_step *steps;
     uint32_t step_count;
+    double peaks[CPU_ARITHMETICS]; /* 0: not measured yet */
     ufi_buffer *buffers;
     uint32_t buffer_count;
     cpu_operand *inputs, *outputs;

@@ -55,6 +55,13 @@ const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n)
     return depth >= (h->pairs ? 2 : 1) * MIN_DEPTH && depth <= MAX_DEPTH ? h : NULL;
 }
 
+cpu_arithmetic cpu_half_arithmetic(const cpu_builder *b, const ufk_hconv *h)
+{
+    return h == &b->k->bf16  ? CPU_ARITHMETIC_BF16
+           : h == &b->k->f16 ? CPU_ARITHMETIC_F16
+                             : CPU_ARITHMETIC_BF16X3;
+}
+
 cpu_pack_kind cpu_half_pack(const cpu_builder *b, const ufk_hconv *h, bool rows)
 {
     if (h == &b->k->bf16)
@@ -316,8 +323,10 @@ uf_status cpu_build_half_conv(cpu_builder *b, const ufi_node *n)
     }
     if (!st)
         st = cpu_add_step(b, n, run_hconv, h->name, in, in_count, &out, 1, p, &step);
-    if (!st)
+    if (!st) {
         step->worker_bytes = bytes;
+        step->arithmetic = cpu_half_arithmetic(b, h);
+    }
     return st;
 }
 
@@ -361,7 +370,9 @@ uf_status cpu_build_half_gemm(cpu_builder *b, const ufi_node *n)
         st = cpu_out(b, n->out[0], UFI_PLAIN, NULL, &out);
     if (!st)
         st = cpu_add_step(b, n, run_hconv, h->name, &in, 1, &out, 1, p, &step);
-    if (!st)
+    if (!st) {
         step->worker_bytes = bytes;
+        step->arithmetic = cpu_half_arithmetic(b, h);
+    }
     return st;
 }
