@@ -99,6 +99,10 @@ typedef struct uf_step_profile {
     const char *op, *name, *kernel;
     int64_t macs;
     double time_us; /* of the last run with profiling on */
+    /* What the engine's threads could reach on such products: as many times what one reaches on a
+     * product of matrices in the cache, measured by the first run with profiling on. 0: not
+     * measured, or no products. */
+    double peak_gmacs_per_s;
     size_t output_bytes;
     uint32_t output_rank;
     int64_t output_dims[UF_MAX_DIMS];

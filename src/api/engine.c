@@ -123,6 +123,7 @@ uf_status uf_engine_step(const uf_engine *e, size_t i, uf_step_profile *out, uf_
         .kernel = s.kernel,
         .macs = s.macs,
         .time_us = (double)s.time_ns / 1e3,
+        .peak_gmacs_per_s = s.peak_macs_per_ns,
         .output_bytes = s.output_bytes,
         .output_rank = s.output_shape.rank,
     };

@@ -49,13 +49,17 @@ typedef struct ufi_step_info {
         *kernel; /* what really ran: "conv_f32_avx512", "winograd4_f32_avx512", "reference" */
     int64_t macs;
     uint64_t time_ns; /* of the last profiled run */
+    /* What the machine could do with such products on all threads at once; 0: not measured (only
+     * profiled runs do) or no products. */
+    double peak_macs_per_ns;
     size_t output_bytes;
     ufi_shape output_shape;
 } ufi_step_info;
 
 uint32_t ufi_context_step_count(const ufi_context *c);
 void ufi_context_step(const ufi_context *c, uint32_t i, ufi_step_info *out);
-/* Time each step from now on (off by default: it costs a clock read a step). */
+/* Time each step from now on, and measure peaks in the first run (off by default: it costs a clock
+ * read a step). */
 void ufi_context_set_profiling(ufi_context *c, bool on);
 unsigned ufi_context_threads(const ufi_context *c);    /* at work, the caller's included */
 size_t ufi_context_arena_bytes(const ufi_context *c);  /* activations of the current plan */

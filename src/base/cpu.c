@@ -34,6 +34,7 @@
     X(UFI_CPU_AMX, "amx",                                                                         \
       UFI_CPU_AVX2 | UFI_CPU_AVX512 | UFI_CPU_AVX512VNNI | UFI_CPU_AVXVNNI | UFI_CPU_AVX512BF16 | \
           UFI_CPU_AVX512FP16 | UFI_CPU_AMX)                                                       \
+    X(UFI_CPU_BF16X3, "bf16x3", UINT32_MAX)                                                       \
     X(UFI_CPU_NEON, "neon", UFI_CPU_NEON)                                                         \
     X(UFI_CPU_FP16, "fp16", 0)                                                                    \
     X(UFI_CPU_DOTPROD, "dotprod", UFI_CPU_NEON | UFI_CPU_FP16 | UFI_CPU_DOTPROD)                  \
@@ -117,6 +118,8 @@ static uint32_t detect_flags(uint32_t allowed)
     if ((allowed & UFI_CPU_AMX) && all_set(xcr0, BIT(17) | BIT(18)) &&
         all_set(d7, BIT(22) | BIT(24) | BIT(25)) && ask_for_amx())
         flags |= UFI_CPU_AMX;
+    if (all_set(flags, UFI_CPU_AMX | UFI_CPU_AVX512BF16))
+        flags |= UFI_CPU_BF16X3;
     return flags;
 }
 

@@ -16,7 +16,8 @@ typedef enum ufi_cpu_flag {
     UFI_CPU_AVXVNNI = 1u << 3,    /* VEX-coded VNNI (Alder Lake) */
     UFI_CPU_AVX512BF16 = 1u << 4,
     UFI_CPU_AVX512FP16 = 1u << 5,
-    UFI_CPU_AMX = 1u << 6, /* AMX-TILE, AMX-INT8, AMX-BF16 and the kernel's permission */
+    UFI_CPU_AMX = 1u << 6,    /* AMX-TILE, AMX-INT8, AMX-BF16 and the kernel's permission */
+    UFI_CPU_BF16X3 = 1u << 7, /* no instructions: FP32 may be computed as sums of BF16 on AMX */
     UFI_CPU_NEON = 1u << 8,
     UFI_CPU_DOTPROD = 1u << 9,
     UFI_CPU_I8MM = 1u << 10,
@@ -24,7 +25,8 @@ typedef enum ufi_cpu_flag {
 } ufi_cpu_flag;
 
 /* What this machine has, cut down by the environment variable UNIFACE_CPU, which names the
- * highest generation allowed: c, avx2, avxvnni, avx512, avx512vnni, amx, neon, dotprod, i8mm. An
+ * highest generation allowed: c, avx2, avxvnni, avx512, avx512vnni, amx (and FP32 by FP32
+ * instructions), bf16x3 (all that x86 has), neon, dotprod, i8mm. An
  * unknown name is reported by ufi_cpu_mask_error. Read once, at first use. */
 uint32_t ufi_cpu_flags(void);
 /* NULL, or a sentence that says that UNIFACE_CPU names nothing known and lists what is. */

@@ -72,10 +72,12 @@ typedef struct ufk_hconv_args {
     ufk_epilogue epilogue;
 } ufk_hconv_args;
 
-/* The kernels of one of the two formats. */
+/* The kernels of one of the formats. bf16x3 is FP32: each number is a pair of BF16 (16 of its 24
+ * bits), and of their four products the three larger ones are summed, so a product is off by at
+ * most 3 * 2^-16 of itself. An infinite operand makes NaN. */
 typedef struct ufk_hconv {
     size_t nr, nu, mr; /* as conv_nr (at most 64), conv_nu, conv_mr */
-    size_t group;      /* so many consecutive k of one column lie together */
+    size_t group;      /* 1 or 2: so many consecutive k of one column lie together */
     bool pairs;
     bool pays; /* faster than conv_f32 */
     void (*conv)(const ufk_hconv_args *args);
@@ -324,7 +326,7 @@ typedef struct ufk_table {
     void (*dwconv_u8)(const ufk_qdwconv_args *args);
     const char *dwconv_u8_name;
 
-    ufk_hconv bf16, f16;
+    ufk_hconv bf16, f16, bf16x3;
 
     /* out = clamp(round(in / scale) + zero, 0, 255), ties to even, as ONNX's QuantizeLinear; NaN
      * becomes 0 */

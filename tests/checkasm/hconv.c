@@ -1,18 +1,22 @@
 /*
  * Convolution with 16-bit operands: the reference against an independent sum in double, variants
- * against the reference. Operands are numbers of the format, so one term holds them exactly and
+ * against the reference. Operands are numbers of the format, so one term holds them exactly, and
  * their products are exact in FP32 (two mantissas of at most 11 bits): the bound is that of
  * conv_f32, gamma(K + 4) * (sum |a b| + |bias| + |residual|) for a sum of K terms in any order,
  * twice because both sides round, times the slope of the activation (at most 1.1), plus 2^-19 for
  * the exponential, below which subnormal numbers, which some variants take for zero, disappear too.
  * Pairs of BF16 sum three times as many products and leave one out that is below 2^-16 of the whole
  * (each half is at most 2^-8 of the number).
+ *
+ * In bf16x3 operands are any FP32 numbers. The reference splits them as the variants do, so these
+ * are held to gamma(3 K + 4) of the sizes of three products, together at most 1.02 |a b|. What
+ * splitting loses (2^-16 of each operand and the product left out, 2^-16) is allowed beside double.
  */
 #include "checkasm.h"
 
 #include "tensor/tensor.h"
 
-/* One of the two formats. */
+/* One of the formats; bf16x3 takes FP32 and has no numbers of its own. */
 typedef struct format {
     const ufk_hconv *(*of)(const ufk_table *t);
     float (*widen)(uint16_t h);
@@ -29,8 +33,14 @@ static const ufk_hconv *f16_of(const ufk_table *t)
     return &t->f16;
 }
 
+static const ufk_hconv *bf16x3_of(const ufk_table *t)
+{
+    return &t->bf16x3;
+}
+
 static const format formats[] = {{bf16_of, ufi_bf16_to_f32, ufi_f32_to_bf16},
-                                 {f16_of, ufi_f16_to_f32, ufi_f32_to_f16}};
+                                 {f16_of, ufi_f16_to_f32, ufi_f32_to_f16},
+                                 {bf16x3_of, NULL, NULL}};
 enum { FORMATS = sizeof formats / sizeof formats[0] };
 
 typedef struct hconv_case {
@@ -45,7 +55,7 @@ typedef struct hconv_case {
 static float *random_wide(const format *f, size_t count)
 {
     float *p = ca_random_floats(count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; f->narrow && i < count; i++)
         p[i] = f->widen(f->narrow(p[i]));
     return p;
 }
@@ -124,6 +134,17 @@ static void exact(const hconv_case *k, size_t i, size_t j, double *sum, double *
     *size += fabs(bias) + fabs(residual);
 }
 
+/* How far a variant may be from the reference, and that from double, for a sum of this size. */
+static void allow(const hconv_case *k, double sum, double size, double *variant, double *reference)
+{
+    const double tiny = 0x1p-19 * (1 + fabs(sum)), depth = (double)k->depth;
+    *reference = *variant = 2.2 * ca_gamma(depth + 4) * size + tiny;
+    if (k->f->of(ca_table(0))->pairs) {
+        *variant = 2.2 * 1.02 * ca_gamma(3 * depth + 4) * size + tiny;
+        *reference = *variant + 1.01 * 3 * 0x1p-16 * size;
+    }
+}
+
 static void check_case(const hconv_case *k)
 {
     const ufk_hconv *c = k->f->of(ca_table(0));
@@ -134,12 +155,12 @@ static void check_case(const hconv_case *k)
     for (size_t i = 0; i < k->args.lines * k->args.m; i++)
         for (size_t j = 0; j < k->args.n; j++) {
             const size_t at = i * k->args.c_stride + j;
-            double sum, size, *b = &bound[at];
+            double sum, size, reference;
             exact(k, i, j, &sum, &size);
-            *b = 2.2 * ca_gamma((double)k->depth + 4) * size + 0x1p-19 * (1 + fabs(sum));
-            wider[at] = *b + (1.1 * 0x1p-16 + 4.4 * ca_gamma((double)k->depth)) * size;
+            allow(k, sum, size, &bound[at], &reference);
+            wider[at] = bound[at] + (1.1 * 0x1p-16 + 4.4 * ca_gamma((double)k->depth)) * size;
             if (k->args.epilogue.act == UFK_ACT_NONE)
-                CHECK(fabs((double)want[at] - sum) <= *b);
+                CHECK(fabs((double)want[at] - sum) <= reference);
         }
     for (size_t t = 1; t < ca_table_count(); t++) {
         const ufk_hconv *h = k->f->of(ca_table(t));
@@ -147,7 +168,7 @@ static void check_case(const hconv_case *k)
             continue;
         float *got = ca_output_floats(k->out_count);
         run_case(h, k, got);
-        ca_check(h->name, got, want, h->pairs ? wider : bound, k->out_count);
+        ca_check(h->name, got, want, h->pairs && !c->pairs ? wider : bound, k->out_count);
     }
     ca_release();
 }
@@ -222,8 +243,8 @@ TEST(narrow_splits_into_pairs)
         const size_t count = ca_range(1, 100);
         float *in = ca_random_floats(count);
         in[0] = (float[]){INFINITY, -INFINITY, 65519.0f, 1e30f}[i % 4];
-        for (size_t t = 0; t < ca_table_count(); t++) {
-            const ufk_hconv *h = &ca_table(t)->f16;
+        for (size_t t = 0; t < FORMATS * ca_table_count(); t++) {
+            const ufk_hconv *h = formats[t % FORMATS].of(ca_table(t / FORMATS));
             if (!h->pairs)
                 continue;
             uint16_t *out = ca_alloc(count * sizeof *out, sizeof *out);
@@ -247,7 +268,21 @@ TEST(dispatch_takes_the_best_generation)
         const bool has = (flags & amx) == amx;
         CHECK(strcmp(ca_table(t)->bf16.name, has ? "conv_bf16_amx" : "conv_bf16_c") == 0);
         CHECK(strcmp(ca_table(t)->f16.name, has ? "conv_f16_amx" : "conv_f16_c") == 0);
+        CHECK(strcmp(ca_table(t)->bf16x3.name, has ? "conv_bf16x3_amx" : "conv_bf16x3_c") == 0);
         CHECK(ca_table(t)->bf16.pays == has && ca_table(t)->f16.pays == has);
+    }
+}
+
+/* FP32 is computed so only where the flags say that it may be. */
+TEST(bf16x3_is_a_choice)
+{
+    const uint32_t amx = UFI_CPU_AMX | UFI_CPU_AVX512BF16;
+    ufk_table t;
+    ufk_table_init(&t, ufi_cpu_flags() & ~(uint32_t)UFI_CPU_BF16X3);
+    CHECK(!t.bf16x3.pays);
+    if ((ufi_cpu_flags() & amx) == amx) {
+        ufk_table_init(&t, ufi_cpu_flags() | UFI_CPU_BF16X3);
+        CHECK(t.bf16x3.pays);
     }
 }
 

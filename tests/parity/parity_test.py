@@ -81,7 +81,7 @@ def worst(name, golden, plain, outputs):
 def generations():
     """Names of the instruction sets this machine and the program share, oldest first."""
     names = []
-    for name in ("c", "avx2", "avx512"):
+    for name in ("c", "avx2", "avx512", "bf16x3"):
         env = dict(os.environ, UNIFACE_CPU=name)
         out = subprocess.run([program, "devices"], capture_output=True, text=True, env=env)
         if out.returncode == 0 and out.stdout.strip() and (name == "c" or name in out.stdout):

@@ -6,7 +6,7 @@
 #include "graph_maker.h"
 
 /* Weights stored as `stored`. BF16 activations are rounded to 8 bits, each by 2^-9 at most, which a
- * sum mostly evens out; pairs of BF16, for FP16, are as good as FP32 but for 2^-16. */
+ * sum mostly evens out; pairs of BF16, for FP16 and FP32, are as good as FP32 but for 2^-16. */
 static void start(maker *m, uint64_t seed, uf_dtype stored)
 {
     maker_init(m, seed);
@@ -116,13 +116,18 @@ TEST(pointwise_and_depthwise_in_one_step)
 }
 
 /* What runs is what the machine is good at, and the profile says so. */
-TEST(weights_of_16_bits_choose_the_kernel)
+TEST(stored_weights_choose_the_kernel)
 {
-    static const char *const names[][2] = {{"conv_bf16_amx", "conv_dwconv_bf16"},
-                                           {"conv_f16_amx", "conv_dwconv_f16"}};
-    const uint32_t amx = UFI_CPU_AMX | UFI_CPU_AVX512BF16;
-    const bool has = (ufi_cpu_flags() & amx) == amx;
-    for (int f16 = 0; f16 < 2; f16++) {
+    enum { AMX = UFI_CPU_AMX | UFI_CPU_AVX512BF16 };
+    static const struct {
+        uf_dtype stored;
+        uint32_t flags;
+        const char *names[2];
+    } rows[] = {{UF_BF16, AMX, {"conv_bf16_amx", "conv_dwconv_bf16"}},
+                {UF_F16, AMX, {"conv_f16_amx", "conv_dwconv_f16"}},
+                {UF_F32, UFI_CPU_BF16X3, {"conv_bf16x3_amx", "conv_dwconv_bf16x3"}}};
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        const bool has = (ufi_cpu_flags() & rows[row].flags) == rows[row].flags;
         maker m;
         ufi_program *p = NULL;
         ufi_context *c = NULL;
@@ -142,7 +147,7 @@ TEST(weights_of_16_bits_choose_the_kernel)
         depth.kh = depth.kw = 3;
         depth.pad = 1;
         depth.group = 64;
-        start(&m, 5, f16 ? UF_F16 : UF_BF16);
+        start(&m, 5, rows[row].stored);
         uint32_t y = add_conv(&m, add_input(&m, shape), &point, UFI_NONE);
         y = add_conv(&m, add_conv(&m, y, &point, UFI_NONE), &depth, UFI_NONE);
         if (!m.st)
@@ -154,7 +159,7 @@ TEST(weights_of_16_bits_choose_the_kernel)
         REQUIRE_OK(ufi_context_prepare(c, &shape, 1, UFI_NHWC, &m.err), m.err);
         for (uint32_t i = 0; i < 2; i++) {
             ufi_context_step(c, i, &step[i]);
-            CHECK_MSG(has ? !strcmp(step[i].kernel, names[f16][i])
+            CHECK_MSG(has ? !strcmp(step[i].kernel, rows[row].names[i])
                           : strstr(step[i].kernel, "_f32") != NULL,
                       "%s", step[i].kernel);
         }

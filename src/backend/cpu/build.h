@@ -83,11 +83,12 @@ cpu_build_fn cpu_build_conv, cpu_build_gemm, cpu_build_matmul, cpu_build_pool,
 bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *second);
 uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node *second);
 
-/* step_conv.c hands convolutions over: with weights of 16 bits, of an input in planes, and 3x3 ones
- * where that is faster. */
-/* The kernels for weights of 16 bits, or NULL where in[1] was not stored so, the machine gains
- * nothing from it, or a sum has few terms. */
+/* step_conv.c hands convolutions over: those in 16 bits or parts of 16 bits, of an input in planes,
+ * and 3x3 ones where that is faster. */
+/* The kernels for the weights in[1] as they were stored (for FP32, by parts), or NULL where the
+ * machine gains nothing from them, a sum has few terms, or FP32 must be exact. */
 const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n);
+cpu_arithmetic cpu_half_arithmetic(const cpu_builder *b, const ufk_hconv *h);
 /* The form of weights for them; with or without a run for each row of the kernel. */
 cpu_pack_kind cpu_half_pack(const cpu_builder *b, const ufk_hconv *h, bool rows);
 /* UF_E_UNSUPPORTED, before any step was added, when the shape is not one that is faster so. */

@@ -27,7 +27,9 @@ typedef enum cpu_pack_kind {
     CPU_PACK_BF16_ROWS,  /* as CPU_PACK_QCONV_ROWS, one group */
     CPU_PACK_BF16_FLAT,
     CPU_PACK_F16_ROWS,
-    CPU_PACK_F16_FLAT
+    CPU_PACK_F16_FLAT,
+    CPU_PACK_BF16X3_ROWS,
+    CPU_PACK_BF16X3_FLAT
 } cpu_pack_kind;
 
 typedef struct cpu_program cpu_program;
@@ -43,9 +45,10 @@ uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, c
 /* The same for the 16-bit forms. */
 uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
                           const uint16_t **out, uf_error *err);
-/* UF_BF16 or UF_F16 for FP32 constants that the model stores so and that may be computed so,
- * otherwise UF_F32. */
+/* UF_BF16 or UF_F16 for FP32 constants that the model stores so, otherwise UF_F32. */
 uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data);
+/* Whether FP32 layers must be computed by FP32 instructions. */
+bool cpu_program_is_exact(const cpu_program *p);
 const ufi_graph *cpu_program_graph(const cpu_program *p);
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err);
 void cpu_program_destroy(void *program);
@@ -69,6 +72,20 @@ typedef struct cpu_plan cpu_plan;
 typedef struct cpu_step cpu_step;
 typedef uf_status cpu_run_fn(const cpu_step *step, cpu_plan *plan, uf_error *err);
 
+/* What a step multiplies, as far as peaks differ. */
+typedef enum cpu_arithmetic {
+    CPU_ARITHMETIC_F32,
+    CPU_ARITHMETIC_BF16,
+    CPU_ARITHMETIC_F16,
+    CPU_ARITHMETIC_BF16X3,
+    CPU_ARITHMETIC_U8
+} cpu_arithmetic;
+enum { CPU_ARITHMETICS = CPU_ARITHMETIC_U8 + 1 };
+
+/* The most that the table's kernels reach on one thread, measured (3 ms and more); 0 when there is
+ * no memory for that. */
+double cpu_peak_macs_per_ns(const ufk_table *k, cpu_arithmetic kind);
+
 struct cpu_step {
     cpu_run_fn *run;
     const ufi_node *node; /* NULL for a conversion */
@@ -79,6 +96,7 @@ struct cpu_step {
     size_t worker_bytes; /* scratch for each worker */
     size_t shared_bytes; /* scratch for all together */
     int64_t macs;
+    cpu_arithmetic arithmetic; /* of the products, if there are any */
     uint64_t time_ns;
 };
 
@@ -89,6 +107,7 @@ struct cpu_plan {
     ufi_pool *pool;
     cpu_step *steps;
     uint32_t step_count;
+    double peaks[CPU_ARITHMETICS]; /* 0: not measured yet */
     ufi_buffer *buffers;
     uint32_t buffer_count;
     cpu_operand *inputs, *outputs;

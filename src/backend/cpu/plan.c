@@ -413,6 +413,15 @@ void cpu_plan_destroy(void *plan)
     ufi_free(p);
 }
 
+static void measure_peaks(cpu_plan *p)
+{
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const cpu_step *s = &p->steps[i];
+        if (s->macs && !p->peaks[s->arithmetic])
+            p->peaks[s->arithmetic] = cpu_peak_macs_per_ns(p->k, s->arithmetic);
+    }
+}
+
 uf_status cpu_plan_run(void *plan, bool profile, uf_error *err)
 {
     cpu_plan *p = plan;
@@ -428,6 +437,8 @@ uf_status cpu_plan_run(void *plan, bool profile, uf_error *err)
             before = now;
         }
     }
+    if (profile)
+        measure_peaks(p);
     return UF_OK;
 }
 
@@ -451,6 +462,7 @@ bool cpu_plan_step(const void *plan, uint32_t i, ufi_step_info *out)
         .kernel = s->kernel,
         .macs = s->macs,
         .time_ns = s->time_ns,
+        .peak_macs_per_ns = s->macs ? p->peaks[s->arithmetic] * (double)ufi_pool_size(p->pool) : 0,
         .output_bytes = s->out_count ? ufi_tensor_bytes(&s->out[0].t) : 0,
     };
     if (s->out_count)

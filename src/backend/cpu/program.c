@@ -79,10 +79,13 @@ static uf_status widen_constants(cpu_program *p, uf_error *err)
 /* The layers of an INT8 graph that are not in INT8 were left out because they need to be exact, and
  * a search that weighed them must find the same on every machine: there only storage has 16 bits.
  */
+bool cpu_program_is_exact(const cpu_program *p)
+{
+    return p->quantized;
+}
+
 uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data)
 {
-    if (p->quantized)
-        return UF_F32;
     for (uint32_t i = 0; p->graph == &p->widened && i < p->widened.node_count; i++) {
         const ufi_node *n = &p->widened.nodes[i];
         if (is_half_constant(&p->widened, n) && p->widened.values[n->out[0]].data == data)
@@ -311,6 +314,10 @@ static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tens
     case CPU_PACK_F16_FLAT:
         *scratch = count * sizeof(float);
         return packed_hconv_bytes(&k->f16, w, kind == CPU_PACK_F16_ROWS);
+    case CPU_PACK_BF16X3_ROWS:
+    case CPU_PACK_BF16X3_FLAT:
+        *scratch = count * sizeof(float);
+        return packed_hconv_bytes(&k->bf16x3, w, kind == CPU_PACK_BF16X3_ROWS);
     }
     return floats * sizeof(float);
 }
@@ -355,6 +362,10 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
     case CPU_PACK_F16_ROWS:
     case CPU_PACK_F16_FLAT:
         pack_hconv(k, &k->f16, out, w, kind == CPU_PACK_F16_ROWS, scratch);
+        break;
+    case CPU_PACK_BF16X3_ROWS:
+    case CPU_PACK_BF16X3_FLAT:
+        pack_hconv(k, &k->bf16x3, out, w, kind == CPU_PACK_BF16X3_ROWS, scratch);
         break;
     }
 }

@@ -188,7 +188,8 @@ static const char *step_name(const cpu_builder *b, const fused_params *p)
 {
     return !p->half                 ? "conv_dwconv_f32"
            : p->half == &b->k->bf16 ? "conv_dwconv_bf16"
-                                    : "conv_dwconv_f16";
+           : p->half == &b->k->f16  ? "conv_dwconv_f16"
+                                    : "conv_dwconv_bf16x3";
 }
 
 static void cut(fused_params *p, size_t workers)
@@ -258,6 +259,7 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
     p->kept_floats = (rows + 1) * p->depth.in_w * p->depth.in_c;
     step->worker_bytes = p->kept_floats * sizeof(float);
     if (p->half) {
+        step->arithmetic = cpu_half_arithmetic(b, p->half);
         p->narrow_halves = rows * p->point.in_w * p->point.in_c;
         step->worker_bytes += (p->half->pairs ? 2 : 1) * p->narrow_halves * sizeof(uint16_t);
     }

@@ -1,7 +1,8 @@
 /*
  * Convolutions and fully connected layers whose weights the model stores in 16 bits, where the
- * machine multiplies such numbers faster than FP32. Activations stay FP32 between steps; what a
- * task reads is narrowed into its scratch on the way to the kernel:
+ * machine multiplies such numbers faster than FP32, and convolutions in FP32 where it multiplies
+ * their parts of 16 bits faster (bf16x3). Activations stay FP32 between steps; what a task reads is
+ * narrowed into its scratch on the way to the kernel:
  *   - 1x1, stride 1, no padding: a block of pixels;
  *   - small maps with strides: patches (im2col);
  *   - others: the padded rows of a band, channels last even where the input is in planes, of which
@@ -17,7 +18,7 @@
 /* Lines shorter than this that cannot be walked together are fed by im2col. */
 #define MIN_DIRECT_WIDTH 24
 #define MIN_DIRECT_LINE 7
-/* Sums of fewer products than this gain nothing from being fast; for pairs, three times as many. */
+/* Sums of fewer products than this gain nothing from being fast; for pairs, twice as many. */
 #define MIN_DEPTH 16
 /* Patches of more are not worth the scratch. */
 #define MAX_DEPTH (1 << 18)
@@ -45,17 +46,28 @@ const ufk_hconv *cpu_half_kernels(const cpu_builder *b, const ufi_node *n)
 {
     const ufi_value *w = &b->g->values[n->in[1]];
     const uf_dtype stored = cpu_program_stored_as(b->program, w->data);
-    const ufk_hconv *h = stored == UF_BF16 ? &b->k->bf16 : stored == UF_F16 ? &b->k->f16 : NULL;
-    if (!h || !h->pays || w->shape.dims[0] == 0)
+    const ufk_hconv *h = stored == UF_BF16  ? &b->k->bf16
+                         : stored == UF_F16 ? &b->k->f16
+                                            : &b->k->bf16x3;
+    if (cpu_program_is_exact(b->program) || !h->pays || w->shape.dims[0] == 0)
         return NULL;
     const int64_t depth = ufi_shape_count(&w->shape) / w->shape.dims[0];
-    return depth >= (h->pairs ? 3 : 1) * MIN_DEPTH && depth <= MAX_DEPTH ? h : NULL;
+    return depth >= (h->pairs ? 2 : 1) * MIN_DEPTH && depth <= MAX_DEPTH ? h : NULL;
+}
+
+cpu_arithmetic cpu_half_arithmetic(const cpu_builder *b, const ufk_hconv *h)
+{
+    return h == &b->k->bf16  ? CPU_ARITHMETIC_BF16
+           : h == &b->k->f16 ? CPU_ARITHMETIC_F16
+                             : CPU_ARITHMETIC_BF16X3;
 }
 
 cpu_pack_kind cpu_half_pack(const cpu_builder *b, const ufk_hconv *h, bool rows)
 {
     if (h == &b->k->bf16)
         return rows ? CPU_PACK_BF16_ROWS : CPU_PACK_BF16_FLAT;
+    if (h == &b->k->bf16x3)
+        return rows ? CPU_PACK_BF16X3_ROWS : CPU_PACK_BF16X3_FLAT;
     return rows ? CPU_PACK_F16_ROWS : CPU_PACK_F16_FLAT;
 }
 
@@ -286,6 +298,8 @@ uf_status cpu_build_half_conv(cpu_builder *b, const ufi_node *n)
     const ufk_hconv *h = cpu_half_kernels(b, n);
     if (!h || !cpu_conv_shape_read(b, n, &s) || s.groups != 1)
         return UF_E_UNSUPPORTED;
+    if (h == &b->k->bf16x3 && s.out_h * s.out_w == 1) /* reading weights is all it does */
+        return UF_E_UNSUPPORTED;
     hconv_params *p = cpu_params(b, sizeof *p);
     if (!p)
         return UF_E_NOMEM;
@@ -309,8 +323,10 @@ uf_status cpu_build_half_conv(cpu_builder *b, const ufi_node *n)
     }
     if (!st)
         st = cpu_add_step(b, n, run_hconv, h->name, in, in_count, &out, 1, p, &step);
-    if (!st)
+    if (!st) {
         step->worker_bytes = bytes;
+        step->arithmetic = cpu_half_arithmetic(b, h);
+    }
     return st;
 }
 
@@ -319,7 +335,7 @@ uf_status cpu_build_half_gemm(cpu_builder *b, const ufi_node *n)
 {
     const ufk_hconv *h = cpu_half_kernels(b, n);
     const ufi_shape *x = cpu_shape(b, n->in[0]), *y = cpu_shape(b, n->out[0]);
-    if (!h)
+    if (!h || h == &b->k->bf16x3) /* FP32 of one picture is bound by reading weights */
         return UF_E_UNSUPPORTED;
     hconv_params *p = cpu_params(b, sizeof *p);
     if (!p)
@@ -354,7 +370,9 @@ uf_status cpu_build_half_gemm(cpu_builder *b, const ufi_node *n)
         st = cpu_out(b, n->out[0], UFI_PLAIN, NULL, &out);
     if (!st)
         st = cpu_add_step(b, n, run_hconv, h->name, &in, 1, &out, 1, p, &step);
-    if (!st)
+    if (!st) {
         step->worker_bytes = bytes;
+        step->arithmetic = cpu_half_arithmetic(b, h);
+    }
     return st;
 }

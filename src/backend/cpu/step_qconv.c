@@ -462,8 +462,10 @@ static uf_status add_step(cpu_builder *b, const ufi_node *n, qconv_params *p, si
     if (!st)
         st = cpu_add_step(b, n, run_qconv, p->depthwise ? b->k->dwconv_u8_name : b->k->conv_u8_name,
                           in, in_count, &out, 1, p, &step);
-    if (!st)
+    if (!st) {
         step->worker_bytes = scratch_bytes;
+        step->arithmetic = CPU_ARITHMETIC_U8;
+    }
     return st;
 }
 

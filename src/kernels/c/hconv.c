@@ -1,10 +1,11 @@
 /*
- * Convolution with 16-bit activations and weights: the packing that all variants share, the
- * references, and the choice of a variant.
+ * Convolution with activations and weights of 16 bits or in parts of 16 bits: the packing that all
+ * variants share, the references, and the choice of a variant.
  *
  * What is multiplied together by one instruction lies together: two consecutive k of one column
  * where products come in pairs (tdpbf16ps).
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/cpu.h"
@@ -12,7 +13,7 @@
 #include "kernels/topics.h"
 #include "tensor/tensor.h"
 
-enum { PANEL = 8, MAX_PANEL = 64, BF16_GROUP = 2, F16_GROUP = 1 };
+enum { PANEL = 8, MAX_PANEL = 64, MAX_GROUP = 2, BF16_GROUP = 2, F16_GROUP = 1 };
 
 size_t ufk_hconv_column_halves(const ufk_hconv *h, size_t runs, size_t run_length)
 {
@@ -35,18 +36,29 @@ size_t ufk_hconv_packed_halves(const ufk_hconv *h, size_t runs, size_t run_lengt
     return (h->pairs ? 2 : 1) * ufk_hconv_plane_halves(h, runs, run_length, n);
 }
 
+static void interleave(uint16_t *out, uint16_t rows[MAX_GROUP][MAX_PANEL], size_t group,
+                       size_t columns)
+{
+    if (group == 1) {
+        memcpy(out, rows[0], columns * sizeof *out);
+        return;
+    }
+    for (size_t column = 0; column < columns; column++) {
+        out[2 * column] = rows[0][column];
+        out[2 * column + 1] = rows[1][column];
+    }
+}
+
 /* Group `k` of a run, `columns` columns; `b` is the run's first element in the first of them. */
 static void pack_group(const ufk_hconv *h, uint16_t *out, uint16_t *low_out, const float *b,
                        size_t n, size_t k, size_t run_length, size_t columns)
 {
-    uint16_t high[MAX_PANEL], low[MAX_PANEL];
-    for (size_t i = 0; i < h->group && k + i < run_length; i++) {
-        h->narrow(high, low, b + (k + i) * n, columns);
-        for (size_t column = 0; column < columns; column++)
-            out[column * h->group + i] = high[column];
-        for (size_t column = 0; h->pairs && column < columns; column++)
-            low_out[column * h->group + i] = low[column];
-    }
+    uint16_t high[MAX_GROUP][MAX_PANEL] = {0}, low[MAX_GROUP][MAX_PANEL] = {0};
+    for (size_t i = 0; i < h->group && k + i < run_length; i++)
+        h->narrow(high[i], low[i], b + (k + i) * n, columns);
+    interleave(out, high, h->group, columns);
+    if (h->pairs)
+        interleave(low_out, low, h->group, columns);
 }
 
 void ufk_hconv_pack(const ufk_hconv *h, uint16_t *packed, const float *b, size_t runs,
@@ -71,8 +83,13 @@ static float column_sum(const ufk_hconv_args *args, const uint16_t *a, const uin
     for (size_t y = 0; y < args->runs_y; y++)
         for (size_t x = 0; x < args->runs_x; x++) {
             const uint16_t *run = a + y * args->run_stride_y + x * args->run_stride_x;
-            for (size_t k = 0; k < args->run_length; k++)
-                sum += widen(run[k]) * widen(b[k / group * PANEL * group + k % group]);
+            for (size_t k = 0; k < args->run_length; k++) {
+                const uint16_t *weight = b + k / group * PANEL * group + k % group;
+                sum += widen(run[k]) * widen(*weight);
+                if (args->a_low)
+                    sum += widen(run[k + args->a_low]) * widen(*weight) +
+                           widen(run[k]) * widen(weight[args->b_low]);
+            }
             b += (args->run_length + group - 1) / group * PANEL * group;
         }
     return sum;
@@ -110,6 +127,15 @@ static void ufk_narrow_bf16_c(uint16_t *out, uint16_t *low, const float *in, siz
         out[i] = ufi_f32_to_bf16(in[i]);
 }
 
+static void ufk_split_bf16_c(uint16_t *out, uint16_t *low, const float *in, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = ufi_f32_to_bf16(in[i]);
+        const float rest = in[i] - ufi_bf16_to_f32(out[i]);
+        low[i] = isnan(rest) ? 0 : ufi_f32_to_bf16(rest); /* of an infinity */
+    }
+}
+
 static void ufk_narrow_f16_c(uint16_t *out, uint16_t *low, const float *in, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -132,6 +158,10 @@ void ufk_hconv_init(ufk_table *t, uint32_t flags)
                          .conv = ufk_conv_f16_c,
                          .narrow = ufk_narrow_f16_c,
                          .name = "conv_f16_c"};
+    t->bf16x3 = t->bf16;
+    t->bf16x3.pairs = true;
+    t->bf16x3.narrow = ufk_split_bf16_c;
+    t->bf16x3.name = "conv_bf16x3_c";
 #if defined(__x86_64__)
     if ((flags & UFI_CPU_AMX) && (flags & UFI_CPU_AVX512BF16))
         ufk_hconv_select_amx(t);

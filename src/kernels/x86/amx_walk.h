@@ -111,7 +111,7 @@ struct block {
 typedef struct progress {
     _Alignas(ROW_BYTES) int32_t sums[BLOCK_ROWS * TILE_PANEL]; /* or floats */
     block pending;                                             /* whose sums these are */
-    const char *ahead; /* weights to fetch next, so many cache lines a step */
+    const char *ahead; /* weights to fetch next, so many cache lines a step; and their low parts */
     size_t ahead_lines;
 } progress;
 
@@ -153,10 +153,13 @@ static __attribute__((noinline)) void finish_pending(const walk *w, progress *p)
 
 /* ---- sums ---- */
 
-ALWAYS_INLINE void fetch_ahead(progress *p)
+ALWAYS_INLINE void fetch_ahead(progress *p, size_t b_low)
 {
-    for (size_t i = 0; i < p->ahead_lines; i++, p->ahead += ROW_BYTES)
+    for (size_t i = 0; i < p->ahead_lines; i++, p->ahead += ROW_BYTES) {
         _mm_prefetch(p->ahead, _MM_HINT_T1);
+        if (UFK_TILE_PAIRS && b_low)
+            _mm_prefetch(p->ahead + b_low, _MM_HINT_T1);
+    }
 }
 
 /* sums += pixels * weights, one step of k. */
@@ -222,7 +225,7 @@ ALWAYS_INLINE void accumulate(const walk *w, progress *p, const block *t, int ti
         for (size_t x = 0; x < g->runs_x; x++, b += w->groups * group_bytes) {
             const uint8_t *a = t->a + y * g->run_stride_y + x * g->run_stride_x;
             for (size_t s = 0; s < w->whole_steps; s++) {
-                fetch_ahead(p);
+                fetch_ahead(p, g->b_low);
                 multiply_pairs(a + s * a_step, g->a_stride, t->second, b + s * b_step, g->a_low,
                                g->b_low, tiles, vectors);
             }

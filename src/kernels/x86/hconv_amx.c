@@ -3,6 +3,7 @@
  * FP32. On layers of few inputs what follows the sums takes longer than they do: the usual
  * activations get code of their own, in which all that a column needs stays in registers.
  */
+#include "base/cpu.h"
 #include "kernels/topics.h"
 #include "kernels/x86/conv_epilogue16.h"
 
@@ -127,10 +128,10 @@ static void ufk_narrow_bf16_amx(uint16_t *out, uint16_t *low, const float *in, s
     }
 }
 
-/* ---- FP16 as pairs of BF16 ----
+/* ---- FP16 and FP32 as pairs of BF16 ----
  *
  * A number of FP16 has 11 bits, one of BF16 8: two of these, the nearest one and the nearest to
- * what is left, hold the first exactly, and the first 16 bits of an FP32 activation, without FP16's
+ * what is left, hold the first exactly, and the first 16 bits of an FP32 number, without FP16's
  * limits of range. The product of the low parts, which is left out, is below 2^-16 of the whole. */
 
 /* What is left of 16 numbers whose nearest ones are `high`; of an infinity nothing, not NaN. */
@@ -141,7 +142,7 @@ ALWAYS_INLINE __m512 rest_of(__m512 x, __m256i high)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(rest, rest, _CMP_ORD_Q), rest);
 }
 
-static void ufk_narrow_f16_amx(uint16_t *out, uint16_t *low, const float *in, size_t count)
+static void ufk_split_bf16_amx(uint16_t *out, uint16_t *low, const float *in, size_t count)
 {
     size_t i = 0;
     for (; i + 32 <= count; i += 32) {
@@ -173,6 +174,9 @@ void ufk_hconv_select_amx(ufk_table *t)
                           .name = "conv_bf16_amx"};
     t->f16 = t->bf16;
     t->f16.pairs = true;
-    t->f16.narrow = ufk_narrow_f16_amx;
+    t->f16.narrow = ufk_split_bf16_amx;
     t->f16.name = "conv_f16_amx";
+    t->bf16x3 = t->f16;
+    t->bf16x3.pays = (t->flags & UFI_CPU_BF16X3) != 0;
+    t->bf16x3.name = "conv_bf16x3_amx";
 }
