@@ -368,35 +368,38 @@ bool cli_can_train(void)
     return true;
 }
 
-int cli_finetune_pruned(const cli_args *a, uf_model *source, uf_model **pruned)
+int cli_recover(const cli_args *a, const char *epochs, uf_model *source, uf_model **made)
 {
     static const uf_train_options defaults = UF_TRAIN_OPTIONS_INIT;
     uf_error err;
-    double threads, epochs;
+    double threads, batch;
     run r = {.a = a, .o = defaults};
     const char *pictures = cli_value(a, "calibration");
+    const char *precision = uf_model_meta(*made, "precision");
     if (!cli_number(a, "threads", 0, 256, 0, &threads) ||
-        !cli_number(a, "finetune", 1e-3, 1e5, 5, &epochs))
+        !cli_number(a, epochs, 1e-3, 1e5, 5, &r.o.epochs) ||
+        !cli_number(a, "batch", 2, 4096, 32, &batch) ||
+        !cli_number(a, "rate", 1e-9, 100, 0.0005, &r.o.rate)) /* it has learned already */
         return EXIT_USAGE;
     int status = open_models(&r);
-    r.o.start = *pruned;
+    r.o.start = *made;
     r.o.teachers = &source;
     r.o.teacher_count = 1;
     r.o.pictures = &pictures;
     r.o.picture_count = 1;
-    r.o.epochs = epochs;
     r.o.threads = (uint32_t)threads;
-    r.o.rate = 0.0005; /* it has learned already */
-    r.o.final_rate = 0.000005;
+    r.o.batch = (int32_t)batch;
+    r.o.final_rate = r.o.rate / 100;
     r.o.average = 0.99;
-    r.o.batch = 32;
+    if (precision && !strcmp(precision, "int8"))
+        r.o.decay = 0; /* weights are to stay where they are but for their rounding */
     r.o.progress = on_step;
     r.o.progress_arg = &r;
     if (!status && uf_train(&r.result, &r.o, &err))
         status = cli_fail(&err);
     if (!status) {
-        uf_model_close(*pruned);
-        *pruned = r.result;
+        uf_model_close(*made);
+        *made = r.result;
     }
     uf_model_close(r.detector);
     training_report_close(&r.report);

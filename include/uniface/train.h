@@ -62,7 +62,11 @@ typedef int uf_train_validate_fn(void *user, uf_model *candidate, double *score)
 
 typedef struct uf_train_options {
     /* What learns: a described network ("mobilefacenet-0.5x", or the path of a text;
-     * docs/training.md) or, when `start` is given, that FP32 model. */
+     * docs/training.md) or, when `start` is given, that model: of FP32, or in INT8 as uf_quantize
+     * makes it. In INT8 it learns to be rounded (quantisation-aware training): each step computes
+     * with the bytes that would be written; weights, biases and the scales of all bytes are
+     * learned, zero points stay, and what comes back is the same INT8 graph with other numbers.
+     * The FP32 model it was made from is the natural teacher. `precision` is FP32 then. */
     const char *student;
     const uf_model *start;
     /* What it learns from. Folders, tar archives, lists: docs/training.md. Pictures whose list has

@@ -53,10 +53,15 @@ static uf_status open_student(ufi_train_run *r)
     }
     const char *precision = ufi_meta_get(&o->start->file.meta, "precision");
     r->student = &o->start->file;
-    if (precision && strcmp(precision, "fp32") != 0)
+    r->in_bytes = precision && !strcmp(precision, "int8");
+    if (precision && !r->in_bytes && strcmp(precision, "fp32") != 0)
         return ufi_fail(r->err, UF_E_STATE,
                         "the model to start from is %s: train the FP32 model it was made from",
                         precision);
+    if (r->in_bytes && o->precision != UF_PRECISION_FP32)
+        return ufi_fail(r->err, UF_E_ARG,
+                        "uf_train: the model to start from is INT8; its rounding is computed in "
+                        "FP32, not in BF16");
     return fix_size(r);
 }
 

@@ -229,9 +229,10 @@ static uf_status put_teachers(const ufi_train_run *r, ufi_meta *m)
 /* What a model to go on from says of how it was made: not true of the new one. */
 static uf_status shed_card(ufi_meta *m, uf_error *err)
 {
-    static const char *const keys[] = {"trained.teachers", "trained.agreement",
-                                       "trained.score",    "trained.pictures_without_face",
-                                       "retrained.from",   "retrained.judged"};
+    static const char *const keys[] = {"trained.teachers",   "trained.agreement",
+                                       "trained.score",      "trained.pictures_without_face",
+                                       "retrained.from",     "retrained.judged",
+                                       "quantized.agreement"};
     uf_status st = UF_OK;
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++)
         st = ufi_meta_set(m, keys[i], NULL, err);
@@ -244,7 +245,7 @@ uf_status ufi_train_describe(const ufi_train_run *r, ufi_model_file *made)
     ufi_meta *m = &made->meta;
     uf_status st = shed_card(m, r->err);
     if (!st)
-        st = ufi_meta_set(m, "precision", "fp32", r->err);
+        st = ufi_meta_set(m, "precision", r->in_bytes ? "int8" : "fp32", r->err);
     say_from(r, text, sizeof text);
     if (!st)
         st = ufi_meta_set(m, "trained.from", text, r->err);

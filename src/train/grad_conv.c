@@ -246,7 +246,8 @@ static uf_status bind(ufi_net *net, ufi_step *s, uf_error *err)
     const ufi_blob *w = ufi_blob_in(net, s, W), *b = ufi_blob_in(net, s, BIAS);
     const ufi_variable *bv = ufi_step_variable(net, s, BIAS);
     const float *weights = w->constant ? w->constant : w->data;
-    void *plain = temp(s, q->part[W], ufi_step_weights_grad(net, s)), *dw = temp(s, q->w_grad, plain);
+    void *plain = temp(s, q->part[W], ufi_step_weights_grad(net, s)),
+         *dw = temp(s, q->w_grad, plain);
     void *db = bv ? temp(s, q->part[BIAS], bv->grad) : NULL;
     const struct {
         ufi_prim *p;

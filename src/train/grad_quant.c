@@ -399,7 +399,8 @@ static uf_status add_quantise(ufi_net *net, const ufi_node *n, uint32_t from, uf
     const ufi_byte_range *r = &net->ranges[n->out[0]];
     const uint32_t in[QUANTISE_INPUTS] = {from, r->blob};
     ufi_step *s;
-    uf_status st = ufi_net_add_step(net, &quantise_kind, n, in, QUANTISE_INPUTS, n->out, 1, &s, err);
+    uf_status st =
+        ufi_net_add_step(net, &quantise_kind, n, in, QUANTISE_INPUTS, n->out, 1, &s, err);
     if (!st)
         s->plan = r;
     return st;
@@ -451,8 +452,7 @@ uf_status ufi_lower_dequantize(ufi_net *net, const ufi_node *n, uf_error *err)
 {
     ufi_byte_range x;
     uf_status st = find_range(net, n, 0, 1, 2, &x, err);
-    const uint32_t in[RESCALE_INPUTS] = {n->in[0],  x.blob,   UFI_NONE,
-                                         UFI_NONE, UFI_NONE, UFI_NONE};
+    const uint32_t in[RESCALE_INPUTS] = {n->in[0], x.blob, UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE};
     const rescale_plan p = {NULL, x.scale, 0};
     return st ? st : add_rescale(net, n, &p, in, n->out[0], err);
 }
@@ -494,8 +494,9 @@ static uf_status make_layer(ufi_net *net, const ufi_node *n, ufi_quant_layer **o
     float *first = q ? ufi_net_alloc(net, filters, sizeof *first, err) : NULL;
     if (!first)
         return UF_E_NOMEM;
-    *q = (ufi_quant_layer){UFI_NONE, UFI_NONE, bias ? n->in[5] : UFI_NONE, first, filters,
-                           count / filters, true, true};
+    *q = (ufi_quant_layer){UFI_NONE, UFI_NONE, bias ? n->in[5] : UFI_NONE,
+                           first,    filters,  count / filters,
+                           true,     true};
     for (size_t f = 0; f < filters; f++) {
         first[f] = scale[scales == 1 ? 0 : f];
         const float kept = ufi_bf16_to_f32(ufi_f32_to_bf16(first[f]));
@@ -644,10 +645,14 @@ static uf_status store_node(const storing *s, uint32_t i)
         ufi_op op;
         uint32_t scale;
         int tensor; /* input, or -1: output 0 */
-    } slots[] = {{UFI_OP_QUANTIZE_LINEAR, 1, -1}, {UFI_OP_DEQUANTIZE_LINEAR, 1, 0},
-                 {UFI_OP_QLINEAR_ADD, 1, 0},      {UFI_OP_QLINEAR_ADD, 4, 3},
-                 {UFI_OP_QLINEAR_ADD, 6, -1},     {UFI_OP_QCONV, 2, 0},
-                 {UFI_OP_QCONV, 8, 7},            {UFI_OP_QCONV, 10, -1}};
+    } slots[] = {{UFI_OP_QUANTIZE_LINEAR, 1, -1},
+                 {UFI_OP_DEQUANTIZE_LINEAR, 1, 0},
+                 {UFI_OP_QLINEAR_ADD, 1, 0},
+                 {UFI_OP_QLINEAR_ADD, 4, 3},
+                 {UFI_OP_QLINEAR_ADD, 6, -1},
+                 {UFI_OP_QCONV, 2, 0},
+                 {UFI_OP_QCONV, 8, 7},
+                 {UFI_OP_QCONV, 10, -1}};
     ufi_node *n = &s->out->nodes[i];
     uf_status st = UF_OK;
     for (size_t k = 0; !st && k < sizeof slots / sizeof *slots; k++)
@@ -661,8 +666,7 @@ uf_status ufi_net_store_bytes(const ufi_net *net, const float *const *data, ufi_
                               uf_error *err)
 {
     storing s = {net, data, out, ufi_malloc(net->variable_count + 1, sizeof *s.scales), err};
-    uf_status st =
-        s.scales ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
+    uf_status st = s.scales ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
     for (uint32_t i = 0; !st && i < net->variable_count; i++)
         s.scales[i] = UFI_NONE;
     for (uint32_t i = 0; !st && i < net->given->node_count; i++)

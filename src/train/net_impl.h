@@ -95,9 +95,9 @@ struct ufi_net {
     uint32_t *second;  /* the one before that; UFI_NONE when there is none */
     uint32_t *norms;   /* per node: variable of a batch normalisation's running mean (that of the
                           variance is the next), or UFI_NONE */
-    ufi_byte_range *ranges;  /* per value: of bytes (grad_quant.c) */
+    ufi_byte_range *ranges;   /* per value: of bytes (grad_quant.c) */
     ufi_quant_layer **layers; /* per node: of a QConv, or NULL */
-    bool *skip;        /* per node: nobody needs it, or a step before has done it */
+    bool *skip;               /* per node: nobody needs it, or a step before has done it */
     ufi_variable *variables;
     uint32_t variable_count, variable_cap;
     uint32_t *shared; /* per variable: how many steps add to its gradient */

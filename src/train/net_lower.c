@@ -343,8 +343,7 @@ static uf_status lower_nodes(ufi_net *net, uf_error *err)
             return ufi_step_fail(n, err, UF_E_UNSUPPORTED,
                                  "this operator has no gradient here; it cannot be trained "
                                  "through");
-        const uf_dtype type =
-            net->graph.values[n->out[0] == UFI_NONE ? n->in[0] : n->out[0]].dtype;
+        const uf_dtype type = net->graph.values[n->out[0] == UFI_NONE ? n->in[0] : n->out[0]].dtype;
         if (type != UF_F32 && !(type == UF_U8 && works_on_bytes(n)))
             return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its numbers are not f32");
         if (net->blobs[n->in[0]].constant && lower != ufi_lower_binary)

@@ -14,10 +14,14 @@ static const char *const output_names[OUTPUTS] = {"stem", "sum", "depthwise", "p
 
 static void make_source(maker *m)
 {
-    static const conv_case stem = {1, 3, SIDE, SIDE, 8, 3, 3, 1, 1, 1, 1, UFI_ACT_PRELU, true, false};
-    static const conv_case wide = {1, 8, SIDE, SIDE, 8, 1, 1, 1, 1, 0, 1, UFI_ACT_CLAMP, true, true};
-    static const conv_case each = {1, 8, SIDE, SIDE, 8, 3, 3, 2, 1, 1, 8, UFI_ACT_RELU, true, false};
-    static const conv_case last = {1, 8, 3, 3, 8, 3, 3, 1, 1, 1, 1, UFI_ACT_HARD_SWISH, true, false};
+    static const conv_case stem = {1, 3, SIDE, SIDE,          8,    3,    3, 1,
+                                   1, 1, 1,    UFI_ACT_PRELU, true, false};
+    static const conv_case wide = {1, 8, SIDE, SIDE,          8,    1,   1, 1,
+                                   1, 0, 1,    UFI_ACT_CLAMP, true, true};
+    static const conv_case each = {1, 8, SIDE, SIDE,         8,    3,    3, 2,
+                                   1, 1, 8,    UFI_ACT_RELU, true, false};
+    static const conv_case last = {1,    8,    3, 3, 8, 3, 3, 1, 1, 1, 1, UFI_ACT_HARD_SWISH,
+                                   true, false};
     const int64_t two[2] = {2, 2}, by_rows = 1;
     ufi_node *n;
     maker_init(m, 7);
@@ -208,8 +212,8 @@ static void add_plain(plain_layer *l, const float *x, const float *dy)
                 v += xq[i] * wq[i];
             }
             const double g = (double)dy[p * FILTERS + (size_t)f];
-            const double y = fake(v, (double)l->y_scale, -(double)l->y_zero,
-                                  255 - (double)l->y_zero, &y_in);
+            const double y =
+                fake(v, (double)l->y_scale, -(double)l->y_zero, 255 - (double)l->y_zero, &y_in);
             const double gv = y_in ? g : 0;
             l->d_y += g * (y - (y_in ? v : 0));
             l->d_bias[f] += gv;
@@ -251,16 +255,17 @@ static void near(double got, double want, double size, const char *what)
 
 TEST(gradients_of_fake_quant)
 {
-    static const conv_case c = {1, IN, SIDE, SIDE, FILTERS, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, true,
-                                false};
+    static const conv_case c = {1, IN, SIDE, SIDE, FILTERS,      1,    1,
+                                1, 1,  0,    1,    UFI_ACT_NONE, true, false};
     maker m;
     ufi_graph g;
     float dy[PIXELS * FILTERS], x[PIXELS * IN];
     plain_layer l = {0};
     maker_init(&m, 11);
-    const uint32_t first = add_conv(&m, add_input(&m, shape_of(4, 1, IN, SIDE, SIDE)), &c, UFI_NONE);
-    static const conv_case next = {1, FILTERS, SIDE, SIDE, FILTERS, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE,
-                                   false, false};
+    const uint32_t first =
+        add_conv(&m, add_input(&m, shape_of(4, 1, IN, SIDE, SIDE)), &c, UFI_NONE);
+    static const conv_case next = {1, FILTERS, SIDE, SIDE, FILTERS,      1,     1,
+                                   1, 1,       0,    1,    UFI_ACT_NONE, false, false};
     const uint32_t outputs[2] = {first, add_conv(&m, first, &next, UFI_NONE)};
     if (!m.st)
         m.st = ufi_graph_set_io(&m.g, m.inputs, 1, outputs, 2, &m.err);
