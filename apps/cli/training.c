@@ -23,6 +23,7 @@ typedef struct run {
     uf_sign_key *key; /* NULL: what is written is not signed */
     uint64_t release;
     double shown_ms;
+    double milestones[UF_MAX_MILESTONES];
 } run;
 
 static bool is_command(const run *r, const char *name)
@@ -112,12 +113,16 @@ static int read_names(run *r)
     };
     static const char *const precisions[] = {"fp32", "fp16", "bf16"};
     static const char *const optimizers[] = {"adamw", "sgd"};
-    int loss = UF_PERSON_LOSS_NONE, precision = 0, optimizer = 0;
+    static const char *const schedules[] = {"cosine", "step"};
+    int loss = UF_PERSON_LOSS_NONE, precision = 0, optimizer = 0, schedule = 0;
     int status = choose(r->a, "loss", losses, UF_PERSON_LOSS_COUNT, &loss);
     if (!status)
         status = choose(r->a, "precision", precisions, 3, &precision);
     if (!status)
         status = choose(r->a, "optimizer", optimizers, 2, &optimizer);
+    if (!status)
+        status = choose(r->a, "schedule", schedules, 2, &schedule);
+    r->o.schedule = (uf_schedule)schedule;
     r->o.persons = (uf_person_loss)loss;
     r->o.precision = (uf_precision)precision;
     r->o.optimizer = (uf_optimizer)optimizer;
@@ -137,6 +142,7 @@ static int read_numbers(run *r)
                    {"threads", 0, 256, 0, &threads},
                    {"rate", 1e-9, 100, sgd ? 0.05 : 0.002, &o->rate},
                    {"warmup", 0, 0.9, 0.05, &o->warmup},
+                   {"rate-factor", 0, 1, 0.1, &o->rate_factor},
                    {"decay", 0, 10, sgd ? 0.0005 : 0.05, &o->decay},
                    {"average", 0, 0.999999, 0.999, &o->average},
                    {"augment", 0, 2, 1, &o->augment},
@@ -165,6 +171,25 @@ static int read_numbers(run *r)
     o->measure_every = (int64_t)every;
     o->patience = (int32_t)patience;
     o->clean_teacher = cli_flag(r->a, "clean-teacher");
+    return 0;
+}
+
+static int read_milestones(run *r)
+{
+    const char *text = cli_value(r->a, "milestones");
+    if ((text || cli_value(r->a, "rate-factor")) && r->o.schedule != UF_SCHEDULE_STEP)
+        return cli_complain(EXIT_USAGE, "--milestones and --rate-factor belong to --schedule step");
+    for (char *end; text; text = *end ? end + 1 : NULL) {
+        if (r->o.milestone_count == UF_MAX_MILESTONES)
+            return cli_complain(EXIT_USAGE, "--milestones: more than %d", UF_MAX_MILESTONES);
+        r->milestones[r->o.milestone_count++] = strtod(text, &end);
+        if (end == text || (*end && *end != ','))
+            return cli_complain(EXIT_USAGE,
+                                "--milestones are shares of the run such as 0.5,0.8, "
+                                "not \"%s\"",
+                                text);
+        r->o.milestones = r->milestones;
+    }
     return 0;
 }
 
@@ -254,6 +279,8 @@ static int read_options(run *r)
         status = read_names(r);
     if (!status)
         status = read_numbers(r);
+    if (!status)
+        status = read_milestones(r);
     if (!status)
         status = open_student(r);
     if (!status)

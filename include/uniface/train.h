@@ -31,6 +31,11 @@ typedef enum uf_person_loss {
 
 typedef enum uf_optimizer { UF_OPTIMIZER_ADAMW = 0, UF_OPTIMIZER_SGD = 1 } uf_optimizer;
 
+/* How the learning rate falls: along half a cosine to `final_rate`, or by `rate_factor` at each of
+ * `milestones`. */
+typedef enum uf_schedule { UF_SCHEDULE_COSINE = 0, UF_SCHEDULE_STEP = 1 } uf_schedule;
+#define UF_MAX_MILESTONES 8
+
 /* A point of the curves of a run; agreement and score are -1 where they were not taken. */
 typedef struct uf_train_point {
     int64_t step;
@@ -87,6 +92,11 @@ typedef struct uf_train_options {
     uf_optimizer optimizer;
     double rate, final_rate; /* learning rate after the warm-up and, along a cosine, at the end */
     double warmup;           /* share of the run */
+    uf_schedule schedule;
+    const double *milestones; /* STEP: shares of the run, ascending, at most UF_MAX_MILESTONES;
+                                 NULL: 0.5, 0.75, 0.9 */
+    size_t milestone_count;
+    double rate_factor; /* STEP; 0.1 */
     double decay, clip, average;
     double augment; /* strength of what is varied: 0 nothing .. 1 (default) .. 2 */
     double blend;   /* chance of a face becoming that of a new person: two pictures morphed */
@@ -106,11 +116,12 @@ typedef struct uf_train_options {
     uf_train_progress_fn *progress; /* may be NULL */
     void *progress_arg;
 } uf_train_options;
-#define UF_TRAIN_OPTIONS_INIT                                                                     \
-    {                                                                                             \
-        NULL, NULL, NULL, 0, NULL, NULL, 0, 1, 0, 0, UF_PERSON_LOSS_NONE, 1, 0, 30, 0, 1, 64, 0,  \
-            UF_PRECISION_FP32, UF_OPTIMIZER_ADAMW, 0.002, 0.00002, 0.05, 0.05, 5, 0.999, 1, 0, 0, \
-            0, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, NULL, NULL, 0, NULL, NULL                   \
+#define UF_TRAIN_OPTIONS_INIT                                                                      \
+    {                                                                                              \
+        NULL, NULL, NULL, 0, NULL, NULL, 0, 1, 0, 0, UF_PERSON_LOSS_NONE, 1, 0, 30, 0, 1, 64, 0,   \
+            UF_PRECISION_FP32, UF_OPTIMIZER_ADAMW, 0.002, 0.00002, 0.05, UF_SCHEDULE_COSINE, NULL, \
+            0, 0.1, 0.05, 5, 0.999, 1, 0, 0, 0, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, NULL, NULL, \
+            0, NULL, NULL                                                                          \
     }
 
 /* Trains; the new model is the caller's, independent of all else. Where `validate` scored, it is

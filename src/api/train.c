@@ -82,11 +82,20 @@ static void plan_steps(ufi_train_run *r)
     const uf_train_options *o = r->options;
     const double pictures = (double)ufi_dataset_count(r->data) * (1 - o->held_out);
     const int64_t total = (int64_t)ceil(o->epochs * pictures / (double)r->how.batch);
-    r->how.schedule = (ufi_schedule){.kind = UFI_SCHEDULE_COSINE,
-                                     .peak = o->rate,
-                                     .last = o->final_rate,
-                                     .total = total > 1 ? total : 1,
-                                     .warmup = (int64_t)(o->warmup * (double)total)};
+    ufi_schedule *s = &r->how.schedule;
+    *s = (ufi_schedule){.kind = o->schedule == UF_SCHEDULE_STEP ? UFI_SCHEDULE_STEP
+                                                                : UFI_SCHEDULE_COSINE,
+                        .peak = o->rate,
+                        .last = o->final_rate,
+                        .total = total > 1 ? total : 1,
+                        .warmup = (int64_t)(o->warmup * (double)total),
+                        .factor = o->rate_factor,
+                        .at = {0.5, 0.75, 0.9},
+                        .at_count = 3};
+    for (size_t i = 0; o->milestones && i < o->milestone_count; i++)
+        s->at[i] = o->milestones[i];
+    if (o->milestones)
+        s->at_count = (uint32_t)o->milestone_count;
     r->measure_every = o->measure_every > 0 ? o->measure_every : (total + POINTS - 1) / POINTS;
     if (r->measure_every < 1)
         r->measure_every = 1;

@@ -138,6 +138,17 @@ TEST(options_without_sense_are_refused)
     o = tiny();
     o.patience = 1;
     refuse(&o, UF_E_ARG, "there is no validate");
+    const double backwards[2] = {0.8, 0.5};
+    o = tiny();
+    o.schedule = UF_SCHEDULE_STEP;
+    o.milestones = backwards;
+    o.milestone_count = 2;
+    refuse(&o, UF_E_ARG, "number 2 is 0.5");
+    o.milestone_count = UF_MAX_MILESTONES + 1;
+    refuse(&o, UF_E_ARG, "9 milestones");
+    o = tiny();
+    o.schedule = (uf_schedule)2;
+    refuse(&o, UF_E_ARG, "no such schedule");
     o = tiny();
     o.persons = UF_PERSON_LOSS_NONE;
     refuse(&o, UF_E_ARG, "neither a teacher nor a loss");
@@ -507,6 +518,42 @@ TEST(no_memory_is_an_error)
                   err.message);
     }
     CHECK_MSG(k > 200 && m, "%llu", (unsigned long long)k);
+    uf_model_close(m);
+}
+
+/* ---- the rate ---- */
+
+typedef struct rates {
+    double at[STEPS + 1];
+} rates;
+
+static int note_rate(void *user, const uf_train_state *s)
+{
+    ((rates *)user)->at[s->step] = s->rate;
+    return 0;
+}
+
+TEST(the_rate_falls_at_milestones)
+{
+    const double milestones[2] = {0.5, 0.75};
+    uf_train_options o = tiny();
+    uf_model *m = NULL;
+    uf_error err;
+    rates r = {{0}};
+    o.schedule = UF_SCHEDULE_STEP;
+    o.milestones = milestones;
+    o.milestone_count = 2;
+    o.rate_factor = 0.5;
+    o.rate = 0.004;
+    o.warmup = 0;
+    o.progress = note_rate;
+    o.progress_arg = &r;
+    REQUIRE_OK(uf_train(&m, &o, &err), err);
+    for (int step = 1; step <= STEPS; step++) {
+        const double want = step <= STEPS / 2 ? 0.004 : step <= STEPS * 3 / 4 ? 0.002 : 0.001;
+        CHECK_MSG(fabs(r.at[step] - want) < 1e-12, "step %d: %g, not %g", step, r.at[step], want);
+    }
+    CHECK(strstr(uf_model_meta(m, "trained.how"), "rate 0.004 times 0.5 at 0.5 0.75"));
     uf_model_close(m);
 }
 
