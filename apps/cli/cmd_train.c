@@ -41,6 +41,8 @@
         {"relational", 0, "X", "of how vectors lie to each other (0)"},                \
         {"feature", 0, "X", "of the plain distance (0)"},                              \
         {"clean-teacher", 0, NULL, "teachers see pictures before they are degraded"},  \
+        {"teacher-cache", 0, "FILE",                                                   \
+         "keep what they say there: each picture is asked about once"},                \
     {                                                                                  \
         "teacher", 'T', "MODEL,...", "models to learn from (embedders, or a detector)" \
     }

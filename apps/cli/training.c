@@ -171,6 +171,7 @@ static int read_numbers(run *r)
     o->measure_every = (int64_t)every;
     o->patience = (int32_t)patience;
     o->clean_teacher = cli_flag(r->a, "clean-teacher");
+    o->teacher_cache = cli_value(r->a, "teacher-cache");
     return 0;
 }
 
@@ -230,6 +231,9 @@ static int check_given(const run *r)
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (is_command(r, needs[i].command) && !cli_value(r->a, needs[i].option))
             return cli_complain(EXIT_USAGE, "%s: %s", needs[i].command, needs[i].wanted);
+    if (cli_value(r->a, "teacher-cache") && !cli_flag(r->a, "clean-teacher"))
+        return cli_complain(EXIT_USAGE, "--teacher-cache keeps what teachers say of pictures as "
+                                        "they are: --clean-teacher is needed");
     if (cli_value(r->a, "patience") && (is_command(r, "retrain") || !cli_value(r->a, "pairs")))
         return cli_complain(
             EXIT_USAGE, is_command(r, "retrain")

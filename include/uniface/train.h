@@ -55,6 +55,7 @@ typedef struct uf_train_state {
     double agreement, score; /* newest; -1: none yet */
     const uf_train_point *points;
     size_t point_count;
+    uint64_t asked;    /* pictures that teachers were run on in this call; the cache tells others */
     size_t unreadable; /* pictures that could not be decoded so far */
 } uf_train_state;
 
@@ -101,8 +102,13 @@ typedef struct uf_train_options {
     double augment; /* strength of what is varied: 0 nothing .. 1 (default) .. 2 */
     double blend;   /* chance of a face becoming that of a new person: two pictures morphed */
     double occlude; /* chance of a patch over the face */
-    int32_t clean_teacher; /* teachers see pictures before they were degraded */
-    double held_out;       /* share of the pictures kept for measuring the agreement; 0.02 */
+    int32_t clean_teacher;     /* teachers see pictures before they were degraded */
+    const char *teacher_cache; /* with clean_teacher, embedders: file in which their vectors are
+                                  kept (several teachers: PATH.1, PATH.2 ...), so that each picture
+                                  is shown to a teacher once, whatever the number of epochs and
+                                  runs; UF_E_MISMATCH for one of another teacher or other pictures.
+                                  Pictures of `blend` are asked about each time. NULL: none */
+    double held_out;           /* share of the pictures kept for measuring the agreement; 0.02 */
     uint64_t seed;
     size_t cache_bytes; /* of decoded pictures; 1 GiB */
     /* Going on and stopping. */
@@ -120,8 +126,8 @@ typedef struct uf_train_options {
     {                                                                                              \
         NULL, NULL, NULL, 0, NULL, NULL, 0, 1, 0, 0, UF_PERSON_LOSS_NONE, 1, 0, 30, 0, 1, 64, 0,   \
             UF_PRECISION_FP32, UF_OPTIMIZER_ADAMW, 0.002, 0.00002, 0.05, UF_SCHEDULE_COSINE, NULL, \
-            0, 0.1, 0.05, 5, 0.999, 1, 0, 0, 0, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, NULL, NULL, \
-            0, NULL, NULL                                                                          \
+            0, 0.1, 0.05, 5, 0.999, 1, 0, 0, 0, NULL, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, NULL, \
+            NULL, 0, NULL, NULL                                                                    \
     }
 
 /* Trains; the new model is the caller's, independent of all else. Where `validate` scored, it is

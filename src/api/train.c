@@ -117,6 +117,7 @@ static uf_status open_run(ufi_train_run *r)
         return st;
     plan_steps(r);
     st = ufi_train_key(r);
+    r->how.lesson.data_digest = r->data_digest;
     if (!st)
         st = ufi_trainer_create(&r->trainer, r->student, r->data, &r->how, r->err);
     if (!st && o->checkpoint && access(o->checkpoint, F_OK) == 0)
@@ -213,6 +214,7 @@ static bool tell(const ufi_train_run *r, const ufi_train_step *s)
                                 seconds / made * (double)(r->how.schedule.total - s->step),
                             .agreement = r->agreement,
                             .score = r->score,
+                            .asked = ufi_trainer_asked(r->trainer),
                             .unreadable = ufi_trainer_unreadable(r->trainer, NULL)};
     state.points = ufi_trainer_points(r->trainer, &state.point_count);
     return !o->progress || o->progress(o->progress_arg, &state) == 0;

@@ -68,6 +68,10 @@ static uf_status check(const uf_train_options *o, uf_error *err)
                             "uf_train: milestones are shares of the run, 0..1 and ascending; "
                             "number %zu is %g",
                             i + 1, o->milestones[i]);
+    if (o->teacher_cache && (!o->clean_teacher || !o->teacher_count))
+        return ufi_fail(err, UF_E_ARG,
+                        "uf_train: teacher_cache keeps what teachers say of pictures as they are: "
+                        "clean_teacher and a teacher are needed");
     if (o->patience > 0 && !o->validate)
         return ufi_fail(err, UF_E_ARG,
                         "uf_train: patience counts scores, and there is no validate");
@@ -117,6 +121,7 @@ static void configure_lesson(ufi_train_run *r)
     l->triplet_margin = margin;
     l->scene = (ufi_scene){.faces = 6, .face_min = 10, .face_max = 240};
     l->clean = o->clean_teacher != 0;
+    l->cache = o->teacher_cache;
 }
 
 uf_status ufi_train_configure(ufi_train_run *r)

@@ -521,6 +521,55 @@ TEST(no_memory_is_an_error)
     uf_model_close(m);
 }
 
+/* ---- what teachers have said ---- */
+
+static int note_asked(void *user, const uf_train_state *s)
+{
+    *(uint64_t *)user = s->asked;
+    return 0;
+}
+
+TEST(a_second_run_asks_the_cache)
+{
+    uf_train_options o = tiny();
+    watch w = {0};
+    uf_model *teacher, *m[3] = {NULL};
+    uf_error err;
+    char cache[512];
+    uint64_t asked[3] = {0};
+    REQUIRE_OK(run(o, &w, &teacher, &err), err);
+    snprintf(cache, sizeof cache, "%s", in_scratch("said.bin"));
+    o.persons = UF_PERSON_LOSS_NONE;
+    o.teachers = &teacher;
+    o.teacher_count = 1;
+    o.epochs *= 4;
+    o.held_out = 0.2;
+    o.progress = note_asked;
+    o.teacher_cache = cache;
+    refuse(&o, UF_E_ARG, "clean_teacher");
+    o.clean_teacher = 1;
+    for (int i = 0; i < 3; i++) {
+        o.teacher_cache = i < 2 ? cache : NULL;
+        o.progress_arg = &asked[i];
+        REQUIRE_OK(uf_train(&m[i], &o, &err), err);
+    }
+    CHECK_MSG(asked[0] > 0 && asked[0] < asked[2], "%llu of %llu pictures",
+              (unsigned long long)asked[0], (unsigned long long)asked[2]);
+    CHECK_MSG(asked[1] == 0, "the second run asks about %llu pictures",
+              (unsigned long long)asked[1]);
+    /* The cache is no other teacher. */
+    CHECK(same_model(m[0], m[1]) && same_model(m[1], m[2]));
+    o.seed++; /* a student of its own is no matter to the cache, other pictures are */
+    const char *others[1] = {in_scratch("people/p0")};
+    o.pictures = others;
+    o.batch = 2;
+    o.teacher_cache = cache;
+    refuse(&o, UF_E_MISMATCH, "said.bin");
+    for (int i = 0; i < 3; i++)
+        uf_model_close(m[i]);
+    uf_model_close(teacher);
+}
+
 /* ---- the rate ---- */
 
 typedef struct rates {
