@@ -407,11 +407,12 @@ int cli_recover(const cli_args *a, const char *epochs, uf_model *source, uf_mode
     run r = {.a = a, .o = defaults};
     const char *pictures = cli_value(a, "calibration");
     const char *precision = uf_model_meta(*made, "precision");
+    const bool in_bytes = precision && !strcmp(precision, "int8");
     if (!cli_number(a, "threads", 0, 256, 0, &threads) ||
         !cli_number(a, epochs, 1e-3, 1e5, 5, &r.o.epochs) ||
         !cli_number(a, "batch", 2, 4096, 32, &batch) ||
-        !cli_number(a, "rate", 1e-9, 100, 0.0005, &r.o.rate)) /* it has learned already */
-        return EXIT_USAGE;
+        !cli_number(a, "rate", 1e-9, 100, in_bytes ? 0.0001 : 0.0005, &r.o.rate))
+        return EXIT_USAGE; /* rates are low: it has learned already */
     int status = open_models(&r);
     r.o.start = *made;
     r.o.teachers = &source;
@@ -422,7 +423,7 @@ int cli_recover(const cli_args *a, const char *epochs, uf_model *source, uf_mode
     r.o.batch = (int32_t)batch;
     r.o.final_rate = r.o.rate / 100;
     r.o.average = 0.99;
-    if (precision && !strcmp(precision, "int8"))
+    if (in_bytes)
         r.o.decay = 0; /* weights are to stay where they are but for their rounding */
     r.o.progress = on_step;
     r.o.progress_arg = &r;

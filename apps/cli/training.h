@@ -11,10 +11,10 @@ bool cli_can_train(void);
 int cli_run_training(const cli_args *a);
 
 /* Options of commands whose result can learn again from the model it was made of. */
-#define RECOVERY_OPTIONS                                           \
-    {"batch", 'b', "N", "of that training: pictures a step (32)"}, \
-    {                                                              \
-        "rate", 0, "X", "of that training: learning rate (0.0005)" \
+#define RECOVERY_OPTIONS                                                         \
+    {"batch", 'b', "N", "of that training: pictures a step (32)"},               \
+    {                                                                            \
+        "rate", 0, "X", "of that training: learning rate (0.0005; INT8: 0.0001)" \
     }
 
 /* `*made` (pruned, or in INT8) learns from `source` for as many epochs as option `epochs` says, on
