@@ -116,7 +116,7 @@ static int prune(cli_job *q, const cli_args *a, prune_log *l)
     double ms[2];
     int status = make(q, a, l);
     if (!status && cli_value(a, "finetune"))
-        status = cli_finetune_pruned(a, q->model, &q->result);
+        status = cli_recover(a, "finetune", q->model, &q->result);
     if (!status && (cli_model_save(q->result, q->model, cli_value(a, "output"), &err) ||
                     cli_job_time(q, ms, &err)))
         status = cli_fail(&err);
@@ -160,6 +160,7 @@ const cli_command cli_prune = {
                 {"sparsity", 0, "SHARE", "set this share of each layer's weights to 0 instead"},
                 {"finetune", 0, "EPOCHS",
                  "then train it so long on the pictures of -c, with the source as its teacher"},
+                RECOVERY_OPTIONS,
                 {"output", 'o', "OUT.ufm", "the new model"},
                 DETECTOR_OPTIONS},
     .details =

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "job.h"
+#include "training.h"
 
 /* ---- the command ---- */
 
@@ -17,8 +18,10 @@ static int read_options(const cli_args *a, uf_quantize_options *o)
     double min_agreement;
     if (!cli_number(a, "min-agreement", 0, 1, 0, &min_agreement))
         return EXIT_USAGE;
-    o->min_agreement =
-        cli_value(a, "min-agreement") && min_agreement <= 0 ? -1 : (float)min_agreement;
+    /* What training is to bring back need not be kept out of INT8. */
+    const bool all =
+        cli_value(a, "min-agreement") ? min_agreement <= 0 : cli_value(a, "qat") != NULL;
+    o->min_agreement = all ? -1 : (float)min_agreement;
     static const char *const precisions[] = {"fp32", "fp16", "bf16", "int8"};
     static const char *const ranges[] = {
 #define RANGE_NAME(id, name, text) name,
@@ -41,21 +44,31 @@ static int read_options(const cli_args *a, uf_quantize_options *o)
     if (range)
         return cli_complain(
             EXIT_USAGE, "--range is auto, mse, minmax, percentile or entropy, not \"%s\"", range);
+    if (!cli_value(a, "output"))
+        return cli_complain(EXIT_USAGE, "quantize: -o OUT.ufm is needed");
+    if (cli_value(a, "qat") && (o->precision != UF_PRECISION_INT8 || !cli_value(a, "calibration")))
+        return cli_complain(EXIT_USAGE,
+                            "quantize: --qat trains an INT8 model on the pictures of -c");
     return 0;
 }
 
-static void report(const cli_args *a, const cli_job *q, const char *output, double ms)
+/* `agreement` is that of the search; "" when there was none. */
+static void report(const cli_args *a, const cli_job *q, const char *agreement, double ms)
 {
+    const char *output = cli_value(a, "output");
+    const char *trained = uf_model_meta(q->result, "trained.agreement");
     long before = q->size_bytes, after = cli_file_size(output);
     size_t pictures = q->calibration ? uf_calibration_count(q->calibration) : 0;
     if (!a->json) {
-        const char *agreement = uf_model_meta(q->result, "quantized.agreement");
         printf("%s: %s, %ld bytes (%.2f x), %.1f s\n", output,
                uf_model_meta(q->result, "precision"), after, (double)after / (double)before,
                ms / 1000);
-        if (agreement)
+        if (*agreement)
             printf("%s; agreement with FP32 %s\n",
                    uf_model_meta(q->result, "quantized.calibration"), agreement);
+        if (trained)
+            printf("%s\nagreement with FP32 %s after that, on pictures held out\n",
+                   uf_model_meta(q->result, "trained.how"), trained);
         return;
     }
     cli_json j = {.f = stdout};
@@ -67,7 +80,8 @@ static void report(const cli_args *a, const cli_job *q, const char *output, doub
     json_integer(&j, "source_size_bytes", before);
     json_integer(&j, "calibration_pictures", (long long)pictures);
     json_text(&j, "method", uf_model_meta(q->result, "quantized.calibration"));
-    json_text(&j, "agreement", uf_model_meta(q->result, "quantized.agreement"));
+    json_text(&j, "agreement", *agreement ? agreement : NULL);
+    json_text(&j, "trained_agreement", trained);
     json_integer(&j, "pictures_left_out", (long long)q->skipped);
     json_number(&j, "seconds", ms / 1000);
     json_close(&j, '}');
@@ -81,19 +95,25 @@ static int run_quantize(const cli_args *a)
     uf_quantize_options o = UF_QUANTIZE_OPTIONS_INIT;
     const char *output = cli_value(a, "output");
     double start = cli_now_ms();
+    char agreement[40] = "";
     o.progress = show_progress;
     int status = read_options(a, &o);
-    if (!status && !output)
-        status = cli_complain(EXIT_USAGE, "quantize: -o OUT.ufm is needed");
+    if (!status && cli_value(a, "qat") && !cli_can_train())
+        return cli_run_training(a);
     if (!status)
         status = cli_job_open(&q, a->operands[0]);
     if (!status && o.precision == UF_PRECISION_INT8)
         status = cli_job_calibrate(&q, a);
-    if (!status && (uf_quantize(&q.result, q.model, q.calibration, &o, &err) ||
-                    cli_model_save(q.result, q.model, output, &err)))
+    if (!status && uf_quantize(&q.result, q.model, q.calibration, &o, &err))
+        status = cli_fail(&err);
+    if (!status && uf_model_meta(q.result, "quantized.agreement"))
+        snprintf(agreement, sizeof agreement, "%s", uf_model_meta(q.result, "quantized.agreement"));
+    if (!status && cli_value(a, "qat"))
+        status = cli_recover(a, "qat", q.model, &q.result);
+    if (!status && cli_model_save(q.result, q.model, output, &err))
         status = cli_fail(&err);
     if (!status)
-        report(a, &q, output, cli_now_ms() - start);
+        report(a, &q, agreement, cli_now_ms() - start);
     cli_job_close(&q);
     return status;
 }
@@ -222,6 +242,10 @@ const cli_command cli_quantize = {
                  "layers stay in FP32 until it agrees so far with FP32: mean cosine "
                  "(0.995), of a detector mean overlap of faces (0.985); 0: quantise all"},
                 {"range", 'r', "METHOD", "auto (default), mse, minmax, percentile or entropy"},
+                {"qat", 0, "EPOCHS",
+                 "then train it so long on the pictures of -c through its rounding, with the "
+                 "source as its teacher; all layers are in INT8 unless --min-agreement is given"},
+                RECOVERY_OPTIONS,
                 {"output", 'o', "OUT.ufm", "the new model"},
                 DETECTOR_OPTIONS},
     .details =
@@ -230,9 +254,11 @@ const cli_command cli_quantize = {
         "and aligned first, unless the pictures have the size of its crop. FP16 and BF16 store\n"
         "the weights in half the space and need no pictures. On processors with AMX both are\n"
         "faster than FP32, BF16, with the less exact numbers, more so; others compute in FP32\n"
-        "(inspect --steps shows the kernels).",
+        "(inspect --steps shows the kernels). --qat (quantisation-aware training) learns ranges\n"
+        "and weights that lose less; what is trained is the graph that is written.",
     .examples = "  uniface quantize face.ufm --calibration photos/ --detector yunet.ufm -o "
                 "face-int8.ufm\n"
+                "  uniface quantize face.ufm -c photos/ -d yunet.ufm --qat 3 -o face-int8.ufm\n"
                 "  uniface quantize yunet.ufm --calibration photos/ -o yunet-int8.ufm\n"
                 "  uniface quantize face.ufm --precision fp16 -o face-fp16.ufm\n",
     .run = run_quantize,

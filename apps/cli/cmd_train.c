@@ -11,6 +11,9 @@
         {"optimizer", 0, "NAME", "adamw (default) or sgd"},                                        \
         {"rate", 'r', "X", "learning rate after the warm-up (0.002; sgd: 0.05)"},                  \
         {"final-rate", 0, "X", "and at the end, along a cosine (1 % of it)"},                      \
+        {"schedule", 0, "NAME", "cosine (default), or step: the rate falls at milestones"},        \
+        {"milestones", 0, "SHARE,...", "of the run, for step (0.5,0.75,0.9)"},                     \
+        {"rate-factor", 0, "X", "what the rate is multiplied by there (0.1)"},                     \
         {"warmup", 0, "SHARE", "of the run (0.05)"},                                               \
         {"decay", 0, "X", "weight decay (0.05; sgd: 0.0005)"},                                     \
         {"average", 0, "X", "moving average of the weights (0.999)"},                              \
@@ -38,6 +41,8 @@
         {"relational", 0, "X", "of how vectors lie to each other (0)"},                \
         {"feature", 0, "X", "of the plain distance (0)"},                              \
         {"clean-teacher", 0, NULL, "teachers see pictures before they are degraded"},  \
+        {"teacher-cache", 0, "FILE",                                                   \
+         "keep what they say there: each picture is asked about once"},                \
     {                                                                                  \
         "teacher", 'T', "MODEL,...", "models to learn from (embedders, or a detector)" \
     }

@@ -23,6 +23,7 @@ typedef struct run {
     uf_sign_key *key; /* NULL: what is written is not signed */
     uint64_t release;
     double shown_ms;
+    double milestones[UF_MAX_MILESTONES];
 } run;
 
 static bool is_command(const run *r, const char *name)
@@ -112,12 +113,16 @@ static int read_names(run *r)
     };
     static const char *const precisions[] = {"fp32", "fp16", "bf16"};
     static const char *const optimizers[] = {"adamw", "sgd"};
-    int loss = UF_PERSON_LOSS_NONE, precision = 0, optimizer = 0;
+    static const char *const schedules[] = {"cosine", "step"};
+    int loss = UF_PERSON_LOSS_NONE, precision = 0, optimizer = 0, schedule = 0;
     int status = choose(r->a, "loss", losses, UF_PERSON_LOSS_COUNT, &loss);
     if (!status)
         status = choose(r->a, "precision", precisions, 3, &precision);
     if (!status)
         status = choose(r->a, "optimizer", optimizers, 2, &optimizer);
+    if (!status)
+        status = choose(r->a, "schedule", schedules, 2, &schedule);
+    r->o.schedule = (uf_schedule)schedule;
     r->o.persons = (uf_person_loss)loss;
     r->o.precision = (uf_precision)precision;
     r->o.optimizer = (uf_optimizer)optimizer;
@@ -137,6 +142,7 @@ static int read_numbers(run *r)
                    {"threads", 0, 256, 0, &threads},
                    {"rate", 1e-9, 100, sgd ? 0.05 : 0.002, &o->rate},
                    {"warmup", 0, 0.9, 0.05, &o->warmup},
+                   {"rate-factor", 0, 1, 0.1, &o->rate_factor},
                    {"decay", 0, 10, sgd ? 0.0005 : 0.05, &o->decay},
                    {"average", 0, 0.999999, 0.999, &o->average},
                    {"augment", 0, 2, 1, &o->augment},
@@ -165,6 +171,26 @@ static int read_numbers(run *r)
     o->measure_every = (int64_t)every;
     o->patience = (int32_t)patience;
     o->clean_teacher = cli_flag(r->a, "clean-teacher");
+    o->teacher_cache = cli_value(r->a, "teacher-cache");
+    return 0;
+}
+
+static int read_milestones(run *r)
+{
+    const char *text = cli_value(r->a, "milestones");
+    if ((text || cli_value(r->a, "rate-factor")) && r->o.schedule != UF_SCHEDULE_STEP)
+        return cli_complain(EXIT_USAGE, "--milestones and --rate-factor belong to --schedule step");
+    for (char *end; text; text = *end ? end + 1 : NULL) {
+        if (r->o.milestone_count == UF_MAX_MILESTONES)
+            return cli_complain(EXIT_USAGE, "--milestones: more than %d", UF_MAX_MILESTONES);
+        r->milestones[r->o.milestone_count++] = strtod(text, &end);
+        if (end == text || (*end && *end != ','))
+            return cli_complain(EXIT_USAGE,
+                                "--milestones are shares of the run such as 0.5,0.8, "
+                                "not \"%s\"",
+                                text);
+        r->o.milestones = r->milestones;
+    }
     return 0;
 }
 
@@ -205,6 +231,9 @@ static int check_given(const run *r)
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (is_command(r, needs[i].command) && !cli_value(r->a, needs[i].option))
             return cli_complain(EXIT_USAGE, "%s: %s", needs[i].command, needs[i].wanted);
+    if (cli_value(r->a, "teacher-cache") && !cli_flag(r->a, "clean-teacher"))
+        return cli_complain(EXIT_USAGE, "--teacher-cache keeps what teachers say of pictures as "
+                                        "they are: --clean-teacher is needed");
     if (cli_value(r->a, "patience") && (is_command(r, "retrain") || !cli_value(r->a, "pairs")))
         return cli_complain(
             EXIT_USAGE, is_command(r, "retrain")
@@ -254,6 +283,8 @@ static int read_options(run *r)
         status = read_names(r);
     if (!status)
         status = read_numbers(r);
+    if (!status)
+        status = read_milestones(r);
     if (!status)
         status = open_student(r);
     if (!status)
@@ -368,35 +399,39 @@ bool cli_can_train(void)
     return true;
 }
 
-int cli_finetune_pruned(const cli_args *a, uf_model *source, uf_model **pruned)
+int cli_recover(const cli_args *a, const char *epochs, uf_model *source, uf_model **made)
 {
     static const uf_train_options defaults = UF_TRAIN_OPTIONS_INIT;
     uf_error err;
-    double threads, epochs;
+    double threads, batch;
     run r = {.a = a, .o = defaults};
     const char *pictures = cli_value(a, "calibration");
+    const char *precision = uf_model_meta(*made, "precision");
+    const bool in_bytes = precision && !strcmp(precision, "int8");
     if (!cli_number(a, "threads", 0, 256, 0, &threads) ||
-        !cli_number(a, "finetune", 1e-3, 1e5, 5, &epochs))
-        return EXIT_USAGE;
+        !cli_number(a, epochs, 1e-3, 1e5, 5, &r.o.epochs) ||
+        !cli_number(a, "batch", 2, 4096, 32, &batch) ||
+        !cli_number(a, "rate", 1e-9, 100, in_bytes ? 0.0001 : 0.0005, &r.o.rate))
+        return EXIT_USAGE; /* rates are low: it has learned already */
     int status = open_models(&r);
-    r.o.start = *pruned;
+    r.o.start = *made;
     r.o.teachers = &source;
     r.o.teacher_count = 1;
     r.o.pictures = &pictures;
     r.o.picture_count = 1;
-    r.o.epochs = epochs;
     r.o.threads = (uint32_t)threads;
-    r.o.rate = 0.0005; /* it has learned already */
-    r.o.final_rate = 0.000005;
+    r.o.batch = (int32_t)batch;
+    r.o.final_rate = r.o.rate / 100;
     r.o.average = 0.99;
-    r.o.batch = 32;
+    if (in_bytes)
+        r.o.decay = 0; /* weights are to stay where they are but for their rounding */
     r.o.progress = on_step;
     r.o.progress_arg = &r;
     if (!status && uf_train(&r.result, &r.o, &err))
         status = cli_fail(&err);
     if (!status) {
-        uf_model_close(*pruned);
-        *pruned = r.result;
+        uf_model_close(*made);
+        *made = r.result;
     }
     uf_model_close(r.detector);
     training_report_close(&r.report);

@@ -12,10 +12,11 @@ bool cli_can_train(void)
     return false;
 }
 
-int cli_finetune_pruned(const cli_args *a, uf_model *source, uf_model **pruned)
+int cli_recover(const cli_args *a, const char *epochs, uf_model *source, uf_model **made)
 {
+    (void)epochs;
     (void)source;
-    (void)pruned;
+    (void)made;
     return cli_complain(EXIT_INTERNAL, "%s: uniface-train was to do this", a->command->name);
 }
 

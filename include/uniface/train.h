@@ -31,6 +31,11 @@ typedef enum uf_person_loss {
 
 typedef enum uf_optimizer { UF_OPTIMIZER_ADAMW = 0, UF_OPTIMIZER_SGD = 1 } uf_optimizer;
 
+/* How the learning rate falls: along half a cosine to `final_rate`, or by `rate_factor` at each of
+ * `milestones`. */
+typedef enum uf_schedule { UF_SCHEDULE_COSINE = 0, UF_SCHEDULE_STEP = 1 } uf_schedule;
+#define UF_MAX_MILESTONES 8
+
 /* A point of the curves of a run; agreement and score are -1 where they were not taken. */
 typedef struct uf_train_point {
     int64_t step;
@@ -50,6 +55,7 @@ typedef struct uf_train_state {
     double agreement, score; /* newest; -1: none yet */
     const uf_train_point *points;
     size_t point_count;
+    uint64_t asked;    /* pictures that teachers were run on in this call; the cache tells others */
     size_t unreadable; /* pictures that could not be decoded so far */
 } uf_train_state;
 
@@ -62,7 +68,11 @@ typedef int uf_train_validate_fn(void *user, uf_model *candidate, double *score)
 
 typedef struct uf_train_options {
     /* What learns: a described network ("mobilefacenet-0.5x", or the path of a text;
-     * docs/training.md) or, when `start` is given, that FP32 model. */
+     * docs/training.md) or, when `start` is given, that model: of FP32, or in INT8 as uf_quantize
+     * makes it. In INT8 it learns to be rounded (quantisation-aware training): each step computes
+     * with the bytes that would be written; weights, biases and the scales of all bytes are
+     * learned, zero points stay, and what comes back is the same INT8 graph with other numbers.
+     * The FP32 model it was made from is the natural teacher. `precision` is FP32 then. */
     const char *student;
     const uf_model *start;
     /* What it learns from. Folders, tar archives, lists: docs/training.md. Pictures whose list has
@@ -83,12 +93,22 @@ typedef struct uf_train_options {
     uf_optimizer optimizer;
     double rate, final_rate; /* learning rate after the warm-up and, along a cosine, at the end */
     double warmup;           /* share of the run */
+    uf_schedule schedule;
+    const double *milestones; /* STEP: shares of the run, ascending, at most UF_MAX_MILESTONES;
+                                 NULL: 0.5, 0.75, 0.9 */
+    size_t milestone_count;
+    double rate_factor; /* STEP; 0.1 */
     double decay, clip, average;
     double augment; /* strength of what is varied: 0 nothing .. 1 (default) .. 2 */
     double blend;   /* chance of a face becoming that of a new person: two pictures morphed */
     double occlude; /* chance of a patch over the face */
-    int32_t clean_teacher; /* teachers see pictures before they were degraded */
-    double held_out;       /* share of the pictures kept for measuring the agreement; 0.02 */
+    int32_t clean_teacher;     /* teachers see pictures before they were degraded */
+    const char *teacher_cache; /* with clean_teacher, embedders: file in which their vectors are
+                                  kept (several teachers: PATH.1, PATH.2 ...), so that each picture
+                                  is shown to a teacher once, whatever the number of epochs and
+                                  runs; UF_E_MISMATCH for one of another teacher or other pictures.
+                                  Pictures of `blend` are asked about each time. NULL: none */
+    double held_out;           /* share of the pictures kept for measuring the agreement; 0.02 */
     uint64_t seed;
     size_t cache_bytes; /* of decoded pictures; 1 GiB */
     /* Going on and stopping. */
@@ -102,11 +122,12 @@ typedef struct uf_train_options {
     uf_train_progress_fn *progress; /* may be NULL */
     void *progress_arg;
 } uf_train_options;
-#define UF_TRAIN_OPTIONS_INIT                                                                     \
-    {                                                                                             \
-        NULL, NULL, NULL, 0, NULL, NULL, 0, 1, 0, 0, UF_PERSON_LOSS_NONE, 1, 0, 30, 0, 1, 64, 0,  \
-            UF_PRECISION_FP32, UF_OPTIMIZER_ADAMW, 0.002, 0.00002, 0.05, 0.05, 5, 0.999, 1, 0, 0, \
-            0, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, NULL, NULL, 0, NULL, NULL                   \
+#define UF_TRAIN_OPTIONS_INIT                                                                      \
+    {                                                                                              \
+        NULL, NULL, NULL, 0, NULL, NULL, 0, 1, 0, 0, UF_PERSON_LOSS_NONE, 1, 0, 30, 0, 1, 64, 0,   \
+            UF_PRECISION_FP32, UF_OPTIMIZER_ADAMW, 0.002, 0.00002, 0.05, UF_SCHEDULE_COSINE, NULL, \
+            0, 0.1, 0.05, 5, 0.999, 1, 0, 0, 0, NULL, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, NULL, \
+            NULL, 0, NULL, NULL                                                                    \
     }
 
 /* Trains; the new model is the caller's, independent of all else. Where `validate` scored, it is

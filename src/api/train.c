@@ -53,10 +53,15 @@ static uf_status open_student(ufi_train_run *r)
     }
     const char *precision = ufi_meta_get(&o->start->file.meta, "precision");
     r->student = &o->start->file;
-    if (precision && strcmp(precision, "fp32") != 0)
+    r->in_bytes = precision && !strcmp(precision, "int8");
+    if (precision && !r->in_bytes && strcmp(precision, "fp32") != 0)
         return ufi_fail(r->err, UF_E_STATE,
                         "the model to start from is %s: train the FP32 model it was made from",
                         precision);
+    if (r->in_bytes && o->precision != UF_PRECISION_FP32)
+        return ufi_fail(r->err, UF_E_ARG,
+                        "uf_train: the model to start from is INT8; its rounding is computed in "
+                        "FP32, not in BF16");
     return fix_size(r);
 }
 
@@ -77,11 +82,20 @@ static void plan_steps(ufi_train_run *r)
     const uf_train_options *o = r->options;
     const double pictures = (double)ufi_dataset_count(r->data) * (1 - o->held_out);
     const int64_t total = (int64_t)ceil(o->epochs * pictures / (double)r->how.batch);
-    r->how.schedule = (ufi_schedule){.kind = UFI_SCHEDULE_COSINE,
-                                     .peak = o->rate,
-                                     .last = o->final_rate,
-                                     .total = total > 1 ? total : 1,
-                                     .warmup = (int64_t)(o->warmup * (double)total)};
+    ufi_schedule *s = &r->how.schedule;
+    *s = (ufi_schedule){.kind = o->schedule == UF_SCHEDULE_STEP ? UFI_SCHEDULE_STEP
+                                                                : UFI_SCHEDULE_COSINE,
+                        .peak = o->rate,
+                        .last = o->final_rate,
+                        .total = total > 1 ? total : 1,
+                        .warmup = (int64_t)(o->warmup * (double)total),
+                        .factor = o->rate_factor,
+                        .at = {0.5, 0.75, 0.9},
+                        .at_count = 3};
+    for (size_t i = 0; o->milestones && i < o->milestone_count; i++)
+        s->at[i] = o->milestones[i];
+    if (o->milestones)
+        s->at_count = (uint32_t)o->milestone_count;
     r->measure_every = o->measure_every > 0 ? o->measure_every : (total + POINTS - 1) / POINTS;
     if (r->measure_every < 1)
         r->measure_every = 1;
@@ -103,6 +117,7 @@ static uf_status open_run(ufi_train_run *r)
         return st;
     plan_steps(r);
     st = ufi_train_key(r);
+    r->how.lesson.data_digest = r->data_digest;
     if (!st)
         st = ufi_trainer_create(&r->trainer, r->student, r->data, &r->how, r->err);
     if (!st && o->checkpoint && access(o->checkpoint, F_OK) == 0)
@@ -199,6 +214,7 @@ static bool tell(const ufi_train_run *r, const ufi_train_step *s)
                                 seconds / made * (double)(r->how.schedule.total - s->step),
                             .agreement = r->agreement,
                             .score = r->score,
+                            .asked = ufi_trainer_asked(r->trainer),
                             .unreadable = ufi_trainer_unreadable(r->trainer, NULL)};
     state.points = ufi_trainer_points(r->trainer, &state.point_count);
     return !o->progress || o->progress(o->progress_arg, &state) == 0;

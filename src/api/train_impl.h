@@ -11,6 +11,7 @@ typedef struct ufi_train_run {
     uf_error *err;
     ufi_model_file described; /* the student, when it was described */
     const ufi_model_file *student;
+    bool in_bytes; /* it is an INT8 model */
     ufi_dataset *data;
     char data_digest[65];
     size_t faceless; /* pictures left out for want of a face */

@@ -31,6 +31,7 @@ static uf_status check(const uf_train_options *o, uf_error *err)
                   {"rate", o->rate, 1e-9, 100},
                   {"final_rate", o->final_rate, 0, 100},
                   {"warmup", o->warmup, 0, 0.9},
+                  {"rate_factor", o->rate_factor, 0, 1},
                   {"decay", o->decay, 0, 10},
                   {"clip", o->clip, 0, 1e9},
                   {"average", o->average, 0, 0.999999},
@@ -56,6 +57,21 @@ static uf_status check(const uf_train_options *o, uf_error *err)
         return ufi_fail(err, UF_E_ARG, "uf_train: no such loss of persons (%d)", (int)o->persons);
     if (o->precision != UF_PRECISION_FP32 && o->precision != UF_PRECISION_BF16)
         return ufi_fail(err, UF_E_ARG, "uf_train: training is in FP32 or BF16");
+    if (o->schedule != UF_SCHEDULE_COSINE && o->schedule != UF_SCHEDULE_STEP)
+        return ufi_fail(err, UF_E_ARG, "uf_train: no such schedule (%d)", (int)o->schedule);
+    if (o->milestones && (!o->milestone_count || o->milestone_count > UF_MAX_MILESTONES))
+        return ufi_fail(err, UF_E_ARG, "uf_train: %zu milestones; there may be 1..%d",
+                        o->milestone_count, UF_MAX_MILESTONES);
+    for (size_t i = 0; o->milestones && i < o->milestone_count; i++)
+        if (!(o->milestones[i] > (i ? o->milestones[i - 1] : 0)) || !(o->milestones[i] < 1))
+            return ufi_fail(err, UF_E_ARG,
+                            "uf_train: milestones are shares of the run, 0..1 and ascending; "
+                            "number %zu is %g",
+                            i + 1, o->milestones[i]);
+    if (o->teacher_cache && (!o->clean_teacher || !o->teacher_count))
+        return ufi_fail(err, UF_E_ARG,
+                        "uf_train: teacher_cache keeps what teachers say of pictures as they are: "
+                        "clean_teacher and a teacher are needed");
     if (o->patience > 0 && !o->validate)
         return ufi_fail(err, UF_E_ARG,
                         "uf_train: patience counts scores, and there is no validate");
@@ -105,6 +121,7 @@ static void configure_lesson(ufi_train_run *r)
     l->triplet_margin = margin;
     l->scene = (ufi_scene){.faces = 6, .face_min = 10, .face_max = 240};
     l->clean = o->clean_teacher != 0;
+    l->cache = o->teacher_cache;
 }
 
 uf_status ufi_train_configure(ufi_train_run *r)
@@ -154,6 +171,11 @@ static void add_numbers(ufi_sha256 *h, const ufi_train_run *r)
              o->augment, o->blend, o->occlude, o->clean_teacher, o->held_out,
              (unsigned long long)o->seed, (long long)r->measure_every);
     add_text(h, text);
+    const ufi_schedule *s = &r->how.schedule;
+    for (uint32_t i = 0; s->kind == UFI_SCHEDULE_STEP && i < s->at_count; i++) {
+        snprintf(text, sizeof text, "%a %a", s->at[i], s->factor);
+        add_text(h, text);
+    }
 }
 
 uf_status ufi_train_key(ufi_train_run *r)
@@ -187,15 +209,31 @@ static void say_from(const ufi_train_run *r, char *text, size_t size)
     snprintf(text, size, "%s", o->student ? o->student : o->start->id);
 }
 
+static void say_rate(const ufi_train_run *r, char *text, size_t size)
+{
+    const uf_train_options *o = r->options;
+    const ufi_schedule *s = &r->how.schedule;
+    int at = snprintf(text, size, "rate %g", o->rate);
+    if (s->kind == UFI_SCHEDULE_COSINE) {
+        snprintf(text + at, size - (size_t)at, " to %g", o->final_rate);
+        return;
+    }
+    at += snprintf(text + at, size - (size_t)at, " times %g at", s->factor);
+    for (uint32_t i = 0; i < s->at_count; i++)
+        at += snprintf(text + at, size - (size_t)at, " %.4g", s->at[i]);
+}
+
 static void say_how(const ufi_train_run *r, char *text, size_t size)
 {
     const uf_train_options *o = r->options;
+    char rate[160];
+    say_rate(r, rate, sizeof rate);
     snprintf(text, size,
-             "%lld steps of %d pictures, %s, %s, rate %g to %g, decay %g, average %g, losses "
+             "%lld steps of %d pictures, %s, %s, %s, decay %g, average %g, losses "
              "angular %g, feature %g, relational %g, %s; varied %g, blended %g, occluded %g%s",
              (long long)ufi_trainer_steps(r->trainer), o->batch,
              o->optimizer == UF_OPTIMIZER_SGD ? "SGD" : "AdamW", r->how.bf16 ? "BF16" : "FP32",
-             o->rate, o->final_rate, o->decay, o->average, o->teacher_count ? o->angular : 0,
+             rate, o->decay, o->average, o->teacher_count ? o->angular : 0,
              o->teacher_count ? o->feature : 0, o->teacher_count ? o->relational : 0,
              loss_names[o->persons], o->augment, o->blend, o->occlude,
              o->clean_teacher ? ", teachers saw clean pictures" : "");
@@ -229,9 +267,10 @@ static uf_status put_teachers(const ufi_train_run *r, ufi_meta *m)
 /* What a model to go on from says of how it was made: not true of the new one. */
 static uf_status shed_card(ufi_meta *m, uf_error *err)
 {
-    static const char *const keys[] = {"trained.teachers", "trained.agreement",
-                                       "trained.score",    "trained.pictures_without_face",
-                                       "retrained.from",   "retrained.judged"};
+    static const char *const keys[] = {"trained.teachers",   "trained.agreement",
+                                       "trained.score",      "trained.pictures_without_face",
+                                       "retrained.from",     "retrained.judged",
+                                       "quantized.agreement"};
     uf_status st = UF_OK;
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++)
         st = ufi_meta_set(m, keys[i], NULL, err);
@@ -244,7 +283,7 @@ uf_status ufi_train_describe(const ufi_train_run *r, ufi_model_file *made)
     ufi_meta *m = &made->meta;
     uf_status st = shed_card(m, r->err);
     if (!st)
-        st = ufi_meta_set(m, "precision", "fp32", r->err);
+        st = ufi_meta_set(m, "precision", r->in_bytes ? "int8" : "fp32", r->err);
     say_from(r, text, sizeof text);
     if (!st)
         st = ufi_meta_set(m, "trained.from", text, r->err);

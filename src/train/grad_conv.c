@@ -224,6 +224,7 @@ static uf_status create(ufi_net *net, ufi_step *s, uf_error *err)
     if (hint)
         dnnl_primitive_desc_destroy(hint);
     s->keeps[X] = true;
+    s->keeps[W] = true;
     return st ? st : ask_memory(net, s, q, err);
 }
 
@@ -243,8 +244,10 @@ static uf_status bind(ufi_net *net, ufi_step *s, uf_error *err)
     conv_state *q = s->state;
     const ufi_blob *x = ufi_blob_in(net, s, X), *y = ufi_blob_out(net, s, 0);
     const ufi_blob *w = ufi_blob_in(net, s, W), *b = ufi_blob_in(net, s, BIAS);
-    const ufi_variable *wv = ufi_step_variable(net, s, W), *bv = ufi_step_variable(net, s, BIAS);
-    void *plain = temp(s, q->part[W], wv->grad), *dw = temp(s, q->w_grad, plain);
+    const ufi_variable *bv = ufi_step_variable(net, s, BIAS);
+    const float *weights = w->constant ? w->constant : w->data;
+    void *plain = temp(s, q->part[W], ufi_step_weights_grad(net, s)),
+         *dw = temp(s, q->w_grad, plain);
     void *db = bv ? temp(s, q->part[BIAS], bv->grad) : NULL;
     const struct {
         ufi_prim *p;
@@ -252,12 +255,12 @@ static uf_status bind(ufi_net *net, ufi_step *s, uf_error *err)
         const void *data;
     } list[] = {
         {&q->forward, DNNL_ARG_SRC, x->data},
-        {&q->forward, DNNL_ARG_WEIGHTS, temp(s, q->w_forward, w->constant)},
+        {&q->forward, DNNL_ARG_WEIGHTS, temp(s, q->w_forward, weights)},
         {&q->forward, DNNL_ARG_BIAS, b ? b->constant : NULL},
         {&q->forward, DNNL_ARG_DST, y->data},
         {&q->forward, DNNL_ARG_SCRATCHPAD, temp(s, q->scratch[0], NULL)},
         {&q->back_data, DNNL_ARG_DIFF_DST, y->grad},
-        {&q->back_data, DNNL_ARG_WEIGHTS, temp(s, q->w_back, w->constant)},
+        {&q->back_data, DNNL_ARG_WEIGHTS, temp(s, q->w_back, weights)},
         {&q->back_data, DNNL_ARG_DIFF_SRC, temp(s, q->dx, x->grad)},
         {&q->back_data, DNNL_ARG_SCRATCHPAD, temp(s, q->scratch[1], NULL)},
         {&q->back_weights, DNNL_ARG_SRC, x->data},
@@ -270,9 +273,9 @@ static uf_status bind(ufi_net *net, ufi_step *s, uf_error *err)
     for (size_t i = 0; !st && i < sizeof list / sizeof *list; i++)
         st = ufi_prim_bind(list[i].p, list[i].arg, list[i].data, err);
     if (!st)
-        st = bind_reorder(&q->to_forward, w->constant, temp(s, q->w_forward, NULL), err);
+        st = bind_reorder(&q->to_forward, weights, temp(s, q->w_forward, NULL), err);
     if (!st)
-        st = bind_reorder(&q->to_back, w->constant, temp(s, q->w_back, NULL), err);
+        st = bind_reorder(&q->to_back, weights, temp(s, q->w_back, NULL), err);
     return st ? st : bind_reorder(&q->from_grad, dw, plain, err);
 }
 
@@ -341,6 +344,14 @@ uf_status ufi_lower_conv(ufi_net *net, const ufi_node *n, uf_error *err)
         st = ufi_lower_curve(net, n, curve, curve.kind == UFI_CURVE_PRELU ? slope : UFI_NONE, sum,
                              n->out[0], err);
     return st;
+}
+
+uf_status ufi_net_add_conv(ufi_net *net, const ufi_node *n, uint32_t x, uint32_t w, uint32_t out,
+                           uf_error *err)
+{
+    const uint32_t in[INPUTS] = {x, w, UFI_NONE};
+    ufi_step *s;
+    return ufi_net_add_step(net, &conv_kind, n, in, INPUTS, &out, 1, &s, err);
 }
 
 /* rows x inner by inner x outer. */

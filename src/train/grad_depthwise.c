@@ -85,6 +85,8 @@ static void depthwise_part(void *arg, size_t from, size_t to, unsigned part)
 void ufi_depthwise_run(const ufi_net *net, const ufi_step *s, ufi_depthwise *q)
 {
     const ufi_variable *v = ufi_step_variable(net, s, 1);
+    float *grads = ufi_step_weights_grad(net, s);
+    const bool add = v && ufi_variable_shared(net, v);
     const size_t n = q->taps * q->channels;
     depthwise_job j = {net, s, q};
     memset(q->sums, 0, n * net->options.threads * sizeof *q->sums);
@@ -94,7 +96,7 @@ void ufi_depthwise_run(const ufi_net *net, const ufi_step *s, ufi_depthwise *q)
             double sum = 0;
             for (unsigned part = 0; part < net->options.threads; part++)
                 sum += q->sums[part * n + k * q->channels + c];
-            float *grad = &v->grad[c * q->taps + k];
-            *grad = (float)sum + (ufi_variable_shared(net, v) ? *grad : 0);
+            float *grad = &grads[c * q->taps + k];
+            *grad = (float)sum + (add ? *grad : 0);
         }
 }

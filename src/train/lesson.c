@@ -42,6 +42,11 @@ uf_status ufi_lesson_learn(ufi_lesson *l, ufi_net *net, const ufi_batch *batch, 
     return l->ops->learn(l, net, batch, loss, err);
 }
 
+uint64_t ufi_lesson_asked(const ufi_lesson *l)
+{
+    return l->asked;
+}
+
 uf_status ufi_lesson_judge(ufi_lesson *l, ufi_network *student, const ufi_batch *batch, double *sum,
                            size_t *count, uf_error *err)
 {

@@ -33,8 +33,10 @@ typedef struct ufi_lesson_options {
     ufi_lesson_weights weights;
     ufi_margin margin_options;
     double triplet_margin;
-    ufi_scene scene; /* detectors; size is the student's */
-    bool clean;      /* teachers see the picture before it was degraded */
+    ufi_scene scene;                 /* detectors; size is the student's */
+    bool clean;                      /* teachers see the picture before it was degraded */
+    const char *cache, *data_digest; /* embedders, `clean`: where what teachers say is kept, or
+                                        NULL; of `data` */
     size_t batch;
     unsigned threads;
     uint64_t seed;
@@ -56,6 +58,8 @@ ufi_variable *ufi_lesson_variables(ufi_lesson *l, size_t *count);
  * lesson's variables. *loss is the weighted sum, a mean over the batch. */
 uf_status ufi_lesson_learn(ufi_lesson *l, ufi_net *net, const ufi_batch *batch, double *loss,
                            uf_error *err);
+/* Pictures that teachers were run on so far. */
+uint64_t ufi_lesson_asked(const ufi_lesson *l);
 /* Adds over the batch how far `student`, opened on a finished model, agrees with the teachers, each
  * 0..1 (cosine of embeddings; overlap of a detector's maps of scores), and how many were judged;
  * without teachers nothing is. */

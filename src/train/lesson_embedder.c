@@ -7,7 +7,9 @@
  * matrix carries the target into its space, which keeps all cosines; where it is shorter, the same
  * kind of matrix projects it, which keeps them nearly (Johnson & Lindenstrauss 1984).
  */
+#include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -15,6 +17,7 @@
 #include "model/embedder.h"
 #include "train/lesson_impl.h"
 #include "train/random.h"
+#include "train/teacher_cache.h"
 #include "train/vector.h"
 
 typedef struct embedder_lesson {
@@ -23,6 +26,7 @@ typedef struct embedder_lesson {
     int32_t size;
     float points[10];
     uf_embedder *teachers[UFI_MAX_TEACHERS];
+    ufi_teacher_cache *caches[UFI_MAX_TEACHERS];
     size_t view_of[UFI_MAX_TEACHERS], view_count;
     ufi_crop_view views[UFI_MAX_VIEWS];
     size_t said_dimension; /* all teachers' together */
@@ -38,8 +42,10 @@ typedef struct embedder_lesson {
 static void close_embedder(ufi_lesson *base)
 {
     embedder_lesson *l = (embedder_lesson *)base;
-    for (size_t i = 0; i < UFI_MAX_TEACHERS; i++)
+    for (size_t i = 0; i < UFI_MAX_TEACHERS; i++) {
         uf_embedder_destroy(l->teachers[i]);
+        ufi_teacher_cache_close(l->caches[i]);
+    }
     ufi_free(l->matrix);
     ufi_free(l->said);
     ufi_free(l->targets);
@@ -66,6 +72,28 @@ static ufi_variable *variables_of(ufi_lesson *base, size_t *count)
 
 /* ---- what teachers say ---- */
 
+/* What teacher `t` says of the batch: from its cache where all of it is there. */
+static uf_status ask_teacher(embedder_lesson *l, size_t t, const ufi_batch *batch, float *to,
+                             uf_error *err)
+{
+    const size_t n = l->base.options.batch, d = uf_embedder_dimension(l->teachers[t]);
+    ufi_teacher_cache *c = l->caches[t];
+    bool known = c != NULL;
+    uf_status st = UF_OK;
+    for (size_t i = 0; known && i < n; i++)
+        known = ufi_teacher_cache_has(c, batch->samples[i], batch->mirrored[i]);
+    for (size_t i = 0; known && !st && i < n; i++)
+        st = ufi_teacher_cache_get(c, batch->samples[i], batch->mirrored[i], to + i * d, err);
+    if (known)
+        return st;
+    l->base.asked += n;
+    st = uf_embedder_run_crops(l->teachers[t], batch->pixels[l->view_of[t]], n, to, err);
+    for (size_t i = 0; c && !st && i < n; i++)
+        if (batch->samples[i] != UINT32_MAX)
+            st = ufi_teacher_cache_put(c, batch->samples[i], batch->mirrored[i], to + i * d, err);
+    return st;
+}
+
 static uf_status ask_teachers(embedder_lesson *l, const ufi_batch *batch, uf_error *err)
 {
     const size_t n = l->base.options.batch, count = l->base.options.teacher_count;
@@ -75,8 +103,7 @@ static uf_status ask_teachers(embedder_lesson *l, const ufi_batch *batch, uf_err
     for (size_t t = 0; t < count; t++) {
         const size_t d = uf_embedder_dimension(l->teachers[t]);
         float *to = count == 1 ? l->said : own;
-        uf_status st =
-            uf_embedder_run_crops(l->teachers[t], batch->pixels[l->view_of[t]], n, to, err);
+        uf_status st = ask_teacher(l, t, batch, to, err);
         if (st)
             return ufi_wrap(err, st, "teacher %zu", t + 1);
         for (size_t i = 0; count > 1 && i < n; i++)
@@ -218,6 +245,25 @@ static uf_status find_view(embedder_lesson *l, int32_t size, const float *points
     return UF_OK;
 }
 
+/* Its words are about the crops that its view makes of these pictures. */
+static uf_status open_cache(embedder_lesson *l, size_t t, uf_error *err)
+{
+    const ufi_lesson_options *o = &l->base.options;
+    const ufi_crop_view *view = &l->views[l->view_of[t]];
+    const bool many = o->teacher_count > 1;
+    char teacher[65], about[320], path[PATH_MAX];
+    int at = snprintf(about, sizeof about, "%s %d", o->data_digest, view->size);
+    for (int i = 0; i < 10; i++)
+        at += snprintf(about + at, sizeof about - (size_t)at, " %a", (double)view->points[i]);
+    ufi_model_id(o->teachers[t].file, teacher);
+    if (snprintf(path, sizeof path, "%s%s%.0zu", o->cache, many ? "." : "", many ? t + 1 : 0) >=
+        (int)sizeof path)
+        return ufi_fail(err, UF_E_ARG, "the path of the teachers' cache is too long");
+    const ufi_teacher_key key = {teacher, about, ufi_dataset_count(o->data),
+                                 uf_embedder_dimension(l->teachers[t])};
+    return ufi_teacher_cache_open(&l->caches[t], path, &key, err);
+}
+
 static uf_status open_teachers(embedder_lesson *l, uf_error *err)
 {
     const ufi_lesson_options *o = &l->base.options;
@@ -232,6 +278,8 @@ static uf_status open_teachers(embedder_lesson *l, uf_error *err)
         l->said_dimension += uf_embedder_dimension(l->teachers[t]);
         st = find_view(l, uf_embedder_crop_size(l->teachers[t]),
                        uf_embedder_template(l->teachers[t]), &l->view_of[t], err);
+        if (!st && o->cache)
+            st = open_cache(l, t, err);
     }
     if (st || !o->teacher_count || l->said_dimension == l->dimension)
         return st;

@@ -19,6 +19,7 @@ typedef struct ufi_lesson_ops {
 struct ufi_lesson {
     const ufi_lesson_ops *ops;
     ufi_lesson_options options;
+    uint64_t asked;
 };
 
 /* One per task, each in lesson_<task>.c. */

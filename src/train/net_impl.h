@@ -43,6 +43,8 @@ typedef struct ufi_temp {
 enum { UFI_STEP_TEMPS = 8 };
 
 typedef struct ufi_step ufi_step;
+typedef struct ufi_byte_range ufi_byte_range;
+typedef struct ufi_quant_layer ufi_quant_layer;
 
 typedef struct ufi_step_kind {
     const char *name;
@@ -93,7 +95,9 @@ struct ufi_net {
     uint32_t *second;  /* the one before that; UFI_NONE when there is none */
     uint32_t *norms;   /* per node: variable of a batch normalisation's running mean (that of the
                           variance is the next), or UFI_NONE */
-    bool *skip;        /* per node: nobody needs it, or a step before has done it */
+    ufi_byte_range *ranges;   /* per value: of bytes (grad_quant.c) */
+    ufi_quant_layer **layers; /* per node: of a QConv, or NULL */
+    bool *skip;               /* per node: nobody needs it, or a step before has done it */
     ufi_variable *variables;
     uint32_t variable_count, variable_cap;
     uint32_t *shared; /* per variable: how many steps add to its gradient */
@@ -124,6 +128,12 @@ static inline size_t ufi_blob_bytes(const ufi_net *net, const ufi_blob *b)
 size_t ufi_blob_channels(const ufi_blob *b);
 /* The variable a constant input is, or NULL. */
 ufi_variable *ufi_step_variable(const ufi_net *net, const ufi_step *s, uint32_t i);
+/* Where the gradient of a convolution's weights goes: its variable's, or that of the blob. */
+static inline float *ufi_step_weights_grad(const ufi_net *net, const ufi_step *s)
+{
+    const ufi_variable *v = ufi_step_variable(net, s, 1);
+    return v ? v->grad : (float *)ufi_blob_in(net, s, 1)->grad;
+}
 /* Whether several steps add to its gradient, which is zero before they do. */
 static inline bool ufi_variable_shared(const ufi_net *net, const ufi_variable *v)
 {
@@ -150,6 +160,9 @@ uf_status ufi_net_learn(ufi_net *net, const ufi_node *n, uint32_t i, bool decay,
 /* A variable that is kept beside those that are learned: `n`.`what`, of `count` numbers. */
 uf_status ufi_net_keep(ufi_net *net, const ufi_node *n, const char *what, size_t count, float value,
                        uint32_t *variable, uf_error *err);
+/* A blob for a variable that stands for no constant of the graph: `shape` zeros to begin with. */
+uf_status ufi_net_add_learned(ufi_net *net, const char *name, const ufi_shape *shape, bool decay,
+                              uint32_t *blob, uf_error *err);
 bool ufi_net_is_constant(const ufi_net *net, const ufi_node *n, uint32_t i);
 
 /* Each lowers a node of one or several operators. */
@@ -157,7 +170,19 @@ typedef uf_status ufi_lower_fn(ufi_net *net, const ufi_node *n, uf_error *err);
 ufi_lower_fn ufi_lower_conv, ufi_lower_gemm, ufi_lower_matmul, ufi_lower_affine, ufi_lower_unary,
     ufi_lower_binary, ufi_lower_pool, ufi_lower_global_pool, ufi_lower_reduce_mean,
     ufi_lower_concat, ufi_lower_split, ufi_lower_slice, ufi_lower_reshape, ufi_lower_transpose,
-    ufi_lower_resize, ufi_lower_softmax, ufi_lower_lp_norm, ufi_lower_pad;
+    ufi_lower_resize, ufi_lower_softmax, ufi_lower_lp_norm, ufi_lower_pad, ufi_lower_quantize,
+    ufi_lower_dequantize, ufi_lower_qconv, ufi_lower_qlinear_add;
+
+/* The products of a convolution alone: blob `w` is a variable's, or computed by a step. */
+uf_status ufi_net_add_conv(ufi_net *net, const ufi_node *n, uint32_t x, uint32_t w, uint32_t out,
+                           uf_error *err);
+/* Tables of what is in bytes, before lowering. */
+uf_status ufi_net_open_bytes(ufi_net *net, uf_error *err);
+/* `to` has the range of `from`: the node between them only moves or compares bytes. */
+void ufi_net_same_range(ufi_net *net, uint32_t from, uint32_t to);
+/* Bytes and scales of what was learned, for ufi_net_store. */
+uf_status ufi_net_store_bytes(const ufi_net *net, const float *const *data, ufi_graph *out,
+                              uf_error *err);
 
 /* The activation at the end of CONV and GEMM. */
 uf_status ufi_net_fused(const ufi_node *n, ufi_curve *c, uf_error *err);

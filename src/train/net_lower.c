@@ -47,6 +47,10 @@ static const struct {
     {UFI_OP_SPLIT, ufi_lower_split},
     {UFI_OP_SLICE, ufi_lower_slice},
     {UFI_OP_PAD, ufi_lower_pad},
+    {UFI_OP_QUANTIZE_LINEAR, ufi_lower_quantize},
+    {UFI_OP_DEQUANTIZE_LINEAR, ufi_lower_dequantize},
+    {UFI_OP_QCONV, ufi_lower_qconv},
+    {UFI_OP_QLINEAR_ADD, ufi_lower_qlinear_add},
 };
 
 static ufi_lower_fn *find(uint16_t op)
@@ -214,6 +218,21 @@ uf_status ufi_net_learn(ufi_net *net, const ufi_node *n, uint32_t i, bool decay,
     return UF_OK;
 }
 
+uf_status ufi_net_add_learned(ufi_net *net, const char *name, const ufi_shape *shape, bool decay,
+                              uint32_t *blob, uf_error *err)
+{
+    uint32_t variable = 0;
+    uf_status st = add_variable(net, name, UFI_NONE, shape, true, &variable, err);
+    if (!st)
+        st = ufi_net_add_blob(net, shape, blob, err);
+    if (st)
+        return st;
+    net->variables[variable].decay = decay;
+    net->blobs[*blob].variable = variable;
+    net->blobs[*blob].constant = net->variables[variable].data;
+    return UF_OK;
+}
+
 uf_status ufi_net_keep(ufi_net *net, const ufi_node *n, const char *what, size_t count, float value,
                        uint32_t *variable, uf_error *err)
 {
@@ -306,6 +325,12 @@ static uf_status make_output(ufi_net *net, uint32_t i, uf_error *err)
     return ufi_lower_copy(net, from, to, err);
 }
 
+static bool works_on_bytes(const ufi_node *n)
+{
+    return n->op == UFI_OP_QUANTIZE_LINEAR || n->op == UFI_OP_QCONV ||
+           n->op == UFI_OP_QLINEAR_ADD || n->op == UFI_OP_MAX_POOL || n->op == UFI_OP_RESIZE;
+}
+
 static uf_status lower_nodes(ufi_net *net, uf_error *err)
 {
     uf_status st = UF_OK;
@@ -318,11 +343,14 @@ static uf_status lower_nodes(ufi_net *net, uf_error *err)
             return ufi_step_fail(n, err, UF_E_UNSUPPORTED,
                                  "this operator has no gradient here; it cannot be trained "
                                  "through");
-        if (net->graph.values[n->out[0] == UFI_NONE ? n->in[0] : n->out[0]].dtype != UF_F32)
+        const uf_dtype type = net->graph.values[n->out[0] == UFI_NONE ? n->in[0] : n->out[0]].dtype;
+        if (type != UF_F32 && !(type == UF_U8 && works_on_bytes(n)))
             return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its numbers are not f32");
         if (net->blobs[n->in[0]].constant && lower != ufi_lower_binary)
             return ufi_step_fail(n, err, UF_E_UNSUPPORTED, "its input is a constant");
         st = lower(net, n, err);
+        if (!st && type == UF_U8)
+            ufi_net_same_range(net, n->in[0], n->out[0]);
     }
     return st;
 }
@@ -341,6 +369,8 @@ uf_status ufi_net_lower(ufi_net *net, uf_error *err)
         return UF_E_NOMEM;
     find_uses(net);
     uf_status st = make_blobs(net, err);
+    if (!st)
+        st = ufi_net_open_bytes(net, err);
     if (!st)
         st = make_input(net, err);
     if (!st)

@@ -52,6 +52,8 @@ uf_status ufi_net_store(const ufi_net *net, const float *const *data, ufi_graph 
     for (uint32_t i = 0; !st && i < out->node_count; i++)
         if (net->norms[i] != UFI_NONE)
             st = store_norm(net, data, out, i, net->norms[i], err);
+    if (!st)
+        st = ufi_net_store_bytes(net, data, out, err);
     for (uint32_t i = 0; !st && i < out->value_count; i++)
         if (out->values[i].data &&
             (i >= net->given->value_count || out->values[i].data == net->given->values[i].data))

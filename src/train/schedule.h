@@ -10,7 +10,7 @@ typedef enum ufi_schedule_kind {
     UFI_SCHEDULE_STEP    /* times `factor` at each of `at` */
 } ufi_schedule_kind;
 
-#define UFI_SCHEDULE_MAX_STEPS 8
+#define UFI_SCHEDULE_MAX_STEPS 8 /* UF_MAX_MILESTONES */
 
 typedef struct ufi_schedule {
     ufi_schedule_kind kind;

@@ -245,6 +245,11 @@ size_t ufi_trainer_unreadable(const ufi_trainer *t, uf_error *last)
     return ufi_loader_unreadable(t->loader, last);
 }
 
+uint64_t ufi_trainer_asked(const ufi_trainer *t)
+{
+    return ufi_lesson_asked(t->lesson);
+}
+
 /* ---- what it has come to ---- */
 
 /* A described detector was taught at one size and looks at any; the batch is open too. */

@@ -50,6 +50,9 @@ int64_t ufi_trainer_steps(const ufi_trainer *t);
 /* Pictures that could not be read so far, and why the last could not. */
 size_t ufi_trainer_unreadable(const ufi_trainer *t, uf_error *last);
 
+/* Pictures that teachers were run on since the trainer was made. */
+uint64_t ufi_trainer_asked(const ufi_trainer *t);
+
 /* The student as it is now, its averaged weights where an average is kept - or, with `kept`, as it
  * was at ufi_trainer_keep - with the passes run and the student's metadata; to be freed. */
 uf_status ufi_trainer_model(const ufi_trainer *t, bool kept, ufi_model_file *out, uf_error *err);

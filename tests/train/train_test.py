@@ -40,6 +40,10 @@ def png(pixels, side):
 
 
 def draw(person, take):
+    return png(draw_pixels(person, take), SIDE)
+
+
+def draw_pixels(person, take):
     """A picture whose large shapes are the person's and whose grain and light are the take's."""
     shape, grain = random.Random(person), random.Random(person * 1000 + take)
     blobs = [(shape.random() * SIDE, shape.random() * SIDE, 4 + shape.random() * 18,
@@ -52,7 +56,7 @@ def draw(person, take):
                 if (x - bx) ** 2 + (y - by) ** 2 < radius ** 2:
                     colour = value
             pixels += bytes(min(255, max(0, int(c * light + grain.gauss(0, 6)))) for c in colour)
-    return png(bytes(pixels), SIDE)
+    return bytes(pixels)
 
 
 def draw_people(folder, people, takes):
@@ -108,6 +112,29 @@ for name in (model, fresh):
     eers[name] = json.loads(told.text)["eer"] if told.returncode == 0 else 1
     check("a trained model is evaluated", told.returncode == 0, told.errors)
 check("learning tells persons apart", eers[model] < 0.1 and eers[model] < eers[fresh] / 2, eers)
+
+# In INT8, trained through its rounding, on pictures of the crop's size.
+crops = path("crops")
+os.makedirs(crops)
+for person in range(12):
+    for take in range(2):
+        whole = draw_pixels(person, take)
+        half = b"".join(whole[(y * SIDE + x) * 3:(y * SIDE + x) * 3 + 3] for y in range(0, SIDE, 2) for x in range(0, SIDE, 2))
+        with open(os.path.join(crops, f"{person}-{take}.png"), "wb") as f:
+            f.write(png(half, SIDE // 2))
+done = train("quantize", model, "-c", crops, "--qat", "4", "-o", path("bytes.ufm"), "--json")
+told = json.loads(done.text) if done.returncode == 0 else {}
+said = json.loads(call("meta", path("bytes.ufm"), "--json").text)
+check("an INT8 model is trained and stays one", told.get("precision") == "int8" and said["precision"] == "int8" and
+      "trained.how" in said and "quantized.agreement" not in said, told)
+done = train("finetune", path("bytes.ufm"), people, "-T", model, "-n", "6", "-r", "0.0005", "--held-out", "0.3", "-o",
+             path("bytes2.ufm"), "--json")
+agreement = float(json.loads(done.text).get("agreement", -1)) if done.returncode == 0 else -1
+check("it agrees with the model it was made of", agreement > 0.97, agreement)
+error("training of what is not INT8", 2, "--qat", "quantize", model, "-c", crops, "-p", "fp16", "--qat", "1", "-o", path("x.ufm"))
+error("training without pictures", 2, "--qat", "quantize", model, "--qat", "1", "-o", path("x.ufm"))
+error("INT8 in BF16", 2, "in FP32", "finetune", path("bytes.ufm"), people, "-T", model, "--precision", "bf16", "-o",
+      path("x.ufm"))
 
 # What a model says about itself.
 noted = path("noted.ufm")

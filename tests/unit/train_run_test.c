@@ -138,6 +138,17 @@ TEST(options_without_sense_are_refused)
     o = tiny();
     o.patience = 1;
     refuse(&o, UF_E_ARG, "there is no validate");
+    const double backwards[2] = {0.8, 0.5};
+    o = tiny();
+    o.schedule = UF_SCHEDULE_STEP;
+    o.milestones = backwards;
+    o.milestone_count = 2;
+    refuse(&o, UF_E_ARG, "number 2 is 0.5");
+    o.milestone_count = UF_MAX_MILESTONES + 1;
+    refuse(&o, UF_E_ARG, "9 milestones");
+    o = tiny();
+    o.schedule = (uf_schedule)2;
+    refuse(&o, UF_E_ARG, "no such schedule");
     o = tiny();
     o.persons = UF_PERSON_LOSS_NONE;
     refuse(&o, UF_E_ARG, "neither a teacher nor a loss");
@@ -507,6 +518,91 @@ TEST(no_memory_is_an_error)
                   err.message);
     }
     CHECK_MSG(k > 200 && m, "%llu", (unsigned long long)k);
+    uf_model_close(m);
+}
+
+/* ---- what teachers have said ---- */
+
+static int note_asked(void *user, const uf_train_state *s)
+{
+    *(uint64_t *)user = s->asked;
+    return 0;
+}
+
+TEST(a_second_run_asks_the_cache)
+{
+    uf_train_options o = tiny();
+    watch w = {0};
+    uf_model *teacher, *m[3] = {NULL};
+    uf_error err;
+    char cache[512];
+    uint64_t asked[3] = {0};
+    REQUIRE_OK(run(o, &w, &teacher, &err), err);
+    snprintf(cache, sizeof cache, "%s", in_scratch("said.bin"));
+    o.persons = UF_PERSON_LOSS_NONE;
+    o.teachers = &teacher;
+    o.teacher_count = 1;
+    o.epochs *= 4;
+    o.held_out = 0.2;
+    o.progress = note_asked;
+    o.teacher_cache = cache;
+    refuse(&o, UF_E_ARG, "clean_teacher");
+    o.clean_teacher = 1;
+    for (int i = 0; i < 3; i++) {
+        o.teacher_cache = i < 2 ? cache : NULL;
+        o.progress_arg = &asked[i];
+        REQUIRE_OK(uf_train(&m[i], &o, &err), err);
+    }
+    CHECK_MSG(asked[0] > 0 && asked[0] < asked[2], "%llu of %llu pictures",
+              (unsigned long long)asked[0], (unsigned long long)asked[2]);
+    CHECK_MSG(asked[1] == 0, "the second run asks about %llu pictures",
+              (unsigned long long)asked[1]);
+    /* The cache is no other teacher. */
+    CHECK(same_model(m[0], m[1]) && same_model(m[1], m[2]));
+    o.seed++; /* a student of its own is no matter to the cache, other pictures are */
+    const char *others[1] = {in_scratch("people/p0")};
+    o.pictures = others;
+    o.batch = 2;
+    o.teacher_cache = cache;
+    refuse(&o, UF_E_MISMATCH, "said.bin");
+    for (int i = 0; i < 3; i++)
+        uf_model_close(m[i]);
+    uf_model_close(teacher);
+}
+
+/* ---- the rate ---- */
+
+typedef struct rates {
+    double at[STEPS + 1];
+} rates;
+
+static int note_rate(void *user, const uf_train_state *s)
+{
+    ((rates *)user)->at[s->step] = s->rate;
+    return 0;
+}
+
+TEST(the_rate_falls_at_milestones)
+{
+    const double milestones[2] = {0.5, 0.75};
+    uf_train_options o = tiny();
+    uf_model *m = NULL;
+    uf_error err;
+    rates r = {{0}};
+    o.schedule = UF_SCHEDULE_STEP;
+    o.milestones = milestones;
+    o.milestone_count = 2;
+    o.rate_factor = 0.5;
+    o.rate = 0.004;
+    o.warmup = 0;
+    o.progress = note_rate;
+    o.progress_arg = &r;
+    REQUIRE_OK(uf_train(&m, &o, &err), err);
+    for (int step = 1; step <= STEPS; step++) {
+        const double want = step <= STEPS / 2 ? 0.004 : step <= STEPS * 3 / 4 ? 0.002 : 0.001;
+        CHECK_MSG(fabs(r.at[step] - want) < 1e-12, "step %d: %g, not %g", step, r.at[step], want);
+    }
+    CHECK(strstr(uf_model_meta(m, "trained.how"), "rate 0.004 times 0.5 at 0.5 0.75"));
     uf_model_close(m);
 }
 
