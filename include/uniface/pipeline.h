@@ -28,7 +28,8 @@ typedef struct uf_pipeline_options {
     uf_detector_options detector; /* its engine options count for both networks; threads: so many
                                      pairs of networks run beside each other, each on one thread */
     uint32_t decoders;            /* threads that read and decode; 0 (default): one for each core */
-    uint32_t batch;               /* most pictures in one run of the networks, 1..256; default 8 */
+    uint32_t batch;               /* most pictures in one run of the networks, 1..256; default 8.
+                                     Small networks take one: that is faster */
     uint32_t ring;                /* pictures between put and next, at least batch; 0 (default):
                                      3 * batch, or 3 * threads if that is more */
     uint32_t max_faces;           /* of a picture, best score first, up to 1024; 0 (default):

@@ -60,6 +60,7 @@ struct uf_pipeline {
     uf_decode_options decode; /* with the reduction that the detector allows */
     int32_t crop_side;
     size_t dimension, crop_bytes, seen_cap, decoder_count, lane_count;
+    size_t most; /* pictures that a lane takes at a time */
     ufi_thread **decoders;
     ufi_lane *lanes;
     /* The caller's thread only. */
