@@ -38,9 +38,9 @@ def test_only_signed_models_and_no_older_ones(signed, monkeypatch):
     monkeypatch.setenv("UNIFACE_TRUSTED_KEYS", str(keys))
     with pytest.raises(uniface.exceptions.NotTrusted, match="not signed"):
         uniface.load_model(BUILT_IN)
-    load(old), load(new)
-    assert (keys / "releases").read_text().splitlines()[1:] == ["2 embedder/arcface"] or \
-        (keys / "releases").read_text().splitlines()[1].startswith("2 ")
+    load(old)
+    load(new)
+    assert (keys / "releases").read_text().splitlines()[1].startswith("2 embedder/")
     with pytest.raises(PermissionError, match="release 1"):
         load(old)
     monkeypatch.setenv("UNIFACE_RELEASES", str(keys / "others"))

@@ -37,17 +37,17 @@ static uf_status open_trusted(uf_model **m, const char *path, const char *keys,
     return st;
 }
 
-/* model_open(path, keys, releases): keys None: any model; else one that is signed by these. */
+/* model_open(path, keys, releases): keys empty: any model; else one that is signed by these. */
 static PyObject *py_model_open(PyObject *self, PyObject *args)
 {
     const char *path, *keys, *releases;
     uf_error err;
     uf_model *m = NULL;
-    if (!PyArg_ParseTuple(args, "yzz:model_open", &path, &keys, &releases))
+    if (!PyArg_ParseTuple(args, "yyy:model_open", &path, &keys, &releases))
         return NULL;
     call_state s = call_begin();
     uf_status st =
-        keys ? open_trusted(&m, path, keys, releases, &err) : uf_model_open(&m, path, &err);
+        *keys ? open_trusted(&m, path, keys, releases, &err) : uf_model_open(&m, path, &err);
     call_end(s);
     return model_result(st, m, &err);
 }

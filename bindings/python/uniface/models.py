@@ -340,7 +340,7 @@ def _opened(path: str) -> Any:
     count, and $UNIFACE_RELEASES the file that remembers the highest release of each model."""
     keys = os.environ.get("UNIFACE_TRUSTED_KEYS")
     if not keys:
-        return _native.model_open(_arrays.path_bytes(path), None, None)
+        return _native.model_open(_arrays.path_bytes(path), b"", b"")
     releases = os.environ.get("UNIFACE_RELEASES") or (
         os.path.join(keys, "releases") if os.path.isdir(keys) else keys + ".releases")
     return _native.model_open(_arrays.path_bytes(path), os.fsencode(keys), os.fsencode(releases))
