@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """What the Python package costs, side by side with the C program and with a usual Python loop.
 
-usage: python_bench.py DETECTOR EMBEDDER.onnx FOLDER [PICTURES] [ROUNDS]
-
-Overhead: `predict` on a ready batch with the extension's call taken out, and against that call alone, in
-turns. Throughput over a folder of JPEGs: uniface.Pipeline, `uniface embed` (the C program), and a loop of
-cv2 and ONNX Runtime over the same two networks, in turns, so that what else the machine does hits all;
-medians of the rounds, and of the ratios within a round. The peers are left out where they are not
-installed. Memory: what the process holds after each tenth of PICTURES * ROUNDS pictures.
+Overhead: the whole of `predict` with a network that costs nothing; and with EMBEDDER, `predict` against
+the extension's call alone, in turns. Throughput over a folder of JPEGs: uniface.Pipeline, `uniface embed`
+(the C program), and a loop of cv2 and ONNX Runtime over the same two networks, in turns, so that what else
+the machine does hits all; medians of the rounds, and of the ratios within a round. With --int8 also a
+Pipeline of the same networks quantised. The peers are left out where they are not installed. Memory: what
+the process holds after each round.
 """
+import argparse
 import os
 import statistics
 import subprocess
@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 
+import tiny_embedder
 import uniface
 
 
@@ -26,33 +27,40 @@ def resident_mb():
         return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def overhead(embedder):
-    """(microseconds of predict without the C call, of the C call, of predict with it beyond it)."""
+def whole_call():
+    """Nanoseconds of `predict` on one ready picture with a network that costs nothing: (least, median)."""
+    with tempfile.TemporaryDirectory() as made:
+        path = os.path.join(made, "tiny.onnx")
+        tiny_embedder.write(path)
+        embedder = uniface.import_model(path, "arcface").clone(threads=1)
+    batch = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
+    took = []
+    for _ in range(20000):
+        start = time.perf_counter_ns()
+        embedder.predict(batch)
+        took.append(time.perf_counter_ns() - start)
+    return min(took), statistics.median(took)
+
+
+def beyond_the_call(embedder):
+    """Microseconds: (the extension's call alone, quartiles of what `predict` takes more), in pairs."""
     from uniface import _native
     embedder = embedder.clone(threads=1)
     size = embedder.input_size
     batch = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
     out = np.empty((1, embedder.dimension), np.float32)
     arguments = (embedder._turn().handle, batch.ctypes.data, 1, size, size, 3, False, out.ctypes.data)
-    whole, inner = [], []
+    calls = (lambda: embedder.predict(batch)), (lambda: _native.embed_pixels(*arguments))
+    pairs = []
     for turn in range(1000):
-        for times, call in ((whole, lambda: embedder.predict(batch)),
-                            (inner, lambda: _native.embed_pixels(*arguments)))[::1 if turn % 2 else -1]:
+        took = [0, 0]
+        for which in (0, 1) if turn % 2 else (1, 0):
             start = time.perf_counter_ns()
-            call()
-            times.append(time.perf_counter_ns() - start)
-    real = _native.embed_ready
-    _native.embed_ready = lambda *all_of_them: True
-    try:
-        around = []
-        for _ in range(20):
-            start = time.perf_counter_ns()
-            for _ in range(1000):
-                embedder.predict(batch)
-            around.append((time.perf_counter_ns() - start) / 1000)
-    finally:
-        _native.embed_ready = real
-    return min(around) / 1e3, min(inner) / 1e3, (min(whole) - min(inner)) / 1e3
+            calls[which]()
+            took[which] = time.perf_counter_ns() - start
+        pairs.append(took)
+    more = statistics.quantiles([(whole - inner) / 1e3 for whole, inner in pairs], n=4)
+    return statistics.median(inner for _, inner in pairs) / 1e3, more
 
 
 def by_pipeline(detector, embedder, paths):
@@ -127,45 +135,72 @@ class PythonLoop:
         return time.perf_counter() - start, faces
 
 
-def folder_of(paths, count, made):
-    """A folder of `count` JPEGs: links to those there are, again and again."""
+def folder_of(paths, count, side, made):
+    """A folder of `count` JPEGs: links to those there are, or to enlarged ones, again and again."""
+    if side:
+        larger = os.path.join(made, "larger")
+        os.mkdir(larger)
+        for i, path in enumerate(paths[:100]):
+            pixels = uniface.preprocess.resize(uniface.Image.from_path(path), side)
+            uniface.Image(pixels).save(os.path.join(larger, f"{i}.jpg"))
+        paths = uniface.datasets.list_pictures(larger)
+    links = os.path.join(made, "links")
+    os.mkdir(links)
     for i in range(count):
-        os.symlink(paths[i % len(paths)], os.path.join(made, f"{i:06d}.jpg"))
-    return uniface.datasets.list_pictures(made)
+        os.symlink(paths[i % len(paths)], os.path.join(links, f"{i:06d}.jpg"))
+    return links, uniface.datasets.list_pictures(links)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("detector", help="a YuNet, .onnx")
+    parser.add_argument("embedder", help="MobileFaceNet or the like, .onnx")
+    parser.add_argument("folder", help="JPEGs")
+    parser.add_argument("--int8", nargs=2, metavar=("DETECTOR", "EMBEDDER"), help="the same, quantised (.ufm)")
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", type=int, default=0, help="pixels to which pictures are enlarged")
+    return parser.parse_args()
 
 
 def main():
-    detector_path, embedder_path, folder = (os.path.abspath(a) for a in sys.argv[1:4])
-    count = int(sys.argv[4]) if len(sys.argv) > 4 else 2000
-    rounds = int(sys.argv[5]) if len(sys.argv) > 5 else 3
-    detector = uniface.models.FaceDetector.load_optimized(detector_path)
-    embedder = uniface.models.FaceEmbedder.load_optimized(embedder_path)
-    around, inner, difference = overhead(embedder)
-    print(f"predict, one ready picture, one thread: {around:.1f} us around the C call of {inner:.0f} us "
-          f"(measured with it: {difference:.1f} us more than the call alone; minima)")
+    o = arguments()
+    detector_path, embedder_path = os.path.abspath(o.detector), os.path.abspath(o.embedder)
+    load_detector = uniface.models.FaceDetector.load_optimized
+    load_embedder = uniface.models.FaceEmbedder.load_optimized
+    detector, embedder = load_detector(detector_path), load_embedder(embedder_path)
+    small = o.int8 and (load_detector(o.int8[0]), load_embedder(o.int8[1]))
+    print("predict, one ready picture, all of it with a network of two small steps: %d ns (least), %d ns (median)"
+          % whole_call())
+    inner, more = beyond_the_call(embedder)
+    print(f"predict, {os.path.basename(embedder_path)}: {more[1]:.1f} us beyond the call of {inner:.0f} us "
+          f"(median of 1000 pairs, quartiles {more[0]:.1f} and {more[2]:.1f})")
     try:
         loop = PythonLoop(detector_path, embedder_path, embedder)
     except ImportError as error:
         print(f"SKIP cv2 + ONNX Runtime: the package {error.name} is not installed")
         loop = None
-    rates = {"Pipeline": [], "uniface embed": [], "cv2 + ONNX Runtime": []}
+    rates = {"Pipeline": [], "Pipeline INT8": [], "uniface embed": [], "cv2 + ONNX Runtime": []}
     memory = []
     with tempfile.TemporaryDirectory() as made:
-        paths = folder_of(uniface.datasets.list_pictures(folder), count, made)
-        by_pipeline(detector, embedder, paths[:200])
-        for number in range(rounds):
-            for name, (elapsed, faces) in (
-                    ("Pipeline", by_pipeline(detector, embedder, paths)),
-                    ("uniface embed", by_program(detector_path, embedder_path, made)),
-                    ("cv2 + ONNX Runtime", loop.run(paths) if loop else (0, 0))):
-                if elapsed:
-                    rates[name].append(count / elapsed)
-                    print(f"round {number + 1}: {name:20} {count / elapsed:7.1f} pictures/s, {faces} faces")
+        folder, paths = folder_of(uniface.datasets.list_pictures(os.path.abspath(o.folder)), o.pictures, o.side, made)
+        by_pipeline(detector, embedder, paths[:100])
+        for number in range(o.rounds):
+            for name, run in (("Pipeline", lambda: by_pipeline(detector, embedder, paths)),
+                              ("Pipeline INT8", lambda: by_pipeline(*small, paths) if small else None),
+                              ("uniface embed", lambda: by_program(detector_path, embedder_path, folder)),
+                              ("cv2 + ONNX Runtime", lambda: loop.run(paths) if loop else None)):
+                done = run()
+                if done:
+                    rates[name].append(len(paths) / done[0])
+                    print(f"round {number + 1}: {name:20} {rates[name][-1]:7.1f} pictures/s, {done[1]} faces",
+                          flush=True)
             memory.append(resident_mb())
-    for name in ("uniface embed", "cv2 + ONNX Runtime"):
-        if rates[name]:
-            ratio = statistics.median(p / q for p, q in zip(rates["Pipeline"], rates[name]))
-            print(f"Pipeline / {name}: {ratio:.2f}")
+    for name in ("Pipeline", "Pipeline INT8"):
+        for other in ("uniface embed", "cv2 + ONNX Runtime"):
+            if rates[name] and rates[other]:
+                ratio = statistics.median(p / q for p, q in zip(rates[name], rates[other]))
+                print(f"{name} / {other}: {ratio:.2f}")
     print("resident after each round, MB:", " ".join(f"{m:.0f}" for m in memory))
 
 

@@ -1,5 +1,5 @@
 /*
- * uniface/pipeline.h - many pictures: threads decode ahead while the networks run on those before.
+ * uniface/pipeline.h - many pictures: threads decode ahead, others run the networks.
  *
  * Pictures are put into a ring of bounded size and come out in the order they were put in, each
  * with its faces and templates, or with its own error: a picture that is damaged takes none of the
@@ -25,17 +25,21 @@ extern "C" {
 typedef struct uf_pipeline uf_pipeline;
 
 typedef struct uf_pipeline_options {
-    uf_detector_options detector; /* its engine options count for both networks */
+    uf_detector_options detector; /* its engine options count for both networks; threads: so many
+                                     pairs of networks run beside each other, each on one thread */
     uint32_t decoders;            /* threads that read and decode; 0 (default): one for each core */
-    uint32_t batch;               /* pictures in one run of the networks, 1..256; default 8 */
+    uint32_t batch;               /* most pictures in one run of the networks, 1..256; default 8.
+                                     Small networks take one: that is faster */
     uint32_t ring;                /* pictures between put and next, at least batch; 0 (default):
-                                     3 * batch */
+                                     3 * batch, or 3 * threads if that is more */
     uint32_t max_faces;           /* of a picture, best score first, up to 1024; 0 (default):
                                      only the one it is about, large and in the middle */
     int32_t flip;                 /* add the embedding of the mirrored crop; default 0 */
     uint64_t max_bytes;           /* pixels held at a time, above which decoders wait; default
                                      256 MiB. A single picture may be larger */
-    uf_decode_options decode;
+    uf_decode_options decode; /* min_side 0 (default): JPEGs are decoded as small as the detector
+                                 allows, and larger where a face needs it; UF_IMAGE_MAX_SIDE:
+                                 never reduced */
 } uf_pipeline_options;
 #define UF_PIPELINE_MAX_BYTES ((uint64_t)256 << 20)
 #define UF_PIPELINE_OPTIONS_INIT                                                               \
@@ -66,15 +70,16 @@ typedef struct uf_pipeline_item {
     uint64_t number;        /* of the picture, from 0 in the order of putting */
     uf_status status;       /* of this picture */
     char message[512];      /* why it failed, begins with the path; "" when it did not */
-    int32_t width, height;  /* in which the faces' coordinates are; 0 when it was not decoded */
+    int32_t width, height;  /* of the file's picture, upright, in which the faces' coordinates are;
+                               0 when it was not decoded */
     size_t face_count;      /* 0: no face found. Without a detector 1: the whole picture */
     const uf_face *faces;   /* [face_count]; NULL without a detector */
     const float *templates; /* [face_count][dimension], unit length; NULL without an embedder */
 } uf_pipeline_item;
 
-/* The oldest picture that is pending; waits for its decoder, and runs the networks when its batch
- * has not been through them. `out` is valid until the next call. A failure of the picture is no
- * failure of the call. Errors: UF_E_STATE when nothing is pending. */
+/* The oldest picture that is pending; waits until it has been through the networks. `out` is valid
+ * until the next call. A failure of the picture is no failure of the call. Errors: UF_E_STATE when
+ * nothing is pending. */
 UF_API uf_status uf_pipeline_next(uf_pipeline *p, uf_pipeline_item *out, uf_error *err);
 
 #ifdef __cplusplus

@@ -1,14 +1,62 @@
 /*
- * uniface/pipeline.h: a batch's way through the networks.
+ * uniface/pipeline.h: a batch's way through the networks of a lane.
  *
  * Pictures go through the detector together, then all their faces through the embedder together.
  * Where a run of several fails, each is run alone: so the error finds the picture it belongs to.
+ *
+ * JPEGs were decoded as small as the detector allows. A face that is then smaller than the
+ * embedder's crop would lose by it: its picture is decoded once more, as large as the crop needs.
  */
+#include <math.h>
 #include <string.h>
 
 #include "api/pipeline_impl.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "model/align.h"
+
+uf_status ufi_lane_open(ufi_lane *lane, uf_pipeline *p, uf_error *err)
+{
+    const uf_pipeline_options *o = &p->options;
+    uf_detector_options d = o->detector;
+    uf_embedder_options e = UF_EMBEDDER_OPTIONS_INIT;
+    uf_status st = UF_OK;
+    d.engine.threads = 1;
+    e.engine = d.engine;
+    e.flip = o->flip;
+    lane->pipeline = p;
+    if (p->detector)
+        st = uf_detector_create(&lane->detector, p->detector, &d, err);
+    if (!st && p->embedder)
+        st = uf_embedder_create(&lane->embedder, p->embedder, &e, err);
+    if (st)
+        return st;
+    if (lane->embedder) {
+        p->crop_side = uf_embedder_crop_size(lane->embedder);
+        p->crop_bytes = (size_t)p->crop_side * (size_t)p->crop_side * 3;
+        p->dimension = uf_embedder_dimension(lane->embedder);
+    }
+    p->decode = o->decode;
+    if (o->decode.min_side == 0)
+        p->decode.min_side = lane->detector ? uf_detector_min_side(lane->detector) : p->crop_side;
+    p->seen_cap = o->max_faces > UFI_PIPELINE_SEEN_FACES ? o->max_faces : UFI_PIPELINE_SEEN_FACES;
+    lane->seen = ufi_calloc(o->batch * p->seen_cap, sizeof *lane->seen);
+    lane->crops = ufi_malloc(o->batch, p->crop_bytes + 1);
+    lane->vectors = ufi_malloc(o->batch, (p->dimension + 1) * sizeof *lane->vectors);
+    return lane->seen && lane->crops && lane->vectors
+               ? UF_OK
+               : ufi_fail(err, UF_E_NOMEM, "no memory for a pipeline");
+}
+
+void ufi_lane_close(ufi_lane *lane)
+{
+    uf_detector_destroy(lane->detector);
+    uf_embedder_destroy(lane->embedder);
+    ufi_free(lane->seen);
+    ufi_free(lane->crops);
+    ufi_free(lane->vectors);
+    *lane = (ufi_lane){0};
+}
 
 static void fail(ufi_place *at, uf_status st, const uf_error *err)
 {
@@ -58,20 +106,21 @@ static void keep_faces(const uf_pipeline *p, ufi_place *at, const uf_face *found
     at->face_count = kept;
 }
 
-static void detect(uf_pipeline *p, ufi_place *const *good, size_t count)
+static void detect(const ufi_lane *lane, ufi_place *const *good, size_t count)
 {
+    const uf_pipeline *p = lane->pipeline;
     uf_image views[UFI_PIPELINE_MAX_BATCH];
     size_t found[UFI_PIPELINE_MAX_BATCH] = {0};
     uf_error err;
     for (size_t i = 0; i < count; i++)
         views[i] = uf_picture_view(good[i]->picture);
     const uf_status together =
-        uf_detector_run_batch(p->detector, views, count, p->seen, p->seen_cap, found, &err);
+        uf_detector_run_batch(lane->detector, views, count, lane->seen, p->seen_cap, found, &err);
     for (size_t i = 0; i < count; i++) {
-        uf_face *faces = p->seen + i * p->seen_cap;
+        uf_face *faces = lane->seen + i * p->seen_cap;
         uf_status st = UF_OK;
         if (together)
-            st = uf_detector_run(p->detector, &views[i], faces, p->seen_cap, &found[i], &err);
+            st = uf_detector_run(lane->detector, &views[i], faces, p->seen_cap, &found[i], &err);
         if (st)
             fail(good[i], st, &err);
         else
@@ -79,11 +128,74 @@ static void detect(uf_pipeline *p, ufi_place *const *good, size_t count)
     }
 }
 
+/* Faces into a picture that is so many times as large. */
+static void scale_faces(ufi_place *at, float by_x, float by_y)
+{
+    for (size_t i = 0; i < at->face_count; i++) {
+        uf_face *f = &at->faces[i];
+        f->x *= by_x;
+        f->y *= by_y;
+        f->width *= by_x;
+        f->height *= by_y;
+        for (int k = 0; k < UF_LANDMARKS; k++) {
+            f->landmarks[k].x *= by_x;
+            f->landmarks[k].y *= by_y;
+        }
+    }
+}
+
+static void scale_to(ufi_place *at, int32_t width, int32_t height)
+{
+    if (at->width == width && at->height == height)
+        return;
+    scale_faces(at, (float)width / (float)at->width, (float)height / (float)at->height);
+    at->width = width;
+    at->height = height;
+}
+
+/* ---- pictures that were decoded too small ---- */
+
+/* Pixels of the picture for one of the crop, of the smallest face; 1 is as good as more. */
+static float least_detail(const ufi_lane *lane, const ufi_place *at)
+{
+    const int32_t side = lane->pipeline->crop_side;
+    const float *points = uf_embedder_template(lane->embedder);
+    float least = 1, m[6];
+    for (size_t i = 0; i < at->face_count; i++) {
+        const uf_face *f = &at->faces[i];
+        float detail = fmaxf(f->width, f->height) / (float)side;
+        if (f->has_landmarks && !ufi_align_matrix(f->landmarks, points, side, m, NULL))
+            detail = hypotf(m[0], m[3]);
+        least = detail > 0 && detail < least ? detail : least;
+    }
+    return least;
+}
+
+/* What cannot be read once more stays as it is. */
+static void decode_larger(const ufi_lane *lane, ufi_place *at)
+{
+    uf_decode_options o = lane->pipeline->options.decode;
+    uf_picture *larger;
+    int32_t width, height;
+    uf_picture_source_size(at->picture, &width, &height);
+    const float least = least_detail(lane, at);
+    if (o.min_side != 0 || (at->width == width && at->height == height) || least >= 1)
+        return;
+    const int32_t side = at->width < at->height ? at->width : at->height;
+    o.min_side = (int32_t)fminf(ceilf((float)side / least), UF_IMAGE_MAX_SIDE);
+    if (ufi_pipeline_decode(at, &o, &larger, NULL))
+        return;
+    const uf_image view = uf_picture_view(larger);
+    scale_to(at, view.width, view.height);
+    uf_picture_destroy(at->picture);
+    at->picture = larger;
+}
+
 /* ---- templates ---- */
 
 /* Crops that wait for a run, and where their templates go. */
 typedef struct waiting {
-    uf_pipeline *p;
+    const ufi_lane *lane;
     ufi_place *owners[UFI_PIPELINE_MAX_BATCH];
     float *to[UFI_PIPELINE_MAX_BATCH];
     size_t count;
@@ -91,15 +203,18 @@ typedef struct waiting {
 
 static void run_waiting(waiting *w)
 {
-    uf_pipeline *p = w->p;
+    const ufi_lane *lane = w->lane;
+    const uf_pipeline *p = lane->pipeline;
     uf_error err;
     const uf_status together =
-        w->count ? uf_embedder_run_crops(p->embedder, p->crops, w->count, p->vectors, &err) : UF_OK;
+        w->count ? uf_embedder_run_crops(lane->embedder, lane->crops, w->count, lane->vectors, &err)
+                 : UF_OK;
     for (size_t i = 0; i < w->count; i++) {
-        float *v = p->vectors + i * p->dimension;
+        float *v = lane->vectors + i * p->dimension;
         const uf_status st =
-            together ? uf_embedder_run_crops(p->embedder, p->crops + i * p->crop_bytes, 1, v, &err)
-                     : UF_OK;
+            together
+                ? uf_embedder_run_crops(lane->embedder, lane->crops + i * p->crop_bytes, 1, v, &err)
+                : UF_OK;
         if (st)
             fail(w->owners[i], st, &err);
         else
@@ -110,13 +225,14 @@ static void run_waiting(waiting *w)
 
 static void add_crop(waiting *w, ufi_place *at, size_t face)
 {
-    uf_pipeline *p = w->p;
-    uint8_t *crop = p->crops + w->count * p->crop_bytes;
+    const ufi_lane *lane = w->lane;
+    const uf_pipeline *p = lane->pipeline;
+    uint8_t *crop = lane->crops + w->count * p->crop_bytes;
     uf_error err;
     uf_status st = UF_OK;
     if (p->detector) {
         const uf_image view = uf_picture_view(at->picture);
-        st = uf_embedder_crop(p->embedder, &view, &at->faces[face], crop, &err);
+        st = uf_embedder_crop(lane->embedder, &view, &at->faces[face], crop, &err);
     } else {
         memcpy(crop, at->crop, p->crop_bytes);
     }
@@ -130,17 +246,21 @@ static void add_crop(waiting *w, ufi_place *at, size_t face)
         run_waiting(w);
 }
 
-static void embed(uf_pipeline *p, ufi_place *const *good, size_t count)
+static void embed(const ufi_lane *lane, ufi_place *const *good, size_t count)
 {
-    waiting w = {.p = p};
-    for (size_t i = 0; i < count; i++)
+    waiting w = {.lane = lane};
+    for (size_t i = 0; i < count; i++) {
+        if (lane->detector && good[i]->status == UF_OK)
+            decode_larger(lane, good[i]);
         for (size_t face = 0; good[i]->status == UF_OK && face < good[i]->face_count; face++)
             add_crop(&w, good[i], face);
+    }
     run_waiting(&w);
 }
 
-void ufi_pipeline_run_batch(uf_pipeline *p, uint64_t first, size_t count)
+void ufi_lane_run(ufi_lane *lane, uint64_t first, size_t count)
 {
+    const uf_pipeline *p = lane->pipeline;
     ufi_place *good[UFI_PIPELINE_MAX_BATCH];
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
@@ -150,10 +270,15 @@ void ufi_pipeline_run_batch(uf_pipeline *p, uint64_t first, size_t count)
     }
     if (n == 0)
         return;
-    if (p->detector)
-        detect(p, good, n);
-    for (size_t i = 0; !p->detector && i < n; i++)
+    if (lane->detector)
+        detect(lane, good, n);
+    for (size_t i = 0; !lane->detector && i < n; i++)
         keep_faces(p, good[i], &(uf_face){.width = 1, .height = 1}, 1);
-    if (p->embedder)
-        embed(p, good, n);
+    if (lane->embedder)
+        embed(lane, good, n);
+    for (size_t i = 0; lane->detector && i < n; i++) {
+        int32_t width, height;
+        uf_picture_source_size(good[i]->picture, &width, &height);
+        scale_to(good[i], width, height);
+    }
 }

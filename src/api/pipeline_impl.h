@@ -1,5 +1,5 @@
-/* What the two halves of a pipeline share: the ring with its decoders, and a batch's way through
- * the networks. Floor 7. */
+/* What the two halves of a pipeline share: the ring with its threads, and a batch's way through the
+ * networks. Floor 7. */
 #ifndef UFI_API_PIPELINE_IMPL_H
 #define UFI_API_PIPELINE_IMPL_H
 
@@ -8,13 +8,19 @@
 #include "base/threads.h"
 #include "uniface/pipeline.h"
 
-enum { UFI_PIPELINE_MAX_BATCH = 256, UFI_PIPELINE_MAX_FACES = 1024, UFI_PIPELINE_SEEN_FACES = 64 };
+enum {
+    UFI_PIPELINE_MAX_BATCH = 256,
+    UFI_PIPELINE_MAX_LANES = 1024,
+    UFI_PIPELINE_MAX_FACES = 1024,
+    UFI_PIPELINE_SEEN_FACES = 64
+};
 
 typedef enum ufi_place_state {
     UFI_PLACE_WAITING,  /* for a decoder */
     UFI_PLACE_DECODING, /* belongs to one decoder */
-    UFI_PLACE_DECODED,  /* belongs to the caller's thread from here on */
-    UFI_PLACE_READY     /* been through the networks */
+    UFI_PLACE_DECODED,  /* waits for a lane */
+    UFI_PLACE_RUNNING,  /* belongs to one lane */
+    UFI_PLACE_READY     /* been through the networks; the caller's */
 } ufi_place_state;
 
 /* A picture in the ring. Its state is protected by the pipeline's mutex; all else belongs to the
@@ -35,23 +41,35 @@ typedef struct ufi_place {
     size_t face_count, face_room, template_room;
 } ufi_place;
 
-struct uf_pipeline {
-    /* Constant after create. */
+/* A thread with networks of its own. Confined to it, but for what create makes and destroy frees.
+ */
+typedef struct ufi_lane {
+    uf_pipeline *pipeline;
+    ufi_thread *thread;
     uf_detector *detector;
     uf_embedder *embedder;
+    uf_face *seen;  /* [batch][seen_cap] */
+    uint8_t *crops; /* [batch] */
+    float *vectors; /* [batch][dimension] */
+} ufi_lane;
+
+struct uf_pipeline {
+    /* Constant after create. */
+    uf_model *detector, *embedder;
     uf_pipeline_options options;
-    size_t dimension, crop_bytes, decoder_count;
+    uf_decode_options decode; /* with the reduction that the detector allows */
+    int32_t crop_side;
+    size_t dimension, crop_bytes, seen_cap, decoder_count, lane_count;
+    size_t most; /* pictures that a lane takes at a time */
     ufi_thread **decoders;
+    ufi_lane *lanes;
     /* The caller's thread only. */
-    uf_face *seen; /* [batch][seen_cap] */
-    size_t seen_cap;
-    uint8_t *crops;             /* [batch] */
-    float *vectors;             /* [batch][dimension] */
-    uint64_t put, given, ready; /* pictures; places are numbers modulo the ring */
+    uint64_t put, given; /* pictures; places are numbers modulo the ring */
     /* Protected by the mutex. */
     ufi_mutex *mutex;
     ufi_condition *changed;
-    uint64_t to_decode, limit; /* the next picture that waits, and the end of those that do */
+    uint64_t to_decode, to_run,
+        limit; /* the next pictures that wait, and the end of those that do */
     uint64_t held_bytes;
     bool stop;
     ufi_place *places;
@@ -62,8 +80,15 @@ static inline ufi_place *ufi_pipeline_place(const uf_pipeline *p, uint64_t numbe
     return &p->places[number % p->options.ring];
 }
 
+/* The networks of a lane and its memory. Errors: those of uf_pipeline_create. */
+uf_status ufi_lane_open(ufi_lane *lane, uf_pipeline *p, uf_error *err);
+void ufi_lane_close(ufi_lane *lane);
 /* Runs the networks on pictures `first`.. of the ring, which are decoded; each gets its faces and
  * templates or its error. */
-void ufi_pipeline_run_batch(uf_pipeline *p, uint64_t first, size_t count);
+void ufi_lane_run(ufi_lane *lane, uint64_t first, size_t count);
+
+/* Reads and decodes the picture of a place. */
+uf_status ufi_pipeline_decode(const ufi_place *at, const uf_decode_options *options,
+                              uf_picture **out, uf_error *err);
 
 #endif

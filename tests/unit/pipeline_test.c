@@ -206,6 +206,69 @@ TEST(the_main_face_is_large_and_in_the_middle)
     uf_model_close(d);
 }
 
+/* The picture of a file, each pixel enlarged to by x by, as a JPEG. */
+static uf_status write_enlarged(const char *from, int32_t by, const char *path, uf_error *err)
+{
+    const int32_t side = SIDE * by;
+    uint8_t *pixels = malloc((size_t)side * (size_t)side * 3);
+    uf_picture *small = NULL, *large = NULL;
+    uf_status st = uf_picture_load(&small, from, NULL, err);
+    if (!st && pixels) {
+        const uf_image view = uf_picture_view(small);
+        for (int32_t i = 0; i < side * side; i++)
+            memcpy(pixels + (size_t)i * 3,
+                   view.planes[0] + (size_t)((i / side / by) * SIDE + i % side / by) * 3, 3);
+        const uf_image image = {
+            .format = UF_PIXEL_RGB8, .width = side, .height = side, .planes = {pixels}};
+        st = uf_picture_from_image(&large, &image, err);
+        if (!st)
+            st = uf_picture_save(large, path, err);
+    }
+    uf_picture_destroy(small);
+    uf_picture_destroy(large);
+    free(pixels);
+    return st;
+}
+
+/* Faces are as large as a quarter of the picture: a reduced one has too little for the embedder. */
+TEST(reduced_pictures_answer_as_whole_ones)
+{
+    char path[80];
+    uf_error err;
+    uf_pipeline *p = NULL;
+    uf_pipeline_item item;
+    uf_face first = {0};
+    float whole[12] = {0};
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    snprintf(path, sizeof path, "%s/large.jpg", folder);
+    if (write_enlarged(paths[10], 8, path, &err))
+        SKIP("JPEG cannot be written by this build");
+    uf_model *d = make_detector_model(BATCH_OPEN, SIDE), *m = make_embedder_model();
+    REQUIRE(d && m);
+    for (int reduced = 0; reduced < 2; reduced++) {
+        o.decode.min_side = reduced ? 0 : UF_IMAGE_MAX_SIDE;
+        REQUIRE_OK(uf_pipeline_create(&p, d, m, &o, &err), err);
+        REQUIRE_OK(uf_pipeline_put(p, path, &err), err);
+        REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+        CHECK(item.status == UF_OK && item.width == SIDE * 8 && item.height == SIDE * 8);
+        REQUIRE(item.face_count == 1);
+        if (reduced) {
+            CHECK(fabsf(item.faces[0].x - first.x) < 8 && fabsf(item.faces[0].y - first.y) < 8);
+            CHECK(fabsf(item.faces[0].width - first.width) < 8);
+            CHECK(similarity(whole, item.templates) > 0.999f);
+        } else {
+            first = item.faces[0];
+            memcpy(whole, item.templates, sizeof whole);
+        }
+        uf_pipeline_destroy(p);
+    }
+    unlink(path);
+    uf_model_close(d);
+    uf_model_close(m);
+}
+
 TEST(a_bad_picture_takes_no_other_with_it)
 {
     uf_error err;

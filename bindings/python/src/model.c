@@ -24,18 +24,45 @@ static PyObject *model_result(uf_status st, uf_model *m, const uf_error *err)
     return st ? raise_status(st, err) : handle_new(&model_kind, m, NULL);
 }
 
-/* model_open(path, preset, licence): preset None: as the file says, or recognised. */
+static uf_status open_trusted(uf_model **m, const char *path, const char *keys,
+                              const char *releases, uf_error *err)
+{
+    uf_trust *trust = NULL;
+    uf_status st = uf_trust_create(&trust, releases, err);
+    if (!st)
+        st = uf_trust_add(trust, keys, err);
+    if (!st)
+        st = uf_model_open_trusted(m, path, trust, 0, err);
+    uf_trust_destroy(trust);
+    return st;
+}
+
+/* model_open(path, keys, releases): keys empty: any model; else one that is signed by these. */
 static PyObject *py_model_open(PyObject *self, PyObject *args)
+{
+    const char *path, *keys, *releases;
+    uf_error err;
+    uf_model *m = NULL;
+    if (!PyArg_ParseTuple(args, "yyy:model_open", &path, &keys, &releases))
+        return NULL;
+    call_state s = call_begin();
+    uf_status st =
+        *keys ? open_trusted(&m, path, keys, releases, &err) : uf_model_open(&m, path, &err);
+    call_end(s);
+    return model_result(st, m, &err);
+}
+
+/* model_import(path, preset, licence): preset None: as the file says, or recognised. */
+static PyObject *py_model_import(PyObject *self, PyObject *args)
 {
     const char *path;
     uf_import_options o = UF_IMPORT_OPTIONS_INIT;
     uf_error err;
     uf_model *m = NULL;
-    if (!PyArg_ParseTuple(args, "yzz:model_open", &path, &o.preset, &o.licence))
+    if (!PyArg_ParseTuple(args, "yzz:model_import", &path, &o.preset, &o.licence))
         return NULL;
     call_state s = call_begin();
-    uf_status st =
-        o.preset || o.licence ? uf_model_import(&m, path, &o, &err) : uf_model_open(&m, path, &err);
+    uf_status st = uf_model_import(&m, path, &o, &err);
     call_end(s);
     return model_result(st, m, &err);
 }
@@ -403,7 +430,8 @@ static PyObject *py_store_find(PyObject *self, PyObject *args)
 PyMethodDef model_methods[] = {
     {"store_folder", py_store_folder, METH_NOARGS, "store_folder(): bytes"},
     {"store_find", py_store_find, METH_VARARGS, "store_find(name): bytes"},
-    {"model_open", py_model_open, METH_VARARGS, "model_open(path, preset, licence)"},
+    {"model_open", py_model_open, METH_VARARGS, "model_open(path, keys, releases)"},
+    {"model_import", py_model_import, METH_VARARGS, "model_import(path, preset, licence)"},
     {"model_from_bytes", py_model_from_bytes, METH_VARARGS, "model_from_bytes(data)"},
     {"model_save", py_model_save, METH_VARARGS, "model_save(model, path)"},
     {"model_meta", py_model_meta, METH_O, "model_meta(model): dict"},

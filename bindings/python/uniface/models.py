@@ -80,11 +80,11 @@ class Model:
 
         device: "CPU", "GPU:0" or "auto". threads: 0: one for each core.
         Raises ModelNotFound, FormatError, DeviceNotFound (with the devices that exist), Mismatch
-        (the file holds another kind of model).
+        (the file holds another kind of model), and where $UNIFACE_TRUSTED_KEYS is set NotTrusted
+        (the model is not signed by one of these keys, or is an older release than one before).
         """
         path = store.resolve(path_or_name)
-        model = cls(_native.model_open(_arrays.path_bytes(path), None, None), path, device, threads,
-                    **options)
+        model = cls(_opened(path), path, device, threads, **options)
         model._prepare()
         return model
 
@@ -335,6 +335,17 @@ class FaceDetector(Model):
             return Faces(np.frombuffer(_native.detect(handle, _arrays.view_of(pixels)), np.float32))
 
 
+def _opened(path: str) -> Any:
+    """The handle of a model file. As for the commands, $UNIFACE_TRUSTED_KEYS names whose signatures
+    count, and $UNIFACE_RELEASES the file that remembers the highest release of each model."""
+    keys = os.environ.get("UNIFACE_TRUSTED_KEYS")
+    if not keys:
+        return _native.model_open(_arrays.path_bytes(path), b"", b"")
+    releases = os.environ.get("UNIFACE_RELEASES") or (
+        os.path.join(keys, "releases") if os.path.isdir(keys) else keys + ".releases")
+    return _native.model_open(_arrays.path_bytes(path), os.fsencode(keys), os.fsencode(releases))
+
+
 def _from_bytes(cls: Type[M], data: bytes, path: Optional[str], device: str, threads: int,
                 options: Dict[str, Any]) -> M:
     return cls(_native.model_from_bytes(data), path, device, threads, **options)
@@ -381,15 +392,14 @@ def load_model(path_or_name: PathLike, device: str = "CPU", threads: int = 0,
     """A FaceEmbedder, FaceDetector or plain Model, by what the file (.ufm, .onnx) or the model of
     the store is. Raises as Model.load_optimized."""
     path = store.resolve(path_or_name)
-    handle = _native.model_open(_arrays.path_bytes(path), None, None)
-    return wrap(handle, path, device, threads, **options)
+    return wrap(_opened(path), path, device, threads, **options)
 
 
 def import_model(path: PathLike, preset: Optional[str] = None,
                  licence: Optional[str] = None) -> Model:
     """Imports an ONNX or OpenVINO network. preset: how pictures enter it ("arcface", "yunet", ...:
     `uniface import --help` lists them); None: recognised. licence: of the weights, free text."""
-    handle = _native.model_open(_arrays.path_bytes(path), preset, licence or "not stated")
+    handle = _native.model_import(_arrays.path_bytes(path), preset, licence or "not stated")
     return wrap(handle)
 
 

@@ -29,8 +29,8 @@ class Item(NamedTuple):
 class Pipeline:
     """Decodes, finds faces and makes templates of any number of pictures, in bounded memory.
 
-    A ring of pictures is decoded by threads of the library while the networks run on those before;
-    the GIL is released all the time. Order is kept. A picture that fails has its error in its item
+    A ring of pictures is decoded by threads of the library while others run the networks on those
+    before, one thread for each core; the GIL is released all the time. Order is kept. A picture that fails has its error in its item
     and takes no other with it.
 
         for item in uniface.Pipeline(detector, embedder).run("photos/"):
@@ -40,11 +40,14 @@ class Pipeline:
     detector, embedder: one may be None. Without a detector each picture is an aligned face crop,
     scaled to the embedder's input; without an embedder faces are found only.
     max_faces: of a picture, best score first; 0: only the face that the picture is about.
-    batch: pictures in one run of the networks. decoders: threads that decode, 0: one for each core.
-    ring: pictures in work at a time, 0: 3 * batch. max_bytes: of pixels held at a time.
-    min_side: decode JPEGs reduced as long as the shorter side keeps that many pixels (then the
-    faces' coordinates are in the reduced picture), 0: full size.
-    device, threads: of the networks. One thread at a time may run a pipeline; after a fork it
+    batch: most pictures in one run of the networks. decoders: threads that decode, 0: one for each
+    core. ring: pictures in work at a time, 0: 3 * batch, or 3 * threads if that is more.
+    max_bytes: of pixels held at a time.
+    min_side: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as the shorter side keeps
+    so many pixels; 0: as many as the detector looks at, and more where a face would otherwise be
+    smaller than the embedder's input; 32768: always at full size. Coordinates are those of the
+    full size all the same.
+    device: of the networks. threads: that run networks, 0: one for each core. One thread at a time may run a pipeline; after a fork it
     must be made anew (StateError says so).
     """
 

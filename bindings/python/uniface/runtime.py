@@ -119,7 +119,7 @@ class InferenceEngine:
                 times.append([step[4] for step in _native.engine_profile(handle, True)])
             steps = _native.engine_profile(handle, False)
         medians = np.median(np.array(times), axis=0)
-        return [Step(*step[:4], float(time)) for step, time in zip(steps, medians)]
+        return [Step._make((*step[:4], float(time))) for step, time in zip(steps, medians)]
 
     def __repr__(self) -> str:
         return f"<uniface.InferenceEngine {self.model!r} on {self.device}>"
