@@ -47,13 +47,13 @@ struct cli_args {
 extern const cli_command cli_import, cli_inspect, cli_run, cli_bench, cli_devices, cli_detect,
     cli_embed, cli_verify, cli_calibrate, cli_quantize, cli_optimize, cli_compare, cli_evaluate,
     cli_prune, cli_profile, cli_completion, cli_man, cli_enroll, cli_identify, cli_delete, cli_list,
-    cli_export, cli_cluster, cli_bench_search, cli_gallery, cli_gallery_verify, cli_gallery_stats,
-    cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire, cli_gallery_audit,
-    cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate, cli_gallery_copy,
-    cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys, cli_top,
-    cli_distill, cli_train, cli_finetune, cli_retrain, cli_models, cli_models_list, cli_models_pull,
-    cli_models_add, cli_models_verify, cli_models_remove, cli_models_pack, cli_models_unpack,
-    cli_sign, cli_sign_keygen, cli_sign_verify, cli_meta;
+    cli_export, cli_cluster, cli_bench_gallery, cli_bench_search, cli_gallery, cli_gallery_verify,
+    cli_gallery_stats, cli_gallery_compact, cli_gallery_reindex, cli_gallery_expire,
+    cli_gallery_audit, cli_gallery_rotate_key, cli_gallery_passphrase, cli_gallery_migrate,
+    cli_gallery_copy, cli_gallery_export, cli_gallery_import, cli_health, cli_serve, cli_serve_keys,
+    cli_top, cli_distill, cli_train, cli_finetune, cli_retrain, cli_models, cli_models_list,
+    cli_models_pull, cli_models_add, cli_models_verify, cli_models_remove, cli_models_pack,
+    cli_models_unpack, cli_sign, cli_sign_keygen, cli_sign_verify, cli_meta;
 extern const cli_command *const cli_commands[]; /* ends with NULL */
 
 /* ---- options ---- */

@@ -278,6 +278,7 @@ static void collect_block(uf_searcher *s, ufi_search_worker *w, const ufi_piece 
             ufi_slots_push(&w->slots, slot);
             continue;
         }
+        __builtin_prefetch(g->level + (size_t)place * (s->x->width / 8), 0, 2);
         w->pending[w->pending_count] = slot;
         w->pending_sum[w->pending_count++] = sum;
         if (w->pending_count == UFI_SEARCH_CODES)
