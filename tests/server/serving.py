@@ -97,6 +97,11 @@ class Server:
                 break
         self.ready_s = time.monotonic() - self.started
 
+    def kill(self):
+        """kill -9, as a machine that fails would."""
+        self.process.kill()
+        self.stop()
+
     def connection(self, timeout=60):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
