@@ -22,6 +22,7 @@
 #include "server/http.h"
 #include "server/log.h"
 #include "server/notify.h"
+#include "server/sandbox.h"
 #include "server/state.h"
 
 enum { EXIT_SETTING = 2, EXIT_FILE = 3, EXIT_MEMORY = 4 };
@@ -292,6 +293,24 @@ static void drain(srv_server *s)
                     left);
 }
 
+/* Once everything is open and started: what comes from outside meets it. */
+static int enter_sandbox(const srv_config *c)
+{
+    char why[512];
+    bool active;
+    if (!strcmp(c->seccomp, "off"))
+        return 0;
+    if (!srv_sandbox_enter(&active, why))
+        return complain(EXIT_SETTING,
+                        "system calls cannot be restricted: %s; --seccomp off runs "
+                        "without",
+                        why);
+    if (!active)
+        srv_log_message(SRV_LOG_WARN, "seccomp",
+                        "system calls are not restricted on this processor");
+    return 0;
+}
+
 static int serve(srv_server *s)
 {
     char why[512];
@@ -305,8 +324,12 @@ static int serve(srv_server *s)
     int status = open_all(s);
     if (!status && !srv_http_start(s, why))
         status = complain(EXIT_FILE, "%s", why);
-    if (status)
+    if (!status)
+        status = enter_sandbox(&s->config);
+    if (status) {
+        srv_http_stop(s);
         return status;
+    }
     const srv_config *c = &s->config;
     printf("listening on %s://%s%s%s:%u\n", c->tls ? "https" : "http",
            strchr(c->host, ':') ? "[" : "", c->host, strchr(c->host, ':') ? "]" : "",

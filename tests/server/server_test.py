@@ -36,6 +36,7 @@ def settings():
     wrong("auth off and remote", "auth off", "--listen", "0.0.0.0:0", "--auth", "off", "--allow-remote-without-tls")
     wrong("half of TLS", "belong together", "--tls-cert", "x.pem")
     wrong("no certificate", "No such file", "--tls-cert", "/no.pem", "--tls-key", "/no.pem")
+    wrong("no such seccomp", "seccomp must be on or off", "--seccomp", "some")
     wrong("no model", "/no.ufm", "--detector", "/no.ufm", "--check-config")
     wrong("no name of the store", "store", "--embedder", "nobody", "--check-config")
     wrong("environment", "UNIFACE_QUEUE", env={"UNIFACE_QUEUE": "many"})
@@ -79,8 +80,25 @@ def known_api():
         check("a PNG without a face is taken for a crop", crop.status == 200 and len(crop.json["embedding"]) == len(vector),
               crop)
         check("ready", s.ask("GET", "/readyz").status == 200)
+    found = seccomp_of(s)
+    check("system calls of all threads are restricted", len(found) > 2 and set(found) == {"2"}, found)
     status, seconds = s.stop()
     check("ends well", status == 0 and seconds < 5, (status, seconds))
+
+
+def seccomp_of(s):
+    """The mode of each thread: 2 is a filter."""
+    found = []
+    for thread in os.listdir(f"/proc/{s.process.pid}/task"):
+        with open(f"/proc/{s.process.pid}/task/{thread}/status") as f:
+            found.append(re.search(r"^Seccomp:\s+(\d)", f.read(), re.M).group(1))
+    return found
+
+
+def without_seccomp():
+    s = Server("--seccomp", "off")
+    check("--seccomp off", set(seccomp_of(s)) == {"0"}, seccomp_of(s))
+    s.stop()
 
 
 # ---- /v1 ----
@@ -465,6 +483,6 @@ def crash():
     s.stop()
 
 
-for part in (settings, known_api, v1, keys, limits, under_load, signed, crash):
+for part in (settings, known_api, without_seccomp, v1, keys, limits, under_load, signed, crash):
     part()
 finish()

@@ -108,6 +108,17 @@ def killed(a, b, again):
     return a
 
 
+def restarted(database, a, b):
+    """The database goes and comes: requests fail with a status meanwhile, and then go on."""
+    database.control(database.running[0], "stop")
+    r = enrol(a, "meanwhile", photo("13.jpg"))
+    check("without the database an enrolment is refused", r.status in (500, 503)
+          and "127.0.0.1" not in str(r) and "localhost" not in str(r), r)
+    check("templates need no database", a.ask("POST", "/v1/embed", photo("13.jpg"), "image/jpeg").status == 200)
+    database.control(database.running[0], "start")
+    check("with it both go on", enrol(a, "again", photo("13.jpg")).status == 201 and "again" in matches(b, photo("13.jpg")))
+
+
 def keys(address, key_file):
     """API keys are files of each server's folder: copied, they are the same; what is made later is not shared."""
     a = start("a-keys", address, key_file, auth=True)
@@ -147,7 +158,8 @@ def main():
     except Skip as reason:
         skip(f"two servers: {reason}")
         finish()
-    address, key_file = database.start("one"), path("gallery.key")
+    # A name, so that it is looked up again after a restart, with few system calls left.
+    address, key_file = database.start("one").replace("127.0.0.1", "localhost"), path("gallery.key")
     with open(key_file, "wb") as f:
         f.write(os.urandom(32))
     os.chmod(key_file, 0o600)
@@ -156,6 +168,7 @@ def main():
     seen(a, b)
     both_at_once(a, b)
     a = killed(a, b, lambda: start("a", address, key_file))
+    restarted(database, a, b)
     for s in (a, b):
         s.stop()
     keys(address, key_file)
