@@ -141,7 +141,7 @@ class Server:
                     if not more:
                         break
                     got += more
-            except (ConnectionError, socket.timeout):
+            except OSError:  # a timeout, or the server ended it
                 pass
             return got
 
