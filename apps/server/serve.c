@@ -209,7 +209,8 @@ static int open_all(srv_server *s)
     s->telemetry = srv_telemetry_create();
     s->connections = srv_connections_create(c->tls);
     s->guard = srv_guard_create(c->rate, (unsigned)c->verify_failures, c->verify_lock_seconds);
-    if (!s->telemetry || !s->connections || !s->guard)
+    s->once = srv_once_create();
+    if (!s->telemetry || !s->connections || !s->guard || !s->once)
         return complain(EXIT_MEMORY, "out of memory");
     int status = open_gallery(s);
     if (!status)
@@ -226,6 +227,7 @@ static void close_all(srv_server *s)
     uf_gallery_close(s->gallery);
     srv_keyring_close(s->keyring);
     srv_guard_destroy(s->guard);
+    srv_once_destroy(s->once);
     srv_connections_destroy(s->connections);
     srv_telemetry_destroy(s->telemetry);
 }

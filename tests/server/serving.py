@@ -12,7 +12,7 @@ import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-from harness import call, check, environment, finish, folder, path, program, shared, skip  # noqa: E402,F401
+from harness import call, check, environment, finish, folder, path, program, root, shared, skip  # noqa: E402,F401
 
 MODELS = os.path.join(shared, "models")
 PHOTOS = os.path.join(shared, "testdata", "photos")

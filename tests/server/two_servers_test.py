@@ -58,6 +58,13 @@ def seen(a, b):
     check("nobody else is", list(people(b)) == ["bob"] and "bob" in matches(b, bob))
 
 
+def asked_again(a, b):
+    """An enrolment whose answer was not seen, asked again of the other server."""
+    answers = [enrol(s, "again-1", photo("3.jpg"), headers={"Idempotency-Key": "e7"}) for s in (a, b, a)]
+    check("an Idempotency-Key counts on both", [r.json.get("faces") for r in answers] == [1, 1, 1]
+          and ["idempotency-replayed" in r.headers for r in answers] == [False, True, True], answers[1])
+
+
 def both_at_once(a, b):
     """The same people on both servers at the same time: each is there, once, with all faces."""
     answers = []
@@ -170,6 +177,7 @@ def main():
     a, b = start("a", address, key_file), start("b", address, key_file)
     check("both are ready", all(s.ask("GET", "/readyz").status == 200 for s in (a, b)))
     seen(a, b)
+    asked_again(a, b)
     both_at_once(a, b)
     a = killed(a, b, lambda: start("a", address, key_file))
     restarted(database, a, b)
