@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes files as C, to be a part of a program.
 
-embed.py OUTPUT FILE...              the table of the page at /ui (apps/server/ui.h): index.html becomes "/ui/"
+embed.py OUTPUT FILE...              the table of the page at /ui (apps/server/ui.h): index.html becomes "/ui/", docs.html "/docs"
 embed.py --text NAME OUTPUT FILE     one text, which ends with a zero: const char NAME[]
 embed.py --table NAME OUTPUT FILE... names and texts of several: const char *const NAME[][2], NULL at its end
 """
@@ -23,7 +23,7 @@ def page(names):
         path = pathlib.Path(name)
         data = path.read_bytes()
         arrays.append(f"static const unsigned char file_{i}[] = {{\n{numbers(data)}}};\n")
-        route = "/ui/" + ("" if path.name == "index.html" else path.name)
+        route = {"index.html": "/ui/", "docs.html": "/docs"}.get(path.name, "/ui/" + path.name)
         digest = hashlib.sha256(data).hexdigest()[:16]
         rows.append(f'    {{"{route}", "{TYPES[path.suffix]}", "\\"{digest}\\"", file_{i}, sizeof file_{i}}}')
     return ("#include \"server/ui.h\"\n\n" + "\n".join(arrays) + "\nconst srv_ui_file srv_ui_files[] = {\n"

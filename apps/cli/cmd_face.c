@@ -364,12 +364,13 @@ const cli_command cli_verify = {
                 GALLERY_OPTIONS,
                 COLLECTION_OPTION,
                 {"id", 0, "ID", "the person of the gallery whom the picture should show"},
+                {"purpose", 0, "TEXT", "what for: goes to the gallery's audit log"},
                 {"far", 0, "RATE", "false accept rate: 0.1, 0.01, 0.001 (default) or 0.0001"},
                 {"threshold", 0, "S", "decide at this similarity instead"}},
     .details =
         "The threshold is the one that `uniface calibrate` measured for the embedder. Without\n"
         "one the score is printed and no decision is made (exit status 3). With --id the score is\n"
-        "the best of the person's templates.",
+        "the best of the person's templates; who was enrolled for another --purpose is not found.",
     .examples = "  uniface verify a.jpg b.jpg --detector yunet.ufm --embedder face.ufm\n"
                 "  uniface verify --id alice photo.jpg -g staff.ufg\n"
                 "  uniface verify a.jpg b.jpg --far 0.0001 --json\n",

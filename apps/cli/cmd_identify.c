@@ -245,9 +245,9 @@ int cli_score_in_gallery(cli_session *s, const cli_args *a, const float *vector,
     uf_error err;
     gallery_session gallery = {0};
     int status = cli_gallery_open(&gallery, a, 0);
-    if (!status &&
-        uf_gallery_verify(gallery.g, cli_value(a, "collection"), cli_value(a, "id"), vector,
-                          (uint32_t)s->dimension, uf_model_id(s->embedder_model), score, &err))
+    if (!status && uf_gallery_verify(gallery.g, cli_value(a, "collection"), cli_value(a, "id"),
+                                     vector, (uint32_t)s->dimension, uf_model_id(s->embedder_model),
+                                     cli_value(a, "purpose"), score, &err))
         status = cli_fail(&err);
     cli_gallery_close(&gallery);
     return status;

@@ -252,6 +252,8 @@ static bool check(srv_config *c, char why[512])
     c->tls = *c->tls_cert != '\0';
     if (!c->auth_off && strcmp(c->auth, "on") != 0)
         snprintf(why, 512, "auth must be on or off, not \"%s\"", c->auth);
+    else if (strcmp(c->seccomp, "on") != 0 && strcmp(c->seccomp, "off") != 0)
+        snprintf(why, 512, "seccomp must be on or off, not \"%s\"", c->seccomp);
     else if (c->tls != (*c->tls_key != '\0'))
         snprintf(why, 512, "tls-cert and tls-key belong together");
     else if (*c->tls_client_ca && !c->tls)

@@ -51,6 +51,7 @@ enum { SRV_PATH_MAX = 1024 };
     NUMBER("rate", rate, 0, 1e6, 0, "most requests a second of a client (0: any)")                 \
     NUMBER("verify-failures", verify_failures, 1, 1e6, 5, "failed 1:1 tries until a lock (5)")     \
     NUMBER("verify-lock-seconds", verify_lock_seconds, 1, 1e6, 300, "how long it lasts (300)")     \
+    TEXT("seccomp", seccomp, "on", "on|off", "off: any system call is allowed (for debugging)")    \
     TEXT("log-level", log_level, "info", "LEVEL", "debug, info, warn or error (info)")             \
     TEXT("log-format", log_format, "json", "json|text", "lines of JSON, or to read")               \
     TEXT("log-file", log_file, "-", "FILE", "where to log (-: standard error)")
@@ -60,7 +61,7 @@ typedef struct srv_config {
     char detector[SRV_PATH_MAX], embedder[SRV_PATH_MAX], models[SRV_PATH_MAX];
     char trusted_keys[SRV_PATH_MAX], releases[SRV_PATH_MAX];
     char tls_cert[SRV_PATH_MAX], tls_key[SRV_PATH_MAX], tls_client_ca[SRV_PATH_MAX];
-    char log_level[16], log_format[16], log_file[SRV_PATH_MAX], auth[8];
+    char log_level[16], log_format[16], log_file[SRV_PATH_MAX], auth[8], seccomp[8];
     bool plain, keep_crops, allow_remote_without_tls, allow_remote_without_auth;
     double threads, batch, batch_wait_us, queue, size;
     double max_body, max_body_memory, max_connections, max_connections_per_address, max_pixels;

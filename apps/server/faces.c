@@ -7,6 +7,7 @@
 
 #include "server/base64.h"
 #include "server/body.h"
+#include "server/raw.h"
 #include "server/state.h"
 
 void srv_photo_free(srv_photo *p)
@@ -223,8 +224,9 @@ bool srv_photos(srv_request *q, srv_answer *a, const char *const *names, size_t 
 {
     *count = 0;
     memset(out, 0, room * sizeof *out);
-    const bool ok = q->json ? photos_of_json(q, a, names, name_count, out, room, count)
-                            : photos_of_parts(q, a, names, name_count, out, room, count);
+    const bool ok = srv_is_raw(q) ? srv_raw_photos(q, a, out, room, count)
+                    : q->json     ? photos_of_json(q, a, names, name_count, out, room, count)
+                                  : photos_of_parts(q, a, names, name_count, out, room, count);
     if (ok && *count)
         return true;
     if (ok)

@@ -65,6 +65,8 @@ static void add_headers(struct MHD_Response *r, const exchange *x)
         add_header(r, "Content-Security-Policy", a->policy);
     if (a->etag)
         add_header(r, "ETag", a->etag);
+    if (a->replayed)
+        add_header(r, "Idempotency-Replayed", "true");
     add_header(r, "Cache-Control", a->etag ? "no-cache" : "no-store");
     if (a->retry_after) {
         snprintf(seconds, sizeof seconds, "%d", a->retry_after);
@@ -233,6 +235,14 @@ static enum MHD_Result begin_request(exchange *x, const char *version)
 
 /* ---- the work ---- */
 
+/* The audit log names the key. A connection's thread may serve several. */
+static void act_for_key(const srv_request *q)
+{
+    char actor[sizeof q->who.key_id + 32];
+    snprintf(actor, sizeof actor, "uniface serve, key %s", q->who.key_id);
+    uf_gallery_act_for(*q->who.key_id ? actor : NULL, NULL);
+}
+
 static enum MHD_Result do_work(exchange *x)
 {
     srv_request *q = &x->q;
@@ -249,6 +259,7 @@ static enum MHD_Result do_work(exchange *x)
             return refuse(x, 503, "the queue is full: try again");
     }
     x->a.status = 200;
+    act_for_key(q);
     q->route->handler(q, &x->a);
     return send_answer(x);
 }

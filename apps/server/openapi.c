@@ -61,8 +61,10 @@ static void request_body(srv_text *t, unsigned body)
         media(t, "application/json", "array", NULL);
     if (body & SRV_BODY_RAW)
         media(t, "application/octet-stream", "string", "binary");
-    if (body & SRV_BODY_IMAGE)
+    if (body & SRV_BODY_IMAGE) {
         media(t, "image/*", "string", "binary");
+        media(t, "application/octet-stream", "string", "binary");
+    }
     srv_json_close(t, '}');
     srv_json_close(t, '}');
 }

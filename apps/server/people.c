@@ -144,7 +144,7 @@ static bool read_person(srv_request *q, srv_answer *a, uf_person *person, char *
 }
 
 static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, const srv_photo *photos,
-                           bool force)
+                           const char *source, bool force)
 {
     uf_error err;
     for (size_t i = 0; i < e->count; i++) {
@@ -158,7 +158,7 @@ static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, const sr
         e->templates[i] = (uf_template){.vector = v->data,
                                         .dimension = (uint32_t)v->dimension,
                                         .model_id = v->model_id,
-                                        .source = "server",
+                                        .source = source ? source : "server",
                                         .quality = e->quality[i].total,
                                         .crop = v->crops,
                                         .crop_size = v->crop_side};
@@ -166,8 +166,8 @@ static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, const sr
     return true;
 }
 
-bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, srv_photo *photos, size_t n,
-               size_t *templates)
+bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *source,
+               srv_photo *photos, size_t n, size_t *templates)
 {
     enrolling e = {0};
     uf_error err;
@@ -176,7 +176,7 @@ bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, srv_photo *phot
     bool ok = srv_boolean(q, a, "force", false, &force) && read_person(q, a, person, &metadata);
     if (ok && !make_room(&e, n))
         ok = srv_refuse(q, a, 503, "out of memory");
-    ok = ok && make_templates(q, a, &e, photos, force);
+    ok = ok && make_templates(q, a, &e, photos, source, force);
     const uf_enrolment one = {*person, e.templates, n};
     if (ok && uf_gallery_enroll(q->server->gallery, &one, 1, NULL, &err))
         ok = srv_refuse_error(q, a, &err);

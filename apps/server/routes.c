@@ -41,7 +41,8 @@ const srv_route srv_routes[] = {
      "Who of a collection is in a picture"},
 
     {SRV_GET, "/v1/people", SRV_READ, 0, 0, v1_people_list, "People of a collection, by pages"},
-    {SRV_POST, "/v1/people", SRV_ENROL, PICTURES, 0, v1_people_create, "Enrols a person"},
+    {SRV_POST, "/v1/people", SRV_ENROL, PICTURES, 0, v1_people_create,
+     "Enrols a person; with an Idempotency-Key once, however often it is asked for"},
     {SRV_GET, "/v1/people/{id}", SRV_READ, 0, 0, v1_people_show, "A person"},
     {SRV_PATCH, "/v1/people/{id}", SRV_ENROL, SRV_BODY_JSON, 0, v1_people_change,
      "Changes a person's metadata, consent, purpose, expiry"},
@@ -49,7 +50,7 @@ const srv_route srv_routes[] = {
      "Deletes a person without a trace; the answer is a receipt"},
     {SRV_GET, "/v1/people/{id}/faces", SRV_READ, 0, 0, v1_faces_list, "Faces of a person"},
     {SRV_POST, "/v1/people/{id}/faces", SRV_ENROL, PICTURES, 0, v1_faces_add,
-     "Adds faces to a person"},
+     "Adds faces to a person; with an Idempotency-Key once"},
     {SRV_DELETE, "/v1/people/{id}/faces/{face}", SRV_ENROL, 0, 0, v1_faces_delete,
      "Deletes a face of a person without a trace; the answer is a receipt"},
     {SRV_GET, "/v1/collections", SRV_READ, 0, 0, v1_collections_list,
@@ -124,6 +125,7 @@ const srv_route srv_routes[] = {
 
     {SRV_GET, "/ui/", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "The page for people"},
     {SRV_GET, "/ui/{file}", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "Files of the page"},
+    {SRV_GET, "/docs", SRV_PUBLIC, 0, SRV_UNQUEUED, ui_file, "This description as a page"},
     {SRV_GET, "/openapi.json", SRV_PUBLIC, 0, SRV_UNQUEUED, ops_openapi, "This description"},
 };
 const size_t srv_route_count = sizeof srv_routes / sizeof *srv_routes;

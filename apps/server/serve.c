@@ -22,6 +22,7 @@
 #include "server/http.h"
 #include "server/log.h"
 #include "server/notify.h"
+#include "server/sandbox.h"
 #include "server/state.h"
 
 enum { EXIT_SETTING = 2, EXIT_FILE = 3, EXIT_MEMORY = 4 };
@@ -208,7 +209,8 @@ static int open_all(srv_server *s)
     s->telemetry = srv_telemetry_create();
     s->connections = srv_connections_create(c->tls);
     s->guard = srv_guard_create(c->rate, (unsigned)c->verify_failures, c->verify_lock_seconds);
-    if (!s->telemetry || !s->connections || !s->guard)
+    s->once = srv_once_create();
+    if (!s->telemetry || !s->connections || !s->guard || !s->once)
         return complain(EXIT_MEMORY, "out of memory");
     int status = open_gallery(s);
     if (!status)
@@ -225,6 +227,7 @@ static void close_all(srv_server *s)
     uf_gallery_close(s->gallery);
     srv_keyring_close(s->keyring);
     srv_guard_destroy(s->guard);
+    srv_once_destroy(s->once);
     srv_connections_destroy(s->connections);
     srv_telemetry_destroy(s->telemetry);
 }
@@ -292,6 +295,24 @@ static void drain(srv_server *s)
                     left);
 }
 
+/* Once everything is open and started: what comes from outside meets it. */
+static int enter_sandbox(const srv_config *c)
+{
+    char why[512];
+    bool active;
+    if (!strcmp(c->seccomp, "off"))
+        return 0;
+    if (!srv_sandbox_enter(&active, why))
+        return complain(EXIT_SETTING,
+                        "system calls cannot be restricted: %s; --seccomp off runs "
+                        "without",
+                        why);
+    if (!active)
+        srv_log_message(SRV_LOG_WARN, "seccomp",
+                        "system calls are not restricted on this processor");
+    return 0;
+}
+
 static int serve(srv_server *s)
 {
     char why[512];
@@ -305,8 +326,12 @@ static int serve(srv_server *s)
     int status = open_all(s);
     if (!status && !srv_http_start(s, why))
         status = complain(EXIT_FILE, "%s", why);
-    if (status)
+    if (!status)
+        status = enter_sandbox(&s->config);
+    if (status) {
+        srv_http_stop(s);
         return status;
+    }
     const srv_config *c = &s->config;
     printf("listening on %s://%s%s%s:%u\n", c->tls ? "https" : "http",
            strchr(c->host, ':') ? "[" : "", c->host, strchr(c->host, ':') ? "]" : "",

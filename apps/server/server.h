@@ -117,6 +117,7 @@ typedef struct srv_answer {
     const char *etag, *policy; /* ETag and Content-Security-Policy, or NULL */
     int retry_after;           /* seconds; 0: no header */
     bool close;
+    bool replayed;     /* nothing was done: it had been (Idempotency-Replayed) */
     int code;          /* of errors of an API that numbers them (SRV_COMPREFACE_ERRORS) */
     const char *error; /* the class for log and metrics, "" */
 } srv_answer;
@@ -196,9 +197,9 @@ bool srv_threshold(srv_request *q, srv_answer *a, float *out);
 
 /* Enrols the photos' faces; `photos` have theirs. One face each, good enough, unless "force" is
  * asked for. False: refused. `person` is completed by consent, purpose, expires and metadata (with
- * "name" in it) of the request. */
-bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, srv_photo *photos, size_t n,
-               size_t *templates);
+ * "name" in it) of the request. `source` of the templates may be NULL. */
+bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *source,
+               srv_photo *photos, size_t n, size_t *templates);
 /* Who it is: the best people of `o` for a vector of `v`, `*n` of o->top_k. Nobody is enrolled:
  * nobody is found. With few people no threshold can be measured: `fallback` then, which stays in
  * `o`. */

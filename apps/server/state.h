@@ -9,6 +9,7 @@
 #include "server/engine.h"
 #include "server/guard.h"
 #include "server/keyring.h"
+#include "server/once.h"
 #include "server/server.h"
 #include "server/telemetry.h"
 
@@ -21,6 +22,7 @@ struct srv_server {
     uf_gallery *gallery;  /* NULL: none could be opened, the reason is in the log */
     srv_keyring *keyring; /* NULL: auth is off */
     srv_guard *guard;
+    srv_once *once;
     srv_telemetry *telemetry;
     srv_connections *connections;
     struct MHD_Daemon *daemon;

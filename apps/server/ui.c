@@ -1,4 +1,4 @@
-/* The page at /ui, from the table that is part of the program. */
+/* The pages at /ui and /docs, from the table that is part of the program. */
 #include "server/ui.h"
 
 #include <string.h>
@@ -7,7 +7,9 @@
 
 bool ui_file(srv_request *q, srv_answer *a)
 {
-    const char *path = strcmp(q->path, "/ui") ? q->path : "/ui/";
+    const char *path = !strcmp(q->path, "/ui")      ? "/ui/"
+                       : !strcmp(q->path, "/docs/") ? "/docs"
+                                                    : q->path;
     for (size_t i = 0; i < srv_ui_file_count; i++) {
         const srv_ui_file *f = &srv_ui_files[i];
         if (strcmp(f->path, path) != 0)

@@ -1,4 +1,5 @@
-/* The files of the page at /ui, which are part of the program (tools/embed.py makes their table).
+/* The files of the pages at /ui and /docs, which are part of the program (tools/embed.py makes
+ * their table).
  */
 #ifndef UF_SERVER_UI_H
 #define UF_SERVER_UI_H

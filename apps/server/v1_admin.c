@@ -23,6 +23,32 @@ static bool lane_of(srv_request *q, srv_answer *a, srv_lane_name *out)
     return srv_refuse(q, a, 404, "there is no such task: detector and embedder are known");
 }
 
+/* {"state": "valid", "release": 3, "time": ..., "signer": ..., "key": ...}; of an unsigned model
+ * null. */
+static void signature_json(srv_text *t, const uf_model *m)
+{
+    uf_signature s;
+    char key[UF_SIGN_KEY_TEXT];
+    uf_model_signature(m, &s);
+    if (s.state == UF_SIGNATURE_NONE) {
+        srv_json_null(t);
+        return;
+    }
+    uf_sign_key_text(s.key, key);
+    srv_json_open(t, '{');
+    srv_json_key(t, "state");
+    srv_json_string(t, uf_signature_state_name(s.state));
+    srv_json_key(t, "release");
+    srv_json_integer(t, (int64_t)s.release);
+    srv_json_key(t, "time");
+    srv_json_integer(t, (int64_t)s.time);
+    srv_json_key(t, "signer");
+    srv_json_string(t, s.signer);
+    srv_json_key(t, "key");
+    srv_json_string(t, key);
+    srv_json_close(t, '}');
+}
+
 static void model_json(srv_text *t, const char *task, const srv_loaded *m)
 {
     const char *licence = uf_model_meta(srv_loaded_model(m), "licence");
@@ -41,6 +67,8 @@ static void model_json(srv_text *t, const char *task, const srv_loaded *m)
     srv_json_integer(t, (int64_t)uf_model_parameter_count(srv_loaded_model(m)));
     srv_json_key(t, "licence");
     srv_json_string(t, licence);
+    srv_json_key(t, "signature");
+    signature_json(t, srv_loaded_model(m));
     srv_json_close(t, '}');
 }
 

@@ -97,13 +97,14 @@ static bool verify_person(srv_request *q, srv_answer *a, const char *id)
 {
     srv_server *s = q->server;
     char name[2 * SRV_NAME_MAX + 64];
-    const char *collection;
+    const char *collection, *purpose;
     float threshold, score = 0;
     srv_photo p;
     srv_vectors v = {0};
     uf_error err;
     uf_gallery *g = srv_gallery(q, a);
-    if (!g || !srv_collection(q, a, SRV_IDENTIFY, &collection) || !srv_threshold(q, a, &threshold))
+    if (!g || !srv_collection(q, a, SRV_IDENTIFY, &collection) ||
+        !srv_threshold(q, a, &threshold) || !srv_string(q, a, "purpose", 1024, &purpose))
         return false;
     snprintf(name, sizeof name, "%s\n%s\n%s", q->client, collection, id);
     a->retry_after = srv_guard_locked(s->guard, SRV_GUARD_VERIFY, name);
@@ -114,7 +115,7 @@ static bool verify_person(srv_request *q, srv_answer *a, const char *id)
     bool ok = embed_largest(q, a, &p, &v);
     const double began = srv_now();
     if (ok && uf_gallery_verify(g, collection, id, v.data, (uint32_t)v.dimension, v.model_id,
-                                &score, &err))
+                                purpose, &score, &err))
         ok = srv_refuse_error(q, a, &err);
     q->stages[SRV_STAGE_SEARCH] += srv_now() - began;
     if (ok) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/handlers.h"
+#include "server/once.h"
 #include "server/state.h"
 
 static const char *const image_names[] = {"image", "file", "images"};
@@ -46,7 +47,8 @@ bool v1_people_show(srv_request *q, srv_answer *a)
     return begin(q, a, SRV_READ, &collection) && answer_person(q, a, collection, q->params[0]);
 }
 
-static bool enrol(srv_request *q, srv_answer *a, const char *collection, const char *id)
+static bool enrol_photos(srv_request *q, srv_answer *a, const char *collection, const char *id,
+                         const char *source)
 {
     uf_person person = {.id = id, .collection = collection};
     srv_photo *photos = calloc(SRV_PICTURES_MAX, sizeof *photos);
@@ -57,13 +59,24 @@ static bool enrol(srv_request *q, srv_answer *a, const char *collection, const c
     if (ok) {
         if (srv_photo_detect(q, photos, n, &err))
             ok = srv_refuse_error(q, a, &err);
-        ok = ok && srv_enrol(q, a, &person, photos, n, &templates);
+        ok = ok && srv_enrol(q, a, &person, source, photos, n, &templates);
         for (size_t i = 0; i < n; i++)
             srv_photo_free(&photos[i]);
     }
     free(photos);
+    return ok;
+}
+
+static bool enrol(srv_request *q, srv_answer *a, const char *collection, const char *id)
+{
+    srv_attempt attempt;
+    if (!srv_once_begin(q, a, collection, id, &attempt))
+        return false;
+    a->replayed = attempt.done;
+    const bool ok = attempt.done || enrol_photos(q, a, collection, id, attempt.source);
     if (ok)
         a->status = 201;
+    srv_once_end(q->server, &attempt);
     return ok && answer_person(q, a, collection, id);
 }
 
@@ -102,7 +115,7 @@ bool v1_people_change(srv_request *q, srv_answer *a)
     if (!begin(q, a, SRV_ENROL, &collection) || !is_there(q, a, collection, q->params[0]))
         return false;
     person.collection = collection;
-    return srv_enrol(q, a, &person, NULL, 0, &none) &&
+    return srv_enrol(q, a, &person, NULL, NULL, 0, &none) &&
            answer_person(q, a, collection, q->params[0]);
 }
 

@@ -56,6 +56,10 @@ typedef struct uf_gallery_options {
  * `options` may be NULL. */
 UF_API uf_status uf_gallery_open(uf_gallery **out, const char *name,
                                  const uf_gallery_options *options, uf_error *err);
+/* Who acts in the calling thread, in the audit log of any gallery, until it is called again: for
+ * programs that act for many people. At most 255 bytes of UTF-8 without control characters, copied;
+ * NULL: the gallery's own actor again. UF_E_ARG: it is neither, and nothing changes. Since 0.1. */
+UF_API uf_status uf_gallery_act_for(const char *actor, uf_error *err);
 /* The name for messages: an address without its password. Valid as long as the gallery. */
 UF_API const char *uf_gallery_name(const uf_gallery *g);
 /* Saves the index beside the gallery, when it changed. NULL is accepted. */
@@ -152,11 +156,12 @@ UF_API uf_status uf_gallery_identify(uf_gallery *g, const float *vector, uint32_
 UF_API uf_status uf_gallery_threshold(uf_gallery *g, const char *model_id,
                                       const uf_identify_options *options,
                                       uf_gallery_threshold_info *out, uf_error *err);
-/* 1:1: the best similarity with the person's templates of this model. Errors: UF_E_NOT_FOUND,
- * UF_E_MISMATCH (no template of this model). */
+/* 1:1: the best similarity with the person's templates of this model. `purpose` (may be NULL: any)
+ * goes to the audit log, and a person who was enrolled for another is not found. Errors:
+ * UF_E_NOT_FOUND, UF_E_MISMATCH (no template of this model). */
 UF_API uf_status uf_gallery_verify(uf_gallery *g, const char *collection, const char *id,
                                    const float *vector, uint32_t dimension, const char *model_id,
-                                   float *score, uf_error *err);
+                                   const char *purpose, float *score, uf_error *err);
 
 /* ---- people ---- */
 

@@ -75,16 +75,29 @@ uf_status ufi_audit_last(uf_gallery *g, ufi_audit_tail *tail, uf_error *err)
                         NULL, 0, tail_row, tail, err);
 }
 
+/* A gallery is shared by threads that act for different people at the same time. */
+static _Thread_local char acting_for[256];
+
+uf_status uf_gallery_act_for(const char *actor, uf_error *err)
+{
+    const uf_status st =
+        actor ? ufi_text_check(actor, sizeof acting_for - 1, "the actor", err) : UF_OK;
+    if (!st)
+        snprintf(acting_for, sizeof acting_for, "%s", actor ? actor : "");
+    return st;
+}
+
 uf_status ufi_audit_add(uf_gallery *g, ufi_audit_tail *tail, const char *action,
                         const char *subject, const char *detail, uf_error *err)
 {
-    const char *const fields[4] = {g->actor, action, subject, detail};
+    const char *const actor = *acting_for ? acting_for : g->actor;
+    const char *const fields[4] = {actor, action, subject, detail};
     int64_t number = tail->number + 1, moment = ufi_now();
     uint8_t digest[UFI_SHA256_BYTES];
     entry_digest(g, tail->digest, number, moment, fields, digest);
     const ufi_value args[] = {ufi_integer(number),
                               ufi_integer(moment),
-                              ufi_text(g->actor),
+                              ufi_text(actor),
                               ufi_text(action),
                               ufi_text(subject),
                               ufi_text(detail),

@@ -232,6 +232,7 @@ typedef struct verification {
     uf_gallery *g;
     float *probe, *vector; /* unit length, locked */
     uint32_t dimension;
+    const char *purpose; /* may be NULL */
     double best;
     uint64_t templates;
 } verification;
@@ -248,7 +249,7 @@ static uf_status compare_row(void *user, const ufi_value *columns, size_t count,
                       v->dimension, t.model_id, t.dimension);
     if (!st)
         st = ufi_template_open(v->g, &p, &t, v->vector, err);
-    if (st || !ufi_person_answers(&p, NULL, ufi_now()))
+    if (st || !ufi_person_answers(&p, v->purpose, ufi_now()))
         return st;
     for (uint32_t i = 0; i < v->dimension; i++)
         sum += (double)v->probe[i] * v->vector[i];
@@ -256,31 +257,40 @@ static uf_status compare_row(void *user, const ufi_value *columns, size_t count,
     return UF_OK;
 }
 
-static uf_status expired_row(void *user, const ufi_value *columns, size_t count, uf_error *err)
+typedef struct refusal {
+    const char *purpose;
+    const char *why; /* NULL: the person may be named */
+} refusal;
+
+static uf_status refused_row(void *user, const ufi_value *columns, size_t count, uf_error *err)
 {
     ufi_person_row p;
     uf_status st = ufi_person_read(columns, count, &p, err);
-    *(bool *)user = !st && !ufi_person_answers(&p, NULL, ufi_now());
+    refusal *r = user;
+    if (!st && !ufi_person_answers(&p, NULL, ufi_now()))
+        r->why = "the time is over";
+    else if (!st && !ufi_person_answers(&p, r->purpose, ufi_now()))
+        r->why = "enrolled for another purpose";
     return st;
 }
 
 /* Why is there nothing to compare with? */
 static uf_status explain_none(uf_gallery *g, const char *collection, const char *id,
-                              const char *model_id, uf_error *err)
+                              const char *model_id, const char *purpose, uf_error *err)
 {
     int64_t number;
-    bool expired = false;
+    refusal r = {.purpose = purpose};
     uf_status st = ufi_person_find(g, collection, id, &number, err);
     const ufi_value args[] = {ufi_integer(number)};
     if (!st)
         st = ufi_sql_rows(
             g->sql, "SELECT " UFI_PERSON_COLUMNS " FROM " UFI_PERSON_TABLES " WHERE p.number = ?1",
-            args, 1, expired_row, &expired, err);
+            args, 1, refused_row, &r, err);
     if (st)
         return st;
-    if (expired)
-        return ufi_fail(err, UF_E_NOT_FOUND, "nobody \"%s\" in collection \"%s\": the time is over",
-                        id, collection);
+    if (r.why)
+        return ufi_fail(err, UF_E_NOT_FOUND, "nobody \"%s\" in collection \"%s\": %s", id,
+                        collection, r.why);
     return ufi_fail(err, UF_E_MISMATCH, "\"%s\" has no template of model %s", id, model_id);
 }
 
@@ -289,7 +299,7 @@ static uf_status verify(verification *v, const char *collection, const char *id,
 {
     uf_gallery *g = v->g;
     int64_t number;
-    char subject[65], detail[64];
+    char subject[65], detail[64 + UFI_NOTE_MAX];
     uf_status st = ufi_collection_find(g, collection, &number, err);
     if (st)
         return st;
@@ -299,28 +309,31 @@ static uf_status verify(verification *v, const char *collection, const char *id,
                          " WHERE p.collection = ?1 AND p.id = ?2 AND m.name = ?3",
                          args, 3, compare_row, v, err);
     if (!st && v->templates == 0)
-        st = explain_none(g, collection, id, model_id, err);
+        st = explain_none(g, collection, id, model_id, v->purpose, err);
     if (st)
         return st;
     *score = (float)v->best;
     ufi_audit_subject(g, collection, id, subject);
-    snprintf(detail, sizeof detail, "score %.6f", v->best);
+    snprintf(detail, sizeof detail, "score %.6f%s%s", v->best, v->purpose ? ", for " : "",
+             v->purpose ? v->purpose : "");
     ufi_audit_search(g, "verify", subject, detail);
     return UF_OK;
 }
 
 uf_status uf_gallery_verify(uf_gallery *g, const char *collection, const char *id,
                             const float *vector, uint32_t dimension, const char *model_id,
-                            float *score, uf_error *err)
+                            const char *purpose, float *score, uf_error *err)
 {
     const size_t bytes = 2 * UF_INDEX_MAX_DIMENSION * sizeof(float);
-    verification v = {.g = g, .dimension = dimension};
+    verification v = {.g = g, .dimension = dimension, .purpose = purpose};
     if (!g || !score || !id)
         return ufi_fail(err, UF_E_ARG, "verify: gallery, id or score is NULL");
     if (dimension > UF_INDEX_MAX_DIMENSION)
         return ufi_fail(err, UF_E_ARG, "a template of %u floats; it takes at most %d", dimension,
                         UF_INDEX_MAX_DIMENSION);
     uf_status st = ufi_text_check(model_id, UFI_MODEL_ID_MAX, "the model id", err);
+    if (!st && purpose)
+        st = ufi_text_check(purpose, UFI_NOTE_MAX, "purpose", err);
     if (st)
         return st;
     v.probe = ufi_secret_alloc(bytes, NULL);

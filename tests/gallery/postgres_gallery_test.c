@@ -138,11 +138,12 @@ static void check_gallery(const char *name, const char *more, uint32_t flags)
     }
     float score = 0, face[DIM];
     maker_face(7, 2, face, DIM);
-    CHECK_OK(uf_gallery_verify(g, NULL, "p7", face, DIM, MODEL, &score, &err), err);
+    CHECK_OK(uf_gallery_verify(g, NULL, "p7", face, DIM, MODEL, NULL, &score, &err), err);
     CHECK(score > 0.6f);
-    CHECK_OK(uf_gallery_verify(g, NULL, "p8", face, DIM, MODEL, &score, &err), err);
+    CHECK_OK(uf_gallery_verify(g, NULL, "p8", face, DIM, MODEL, NULL, &score, &err), err);
     CHECK(score < 0.6f);
-    CHECK(uf_gallery_verify(g, NULL, "nobody", face, DIM, MODEL, &score, &err) == UF_E_NOT_FOUND);
+    CHECK(uf_gallery_verify(g, NULL, "nobody", face, DIM, MODEL, NULL, &score, &err) ==
+          UF_E_NOT_FOUND);
     uf_gallery_threshold_info t;
     CHECK_OK(uf_gallery_threshold(g, MODEL, NULL, &t, &err), err);
     CHECK(t.people == PEOPLE && t.impostor_scores == PEOPLE && t.threshold > 0 && t.threshold < 1);

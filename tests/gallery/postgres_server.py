@@ -44,15 +44,21 @@ def as_user():
 
 
 class Servers:
-    """A folder with servers in it. `vector` tells whether they have pgvector; `why_not`, why they have not."""
+    """A folder with servers in it. `vector` tells whether they have pgvector; `why_not`, why they have not.
+    Without the roots pgvector is not asked for."""
 
-    def __init__(self, source_root, build_root):
+    def __init__(self, source_root=None, build_root=None):
         self.programs, self.user = newest_programs(), as_user()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="uniface-postgres-"))
         self.folder.chmod(0o755)
         self.running = []
         atexit.register(self.close)
         signal.signal(signal.SIGTERM, lambda *_: exit(1))  # so that the above runs
+        self.vector, self.why_not = False, "not asked for"
+        if source_root:
+            self.build_vector(source_root, build_root)
+
+    def build_vector(self, source_root, build_root):
         kept = pathlib.Path(os.environ.get("UNIFACE_PGVECTOR", pathlib.Path(build_root) / "pgvector"))
         built = subprocess.run(["sh", pathlib.Path(source_root) / "tools/build-pgvector.sh", kept],
                                capture_output=True, text=True)

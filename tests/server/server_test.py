@@ -11,11 +11,14 @@ import re
 import shutil
 import signal
 import stat
+import struct
 import subprocess
+import sys
 import threading
 import time
+import zlib
 
-from serving import Server, call, call_serve, check, finish, form, has_models, make_models, path, photo, png, program, skip
+from serving import Server, call, call_serve, check, finish, form, has_models, make_models, path, photo, png, program, root, skip
 
 models = make_models() if has_models() else {}
 MODEL_FLAGS = ["--detector", models["detector"], "--embedder", models["embedder"]] if models else []
@@ -36,6 +39,7 @@ def settings():
     wrong("auth off and remote", "auth off", "--listen", "0.0.0.0:0", "--auth", "off", "--allow-remote-without-tls")
     wrong("half of TLS", "belong together", "--tls-cert", "x.pem")
     wrong("no certificate", "No such file", "--tls-cert", "/no.pem", "--tls-key", "/no.pem")
+    wrong("no such seccomp", "seccomp must be on or off", "--seccomp", "some")
     wrong("no model", "/no.ufm", "--detector", "/no.ufm", "--check-config")
     wrong("no name of the store", "store", "--embedder", "nobody", "--check-config")
     wrong("environment", "UNIFACE_QUEUE", env={"UNIFACE_QUEUE": "many"})
@@ -79,8 +83,25 @@ def known_api():
         check("a PNG without a face is taken for a crop", crop.status == 200 and len(crop.json["embedding"]) == len(vector),
               crop)
         check("ready", s.ask("GET", "/readyz").status == 200)
+    found = seccomp_of(s)
+    check("system calls of all threads are restricted", len(found) > 2 and set(found) == {"2"}, found)
     status, seconds = s.stop()
     check("ends well", status == 0 and seconds < 5, (status, seconds))
+
+
+def seccomp_of(s):
+    """The mode of each thread: 2 is a filter."""
+    found = []
+    for thread in os.listdir(f"/proc/{s.process.pid}/task"):
+        with open(f"/proc/{s.process.pid}/task/{thread}/status") as f:
+            found.append(re.search(r"^Seccomp:\s+(\d)", f.read(), re.M).group(1))
+    return found
+
+
+def without_seccomp():
+    s = Server("--seccomp", "off")
+    check("--seccomp off", set(seccomp_of(s)) == {"0"}, seccomp_of(s))
+    s.stop()
 
 
 # ---- /v1 ----
@@ -137,10 +158,94 @@ def faces_and_people(s):
     check("pages", [[p["id"] for p in g["people"]] for g in pages] == [["p0", "p1"], ["p2"]] and not pages[1]["next"])
     names = {c["name"]: c["people"] for c in s.ask("GET", "/v1/collections").json["collections"]}
     check("collections", names == {"c": 3, "default": 1}, names)
+    once(s, jpeg)
     gone = s.ask("DELETE", "/v1/people/ann%2F1")
     check("deleted, with a receipt", gone.status == 200 and gone.json["faces"] == 1 and gone.json["audit_digest"], gone)
     check("gone", s.ask("GET", "/v1/people/ann%2F1").status == 404 and s.ask("DELETE", "/v1/people/ann%2F1").status == 404)
     check("a collection is deleted", s.ask("DELETE", "/v1/collections/c").json == {"people": 3})
+
+
+def once(s, jpeg):
+    """An enrolment with an Idempotency-Key is made once, however often it is asked for."""
+    def ask(key, person="once", *more):
+        return s.send_form("/v1/people", ("id", person), ("collection", "o"), ("force", "1"), ("file", jpeg, "a.jpg"), *more,
+                           headers={"Idempotency-Key": key})
+    first, again = ask("k-1"), ask("k-1")
+    check("asked for once", first.status == 201 and "idempotency-replayed" not in first.headers, first)
+    check("and again: the same answer, nothing is done", again.status == 201 and again.json == first.json
+          and again.json["faces"] == 1 and again.headers.get("idempotency-replayed") == "true", again)
+    other = ask("k-1", "once", ("name", "Other"))
+    check("with another body: refused", other.status == 422 and "Idempotency-Key" in other.json["detail"], other)
+    second = ask("k-2")
+    check("another key is another enrolment", second.status == 201 and second.json["faces"] == 2, second)
+    check("of another person too", ask("k-1", "twice").json.get("faces") == 1)
+    added = [s.send_form("/v1/people/once/faces?collection=o", ("force", "1"), ("file", jpeg, "a.jpg"),
+                         headers={"Idempotency-Key": "f"}) for _ in range(2)]
+    check("faces too", [r.json.get("faces") for r in added] == [3, 3], added[1])
+    for label, key in (("no key", ""), ("a space", "a b"), ("a long key", "x" * 256)):
+        check(f"{label}: 400", ask(key).status == 400, ask(key))
+    answers = []
+    workers = [threading.Thread(target=lambda: answers.append(ask("at-once", "many"))) for _ in range(6)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    check("at once: one is made, the others wait or are told", {r.status for r in answers} <= {201, 409}
+          and sum(r.status == 201 and "idempotency-replayed" not in r.headers for r in answers) == 1
+          and ask("at-once", "many").json["faces"] == 1, [str(r) for r in answers])
+    failed = s.send_form("/v1/people", ("id", "bad"), ("collection", "o"), ("file", png(200, 200), "a.png"),
+                         headers={"Idempotency-Key": "k-1"})
+    check("what failed may be asked again", failed.status == 422 and ask("k-1", "bad").status == 201)
+    s.ask("DELETE", "/v1/collections/o")
+
+
+def raw_pixels(s):
+    """Bare pixels: the same faces as in a PNG of them; shapes that do not fit are refused."""
+    def ask(target, body, shape=None, kind="application/octet-stream"):
+        return s.ask("POST", target, body, kind, headers={"X-Tensor-Shape": shape} if shape else {})
+    width, height, pixels = pixels_of(path("face.png"))
+    bgr = bytes(v for i in range(0, len(pixels), 3) for v in pixels[i:i + 3][::-1])
+    grey = pixels[::3]
+    with open(path("face.png"), "rb") as f:
+        wanted = s.ask("POST", "/v1/detect", f.read(), "image/png")
+    shape = f"{height},{width},3"
+    check("there is a face", wanted.status == 200 and len(wanted.json["faces"]) == 1, wanted)
+    by_query, by_header = ask("/v1/detect?shape=" + shape, pixels), ask("/v1/detect", pixels, shape)
+    check("by query and by header", by_query.json == by_header.json == wanted.json, by_query)
+    check("BGR", ask("/v1/detect?pixels=bgr&shape=" + shape, bgr).json == wanted.json)
+    check("grey", len(ask(f"/v1/detect?shape={height},{width},1", grey).json["faces"]) == 1)
+    batch = ask("/v1/embed/batch", pixels * 2, "2," + shape)
+    check("several at once", batch.status == 200 and len(batch.json["results"]) == 2
+          and batch.json["results"][0] == batch.json["results"][1], batch)
+    same = ask("/v1/verify", pixels * 2, "2," + shape)
+    check("two are compared", same.json.get("same") is True, same)
+    check("a picture file without a shape, as before", ask("/v1/detect", open(path("face.png"), "rb").read()).json == wanted.json)
+    for label, shape, status in (("too few bytes", f"{height},{width + 1},3", 400), ("too many", f"{height},{width - 1},3", 400),
+                                 ("no shape", "x", 400), ("two sides", "4,4", 400), ("five", "1,1,4,4,3", 400),
+                                 ("zero", "0,4,3", 400), ("negative", "-4,4,3", 400), ("a gap", "4,,3", 400),
+                                 ("an end", "4,4,", 400), ("two channels", "4,4,2", 400), ("a side too long", "32769,1,3", 400),
+                                 ("more than fits", "99999999999999999999,4,3", 400), ("too many pixels", "32768,32768,3", 413),
+                                 ("several where one is wanted", f"2,{height},{width},3", 413)):
+        r = ask("/v1/detect", pixels, shape)
+        check(f"shape: {label}", r.status == status, r)
+    check("pixels of no kind", ask(f"/v1/detect?pixels=cmyk&shape={height},{width},3", pixels).status == 400)
+
+
+def pixels_of(name):
+    """Width, height and RGB bytes of a face that tools/draw_person.py draws into a PNG of that name."""
+    done = subprocess.run([sys.executable, os.path.join(root, "tools", "draw_person.py"), "1", "1", name]).returncode
+    with open(name, "rb") as f:
+        data = f.read()
+    width, height = struct.unpack(">II", data[16:24])
+    rows, at = b"", 8
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        rows += data[at + 8:at + 8 + size] if kind == b"IDAT" else b""
+        at += 12 + size
+    rows = zlib.decompress(rows)
+    lines = [rows[i:i + 1 + 3 * width] for i in range(0, len(rows), 1 + 3 * width)]
+    check("a drawn face", done == 0 and all(line[0] == 0 for line in lines))
+    return width, height, b"".join(line[1:] for line in lines)
 
 
 def values(s):
@@ -177,6 +282,7 @@ def v1():
     s = Server(*MODEL_FLAGS, data="v1")
     if models:
         faces_and_people(s)
+        raw_pixels(s)
     else:
         skip("faces and people: no networks")
     values(s)
@@ -188,6 +294,10 @@ def v1():
           r.headers["traceparent"][:36] == trace[:36] and r.headers["traceparent"] != trace, r.headers)
     r = s.ask("GET", "/v1/nothing", headers={"X-Request-Id": "a b\x01"[:3]})
     check("a malformed id is not", r.headers["x-request-id"] != "a b" and len(r.json["request_id"]) == 32, r)
+    docs = s.ask("GET", "/docs")
+    check("the description as a page", docs.status == 200 and b"/ui/docs.js" in docs.body
+          and docs.headers["content-type"].startswith("text/html") and "content-security-policy" in docs.headers
+          and s.ask("GET", "/docs/").body == docs.body, docs)
     page = s.ask("GET", "/ui/")
     check("the page", page.status == 200 and "Content-Security-Policy".lower() in page.headers, page)
     cached = s.ask("GET", "/ui/app.js", headers={"If-None-Match": s.ask("GET", "/ui/app.js").headers["etag"]})
@@ -241,6 +351,7 @@ def keys():
         tries = [s.send_form("/v1/verify", ("id", "ann"), ("collection", "door"), ("image", photo("3.jpg"), "a"),
                              key=door).status for _ in range(4)]
         check("locked after failed tries", tries == [200, 200, 200, 429], tries)
+        audit(jpeg, admin, door, door_id, s)
     check("a key is removed", s.ask("DELETE", "/v1/keys/" + door_id, key=admin).status == 204)
     check("and not taken any more", s.ask("GET", "/v1/people", key=door).status == 401)
     done = subprocess.run([program, "serve", "keys", "add", "late", "--roles", "read", "--data", path("keys"), "--json"],
@@ -255,6 +366,27 @@ def keys():
     again = Server(data="keys", auth=True)
     check("the key is printed once", again.key is None)
     again.stop()
+
+
+def audit(jpeg, admin, door, door_id, s):
+    """The audit log names the key that asked, and the purpose."""
+    s.send_form("/v1/people", ("id", "bob"), ("collection", "door"), ("force", "1"), ("purpose", "entry"),
+                ("file", jpeg, "a"), key=admin)
+    r = s.send_form("/v1/verify", ("id", "bob"), ("collection", "door"), ("purpose", "entry"), ("image", jpeg, "a"), key=door)
+    check("1:1 for a purpose", r.json.get("same") is True, r)
+    r = s.send_form("/v1/verify", ("id", "bob"), ("collection", "door"), ("purpose", "pay"), ("image", jpeg, "a"), key=door)
+    check("who was enrolled for another is not found", r.status == 404, r)
+    s.send_form("/v1/identify?collection=door&purpose=round", ("image", jpeg, "a"), key=door)
+    done = call("gallery", "audit", "-g", path("keys", "gallery.ufg"), "--json",
+                env={"UNIFACE_GALLERY_KEY_FILE": path("keys", "gallery.key")})
+    entries = json.loads(done.text or "[]")
+    key = f"uniface serve, key {door_id}"
+    check("verify: key and purpose", any(e["actor"] == key and e["action"] == "verify" and e["detail"].endswith(", for entry")
+                                         for e in entries), done.text[-1500:] + done.errors)
+    check("identify: key and purpose", any(e["actor"] == key and e["action"] == "identify"
+                                           and e["detail"].endswith(", for round") for e in entries))
+    check("enrol: the key", any(e["actor"].startswith("uniface serve, key ") and e["actor"] != key
+                                and e["action"] == "enroll" for e in entries))
 
 
 # ---- limits ----
@@ -396,9 +528,11 @@ def signed():
     key, public, store = path("release.key"), path("release.key.pub"), path("signed")
     os.makedirs(store)
     call("sign", "keygen", "-o", key)
+    with open(public) as f:
+        key_text = f.read().split()[-1]
     for name, source, release in (("detector", "detector", 1), ("r1", "embedder", 1), ("r2", "embedder", 2),
                                   ("r3", "embedder", 3)):
-        call("sign", models[source], "--key", key, "--release", release, "-o", os.path.join(store, name + ".ufm"))
+        call("sign", models[source], "--key", key, "--release", release, "--signer", "Builds of Ada", "-o", os.path.join(store, name + ".ufm"))
     flags = ["--trusted-keys", public, "--models", store]
     done = call_serve(*flags, "--embedder", models["embedder"], "--check-config")
     check("no start with a model that is not signed", done.returncode == 3 and "not signed" in done.errors
@@ -408,6 +542,10 @@ def signed():
     s = Server(*flags, "--embedder", os.path.join(store, "r2.ufm"), "--detector", os.path.join(store, "detector.ufm"),
                data="signed-data")
     check("signed models are served", s.ask("GET", "/readyz").status == 200)
+    shown = {m["task"]: m["signature"] for m in s.ask("GET", "/v1/models").json["models"]}
+    check("release and signer are shown", shown["embedder"]["release"] == 2 and shown["detector"]["release"] == 1
+          and shown["embedder"]["state"] == "valid" and shown["embedder"]["signer"] == "Builds of Ada"
+          and shown["embedder"]["key"] == key_text and abs(shown["embedder"]["time"] - time.time()) < 600, shown)
     older = s.ask("PUT", "/v1/models/embedder", {"name": "r1"})
     check("no swap to an older release", older.status == 409 and older.headers["content-type"] == "application/problem+json"
           and "release 1 of embedder/" in older.json["detail"] and "release 2 was in use" in older.json["detail"]
@@ -465,6 +603,6 @@ def crash():
     s.stop()
 
 
-for part in (settings, known_api, v1, keys, limits, under_load, signed, crash):
+for part in (settings, known_api, without_seccomp, v1, keys, limits, under_load, signed, crash):
     part()
 finish()

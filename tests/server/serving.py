@@ -12,7 +12,7 @@ import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-from harness import call, check, environment, finish, folder, path, program, shared, skip  # noqa: E402,F401
+from harness import call, check, environment, finish, folder, path, program, root, shared, skip  # noqa: E402,F401
 
 MODELS = os.path.join(shared, "models")
 PHOTOS = os.path.join(shared, "testdata", "photos")
@@ -97,6 +97,11 @@ class Server:
                 break
         self.ready_s = time.monotonic() - self.started
 
+    def kill(self):
+        """kill -9, as a machine that fails would."""
+        self.process.kill()
+        self.stop()
+
     def connection(self, timeout=60):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
@@ -136,7 +141,7 @@ class Server:
                     if not more:
                         break
                     got += more
-            except (ConnectionError, socket.timeout):
+            except OSError:  # a timeout, or the server ended it
                 pass
             return got
 

@@ -31,7 +31,9 @@ TEST(files)
     check_file("/ui/", "index.html", "text/html");
     check_file("/ui/app.js", "app.js", "text/javascript");
     check_file("/ui/style.css", "style.css", "text/css");
-    CHECK(srv_ui_file_count == 3);
+    check_file("/docs", "docs.html", "text/html");
+    check_file("/ui/docs.js", "docs.js", "text/javascript");
+    CHECK(srv_ui_file_count == 5);
 }
 
 TEST(nothing_comes_from_elsewhere)

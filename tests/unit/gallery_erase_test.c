@@ -404,7 +404,7 @@ TEST(a_search_forgets_one_template)
     REQUIRE_OK(maker_identify(g, NULL, 3, 2, MODEL, &best, &count, &err), err);
     CHECK(!best.passes && count == 4);
     maker_face(3, 1, face, DIM);
-    CHECK(uf_gallery_verify(g, NULL, "p3", face, DIM, MODEL, &score, &err) == UF_E_MISMATCH);
+    CHECK(uf_gallery_verify(g, NULL, "p3", face, DIM, MODEL, NULL, &score, &err) == UF_E_MISMATCH);
     CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
     uf_gallery_close(g);
 }

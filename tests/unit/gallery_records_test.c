@@ -104,11 +104,12 @@ TEST(records_that_were_swapped_are_errors_not_answers)
                 " WHERE number = 1",
                 "UPDATE template SET person = 1 WHERE number = 2"};
             tamper(g, swaps[i]);
-            CHECK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, &score, &err) == UF_E_FORMAT);
+            CHECK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, NULL, &score, &err) ==
+                  UF_E_FORMAT);
             CHECK(strstr(err.message, "template") && strstr(err.message, "p1"));
             undo(g);
         }
-        CHECK_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, &score, &err), err);
+        CHECK_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, NULL, &score, &err), err);
         uf_gallery_close(g);
     }
 }
@@ -177,7 +178,7 @@ TEST(the_log_tells_what_was_done_and_a_receipt_is_in_it)
     REQUIRE(g);
     maker_face(1, 2, face, DIM);
     REQUIRE_OK(maker_identify(g, NULL, 1, 2, MODEL, &best, &count, &err), err);
-    REQUIRE_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, &score, &err), err);
+    REQUIRE_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, NULL, &score, &err), err);
     REQUIRE_OK(uf_gallery_delete(g, NULL, "p1", &receipt, &err), err);
     REQUIRE_OK(uf_gallery_audit(g, 5, see, &l, &err), err);
     CHECK_MSG(strcmp(l.actions, "enroll identify verify delete ") == 0, "%s", l.actions);
@@ -230,6 +231,58 @@ TEST(every_failing_allocation_is_survived)
     CHECK_MSG(failed > 30, "%llu", (unsigned long long)failed);
     REQUIRE_OK(maker_open(&g, path, UF_GALLERY_PLAIN, &err), err);
     CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
+    CHECK_OK(uf_gallery_audit_check(g, NULL, &err), err);
+    uf_gallery_close(g);
+}
+
+typedef struct heard {
+    char text[4096];
+} heard;
+
+static int hear(void *user, const uf_audit_entry *e)
+{
+    heard *h = user;
+    const size_t used = strlen(h->text);
+    snprintf(h->text + used, sizeof h->text - used, "%s:%s:%s\n", e->actor, e->action, e->detail);
+    return 0;
+}
+
+TEST(the_audit_log_says_who_acted_and_what_for)
+{
+    uf_error err = {0};
+    uf_gallery *g;
+    heard h = {""};
+    float score, face[DIM];
+    char much[300];
+    NEED_GALLERY;
+    uf_gallery_options o = UF_GALLERY_OPTIONS_INIT;
+    o.flags = UF_GALLERY_CREATE | UF_GALLERY_PLAIN;
+    o.actor = "the program";
+    REQUIRE_OK(uf_gallery_open(&g, maker_path("g"), &o, &err), err);
+    maker_face(1, 1, face, DIM);
+    const uf_person person = {.id = "p1", .purpose = "door"};
+    const uf_template t = {.vector = face, .dimension = DIM, .model_id = MODEL};
+    const uf_enrolment e = {person, &t, 1};
+    CHECK_OK(uf_gallery_act_for("key 7", &err), err);
+    CHECK_OK(uf_gallery_enroll(g, &e, 1, NULL, &err), err);
+    CHECK_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, "door", &score, &err), err);
+    memset(much, 'a', sizeof much);
+    much[sizeof much - 1] = '\0';
+    CHECK(uf_gallery_act_for(much, &err) == UF_E_ARG &&
+          uf_gallery_act_for("a\nb", &err) == UF_E_ARG);
+    CHECK_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, NULL, &score, &err), err);
+    CHECK_OK(uf_gallery_act_for(NULL, &err), err);
+    CHECK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, "payment", &score, &err) ==
+              UF_E_NOT_FOUND &&
+          strstr(err.message, "another purpose"));
+    CHECK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, "", &score, &err) == UF_E_ARG);
+    CHECK_OK(uf_gallery_delete(g, NULL, "p1", NULL, &err), err);
+    CHECK_OK(uf_gallery_audit(g, 0, hear, &h, &err), err);
+    CHECK_MSG(strstr(h.text, "the program:create:") && strstr(h.text, "key 7:enroll:") &&
+                  strstr(h.text, "key 7:verify:score 1.000000, for door\n") &&
+                  strstr(h.text, "key 7:verify:score 1.000000\n") &&
+                  strstr(h.text, "the program:delete:"),
+              "%s", h.text);
     CHECK_OK(uf_gallery_audit_check(g, NULL, &err), err);
     uf_gallery_close(g);
 }

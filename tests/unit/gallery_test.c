@@ -110,12 +110,16 @@ TEST(several_images_are_one_answer_and_the_best_counts)
     CHECK(count == 5 && strcmp(best.id, "p3") == 0 && best.template_id == ids[1]);
     CHECK(best.score > 0.999f);
     maker_face(3, 12, face, DIM);
-    REQUIRE_OK(uf_gallery_verify(g, NULL, "p3", face, DIM, MODEL, &score, &err), err);
+    REQUIRE_OK(uf_gallery_verify(g, NULL, "p3", face, DIM, MODEL, NULL, &score, &err), err);
     CHECK(score > 0.999f);
-    CHECK(uf_gallery_verify(g, NULL, "nobody", face, DIM, MODEL, &score, &err) == UF_E_NOT_FOUND);
-    CHECK(uf_gallery_verify(g, "no such", "p3", face, DIM, MODEL, &score, &err) == UF_E_NOT_FOUND);
-    CHECK(uf_gallery_verify(g, NULL, "p3", face, DIM, "other", &score, &err) == UF_E_MISMATCH);
-    CHECK(uf_gallery_verify(g, NULL, "p3", face, DIM - 1, MODEL, &score, &err) == UF_E_MISMATCH);
+    CHECK(uf_gallery_verify(g, NULL, "nobody", face, DIM, MODEL, NULL, &score, &err) ==
+          UF_E_NOT_FOUND);
+    CHECK(uf_gallery_verify(g, "no such", "p3", face, DIM, MODEL, NULL, &score, &err) ==
+          UF_E_NOT_FOUND);
+    CHECK(uf_gallery_verify(g, NULL, "p3", face, DIM, "other", NULL, &score, &err) ==
+          UF_E_MISMATCH);
+    CHECK(uf_gallery_verify(g, NULL, "p3", face, DIM - 1, MODEL, NULL, &score, &err) ==
+          UF_E_MISMATCH);
     uf_gallery_close(g);
 }
 

@@ -132,24 +132,25 @@ static PyObject *py_gallery_identify(PyObject *self, PyObject *args)
     return answer;
 }
 
-/* gallery_verify(gallery, collection, id, vector, dimension, model_id): the best similarity. */
+/* gallery_verify(gallery, collection, id, vector, dimension, model_id, purpose): the best
+ * similarity. */
 static PyObject *py_gallery_verify(PyObject *self, PyObject *args)
 {
     PyObject *capsule;
     unsigned long long vector;
     unsigned dimension;
-    const char *collection, *id, *model_id;
+    const char *collection, *id, *model_id, *purpose;
     float score = 0;
     uf_error err;
-    if (!PyArg_ParseTuple(args, "OzsKIs:gallery_verify", &capsule, &collection, &id, &vector,
-                          &dimension, &model_id))
+    if (!PyArg_ParseTuple(args, "OzsKIsz:gallery_verify", &capsule, &collection, &id, &vector,
+                          &dimension, &model_id, &purpose))
         return NULL;
     handle *h = handle_enter(capsule, &gallery_kind);
     if (!h)
         return NULL;
     call_state s = call_begin();
     uf_status st = uf_gallery_verify(h->object, collection, id, ADDRESS(vector), dimension,
-                                     model_id, &score, &err);
+                                     model_id, purpose, &score, &err);
     call_end(s);
     handle_leave(h);
     return st ? raise_status(st, &err) : PyFloat_FromDouble((double)score);

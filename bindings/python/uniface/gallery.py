@@ -156,11 +156,12 @@ class Gallery:
         return [Candidate(id, score, number, bool(passes)) for id, score, number, passes in found]
 
     def verify(self, id: str, template: Any, embedder: FaceEmbedder,
-               collection: Optional[str] = None) -> float:
-        """The best similarity, -1..1, of a template with those of one person. Raises NotFound."""
+               collection: Optional[str] = None, purpose: Optional[str] = None) -> float:
+        """The best similarity, -1..1, of a template with those of one person. `purpose` goes to the
+        audit log; who was enrolled for another is not found. Raises NotFound."""
         vector = self._vectors(template, embedder, single=True)
         return _native.gallery_verify(self._handle, collection, id, vector.ctypes.data,
-                                      vector.shape[1], embedder.id)
+                                      vector.shape[1], embedder.id, purpose)
 
     @staticmethod
     def _vectors(templates: Any, embedder: FaceEmbedder, single: bool = False) -> np.ndarray:
