@@ -3,7 +3,7 @@ BUILD ?= build
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: all deps demo run test faults fuzz bench bench-search wheel layout format format-check clean
+.PHONY: all deps demo run test faults fuzz bench bench-search bench-server soak server-peer wheel layout format format-check clean
 
 all: deps
 	@[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_OPTIONS)
@@ -57,6 +57,21 @@ bench-search: all
 	@tools/install-deps.sh bench
 	@[ -d $(BUILD)/bench-search ] || { python3 -m venv $(BUILD)/bench-search && $(BUILD)/bench-search/bin/pip install -q -r bench/requirements-search.txt; }
 	@$(BUILD)/bench-search/bin/python bench/search_peers.py $(BUILD)/uniface $(SEARCH)
+
+# The server beside FastAPI, gunicorn and ONNX Runtime, its load, start and crashes, written to docs/benchmarks-server.md:
+# make bench-server SERVER="--only peer --rounds 5"; make soak MINUTES=60 adds mixed traffic for so long.
+MINUTES ?= 10
+SERVER_BENCH = $(BUILD)/bench-server/bin/python bench/server.py $(BUILD)/apps/cli/uniface $(BUILD)/tests/server/uniface-load \
+	"$(or $(MODELS),../shared/models)" "$(or $(PHOTOS),../shared/testdata/photos)" docs/benchmarks-server.md --state $(BUILD)/bench-server.json
+bench-server: server-peer
+	@$(SERVER_BENCH) $(SERVER)
+
+soak: server-peer
+	@$(SERVER_BENCH) --only soak --minutes $(MINUTES)
+
+server-peer: all
+	@tools/install-deps.sh bench
+	@[ -d $(BUILD)/bench-server ] || { python3 -m venv $(BUILD)/bench-server && $(BUILD)/bench-server/bin/pip install -q -r bench/requirements-server.txt; }
 
 # The Python package with the library inside: dist/uniface-3.1.0-cp310-abi3-....whl
 wheel:

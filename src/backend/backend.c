@@ -313,6 +313,11 @@ void ufi_context_step(const ufi_context *c, uint32_t i, ufi_step_info *out)
         c->program->ops->plan_step(c->current->impl, i, out);
 }
 
+size_t ufi_context_packed_bytes(const ufi_context *c)
+{
+    return ufi_program_packed_bytes(c->program);
+}
+
 unsigned ufi_context_threads(const ufi_context *c)
 {
     return c->program->ops->queue_threads(c->queue);

@@ -61,6 +61,7 @@ void ufi_context_step(const ufi_context *c, uint32_t i, ufi_step_info *out);
 /* Time each step from now on, and measure peaks in the first run (off by default: it costs a clock
  * read a step). */
 void ufi_context_set_profiling(ufi_context *c, bool on);
+size_t ufi_context_packed_bytes(const ufi_context *c); /* see ufi_program_packed_bytes */
 unsigned ufi_context_threads(const ufi_context *c);    /* at work, the caller's included */
 size_t ufi_context_arena_bytes(const ufi_context *c);  /* activations of the current plan */
 size_t ufi_program_packed_bytes(const ufi_program *p); /* packed weights so far */

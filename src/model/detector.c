@@ -466,12 +466,17 @@ static uf_status learn_batch(uf_detector *d, size_t width, size_t height, uf_err
         return st;
     d->pixel_bytes =
         (double)ufi_context_arena_bytes(d->net.context) / ((double)width * (double)height);
+    const size_t best = ufi_network_best_batch(&d->net, MAX_BATCH);
+    if (best == 1) {
+        d->batch = 1;
+        return UF_OK;
+    }
     for (uint32_t i = 0; i < g->output_count; i++)
         alone[i] = ufi_context_output(d->net.context, i)->shape;
     st = ufi_network_prepare(&d->net, 2, width, height, NULL);
     if (st == UF_E_NOMEM)
         return ufi_fail(err, st, "no memory for a batch");
-    d->batch = !st && has_batch(g, d->net.context, alone, 2) ? MAX_BATCH : 1;
+    d->batch = !st && has_batch(g, d->net.context, alone, 2) ? best : 1;
     return UF_OK;
 }
 

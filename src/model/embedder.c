@@ -218,7 +218,7 @@ uf_status ufi_embedder_create(uf_embedder **out, const ufi_model_file *file, ufi
         st = read_shape(e, err);
     if (!st) {
         size_t bytes = (size_t)e->size * (size_t)e->size * 3;
-        e->batch = (size_t)options->batch;
+        e->batch = ufi_network_best_batch(&e->net, (size_t)options->batch);
         e->flip = options->flip != 0;
         e->one_by_one = ufi_network_mixes_batch(&e->net);
         e->crop = ufi_malloc(bytes, 1);

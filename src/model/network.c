@@ -96,6 +96,19 @@ bool ufi_network_mixes_batch(const ufi_network *n)
     return false;
 }
 
+/* Several threads share the work of a batch better than that of a picture. One thread gains only
+ * that weights are read once for all, and loses where activations leave the cache for it: 16
+ * pictures took a MobileFaceNet of 4 MB 20 % longer together than one by one. So pictures run
+ * together as long as their activations are no more than the weights. */
+size_t ufi_network_best_batch(const ufi_network *n, size_t most)
+{
+    const size_t activations = ufi_context_arena_bytes(n->context) / n->batch;
+    if (ufi_context_threads(n->context) > 1 || !activations)
+        return most;
+    const size_t together = ufi_context_packed_bytes(n->context) / activations;
+    return together < 1 ? 1 : together < most ? together : most;
+}
+
 void ufi_network_feed(ufi_network *n, size_t i, const uint8_t *rgb)
 {
     float *to = ufi_context_input(n->context, 0)->data;

@@ -25,6 +25,8 @@ uf_status ufi_network_prepare(ufi_network *n, size_t batch, size_t width, size_t
 /* Whether an operator looks at the whole batch to choose how it computes, so that what comes of a
  * picture would depend on the others: such a network takes pictures one by one. */
 bool ufi_network_mixes_batch(const ufi_network *n);
+/* How many pictures of the size and the batch that are prepared are best run together, 1..most. */
+size_t ufi_network_best_batch(const ufi_network *n, size_t most);
 /* Normalises dense RGB8 of the prepared size into picture `i` of the batch. */
 void ufi_network_feed(ufi_network *n, size_t i, const uint8_t *rgb);
 /* Numbers of the metadata; UF_E_FORMAT when `key` has not exactly `count` of them. */
