@@ -193,7 +193,7 @@ static uf_status reopen(gallery_bench *b, size_t side, uf_error *err)
 
 static uf_status erase(gallery_bench *b, size_t side, size_t number, uf_error *err)
 {
-    char id[24];
+    char id[32];
     snprintf(id, sizeof id, "person-%zu", number);
     const double start = cli_now_ms();
     const uf_status st = uf_gallery_delete(b->g[side], NULL, id, NULL, err);

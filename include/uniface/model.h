@@ -85,7 +85,8 @@ UF_API uf_status uf_engine_create(uf_engine **out, uf_model *m, const uf_engine_
                                   uf_error *err);
 UF_API void uf_engine_destroy(uf_engine *e);
 /* Chooses the inputs' shapes (dims of -1 filled in) and plans; later runs with them allocate
- * nothing. `shapes` has one entry per input. Plans of the last 8 shapes are kept. */
+ * nothing. `shapes` has one entry per input. Plans of the last 8 shapes are kept; they share the
+ * memory of their activations, so pointers and contents from before another shape are lost. */
 UF_API uf_status uf_engine_prepare(uf_engine *e, const uf_tensor_info *shapes, size_t count,
                                    uf_error *err);
 /* Where to write input i (dense, logical order, e.g. [n][channel][height][width]) before a run. */

@@ -31,8 +31,8 @@ void ufi_context_destroy(ufi_context *c);
 void ufi_context_set_steady(ufi_context *c);
 
 /* Chooses the shapes of all graph inputs (logical NCHW) and the physical layout in which rank-4
- * inputs will be written; makes or finds the plan. Pointers of an earlier shape stay valid until
- * the plan falls out of the cache (8 plans). */
+ * inputs will be written; makes or finds the plan. Plans share the memory of their activations:
+ * pointers of an earlier shape and what is there are no longer valid. */
 uf_status ufi_context_prepare(ufi_context *c, const ufi_shape *inputs, uint32_t count,
                               ufi_layout input_layout, uf_error *err);
 /* Where to write input i, and what output i is after a run (PLAIN, owned by the context, valid

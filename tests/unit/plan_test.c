@@ -591,4 +591,52 @@ TEST(open_dimensions_are_optimised_in_the_plan)
     ufi_graph_free(&m.g);
 }
 
+/* Runs `batch` pictures of a fixed pattern and copies the output. */
+static void run_batch(ufi_context *c, int64_t batch, float *out, size_t room)
+{
+    uf_error err;
+    const ufi_shape shape = shape_of(4, batch, 8, 16, 16);
+    REQUIRE_OK(ufi_context_prepare(c, &shape, 1, UFI_NHWC, &err), err);
+    float *x = ufi_context_input(c, 0)->data;
+    for (int64_t i = 0; i < ufi_shape_count(&shape); i++)
+        x[i] = (float)((i * 37 + batch) % 101) / 50 - 1;
+    REQUIRE_OK(ufi_context_run(c, &err), err);
+    const ufi_tensor *y = ufi_context_output(c, 0);
+    REQUIRE(ufi_tensor_bytes(y) <= room);
+    memcpy(out, y->data, ufi_tensor_bytes(y));
+}
+
+/* Plans of one context share the memory of their activations, which moves when a plan needs more.
+ */
+TEST(plans_of_a_context_share_their_memory)
+{
+    enum { ROOM = 5 * 8 * 16 * 16 };
+    static float alone[ROOM], shared[ROOM];
+    static const int64_t batches[] = {2, 1, 5, 2, 1, 3, 5, 2};
+    maker m;
+    ufi_program *p = NULL;
+    ufi_context *context = NULL, *own = NULL;
+    maker_init(&m, 44);
+    const conv_case c = {1, 8, 16, 16, 8, 3, 3, 1, 1, 1, 1, UFI_ACT_RELU, true, false};
+    uint32_t y = add_conv(&m, add_input(&m, shape_of(4, -1, 8, 16, 16)), &c, UFI_NONE);
+    y = add_conv(&m, y, &c, UFI_NONE);
+    if (!m.st)
+        m.st = ufi_graph_set_io(&m.g, m.inputs, m.input_count, &y, 1, &m.err);
+    REQUIRE_OK(m.st, m.err);
+    REQUIRE_OK(ufi_program_create(&p, &m.g, "CPU", &m.err), m.err);
+    REQUIRE_OK(ufi_context_create(&context, p, 2, &m.err), m.err);
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        REQUIRE_OK(ufi_context_create(&own, p, 2, &m.err), m.err);
+        run_batch(own, batches[i], alone, sizeof alone);
+        ufi_context_destroy(own);
+        run_batch(context, batches[i], shared, sizeof shared);
+        CHECK_MSG(!memcmp(alone, shared, (size_t)batches[i] * 8 * 16 * 16 * sizeof *alone),
+                  "run %zu, batch %d: other numbers than in a context of its own", i,
+                  (int)batches[i]);
+    }
+    ufi_context_destroy(context);
+    ufi_program_destroy(p);
+    ufi_graph_free(&m.g);
+}
+
 TEST_MAIN

@@ -43,6 +43,7 @@ static void queue_destroy(void *queue)
     if (!q)
         return;
     ufi_pool_destroy(q->pool);
+    ufi_free(q->memory);
     ufi_free(q);
 }
 

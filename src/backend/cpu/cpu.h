@@ -60,6 +60,10 @@ typedef struct cpu_queue {
     cpu_program *program;
     ufi_pool *pool;
     bool steady; /* no way of computing depends on the batch */
+    /* Activations and scratch of the plan at work: one runs at a time, so all of a queue's plans
+     * share what the largest needs. */
+    uint8_t *memory;
+    size_t memory_bytes;
 } cpu_queue;
 
 /* A tensor of a step. `buffer` is an index into the plan's buffers, or -1 for a constant. */
@@ -105,16 +109,18 @@ struct cpu_plan {
     ufi_graph graph; /* the program's graph with all shapes known */
     const ufk_table *k;
     ufi_pool *pool;
+    cpu_queue *queue;
     cpu_step *steps;
     uint32_t step_count;
     double peaks[CPU_ARITHMETICS]; /* 0: not measured yet */
     ufi_buffer *buffers;
     uint32_t buffer_count;
     cpu_operand *inputs, *outputs;
-    uint8_t *memory; /* buffers, then shared scratch, then each worker's */
-    size_t memory_bytes;
+    /* The queue's memory that pointers are bound to: buffers, then scratch that workers share, then
+     * each worker's. */
+    uint8_t *memory;
+    size_t memory_bytes, shared_offset, worker_offset, worker_stride;
     uint8_t *shared_scratch, *worker_scratch;
-    size_t worker_stride;
 };
 
 /* Scratch of one worker of the step that is running. */

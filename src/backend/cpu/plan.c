@@ -266,6 +266,30 @@ static void bind_pointers(cpu_plan *p)
         bind_operand(p, &p->inputs[i]);
     for (uint32_t i = 0; i < p->graph.output_count; i++)
         bind_operand(p, &p->outputs[i]);
+    p->shared_scratch = p->memory + p->shared_offset;
+    p->worker_scratch = p->memory + p->worker_offset;
+}
+
+/* The memory may have moved since: another plan needed more. */
+static void follow_memory(cpu_plan *p)
+{
+    if (p->memory == p->queue->memory)
+        return;
+    p->memory = p->queue->memory;
+    bind_pointers(p);
+}
+
+static uf_status reserve_memory(cpu_queue *q, size_t bytes, uf_error *err)
+{
+    if (q->memory && q->memory_bytes >= bytes)
+        return UF_OK;
+    uint8_t *memory = ufi_aligned_malloc(bytes ? bytes : 64);
+    if (!memory)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for %zu bytes of activations", bytes);
+    ufi_free(q->memory);
+    q->memory = memory;
+    q->memory_bytes = bytes;
+    return UF_OK;
 }
 
 static size_t round_up(size_t n)
@@ -294,15 +318,14 @@ static uf_status place_memory(cpu_plan *p, uf_error *err)
             err, UF_E_LIMIT,
             "the network needs more than %zu GiB for its activations at this input size",
             MAX_MEMORY_BYTES >> 30);
-    p->memory_bytes = round_up(arena) + shared + worker * workers;
-    p->memory = ufi_aligned_malloc(p->memory_bytes ? p->memory_bytes : 64);
-    if (!p->memory)
-        return ufi_fail(err, UF_E_NOMEM, "no memory for %zu bytes of activations", p->memory_bytes);
-    p->shared_scratch = p->memory + round_up(arena);
-    p->worker_scratch = p->shared_scratch + shared;
+    p->shared_offset = round_up(arena);
+    p->worker_offset = p->shared_offset + shared;
     p->worker_stride = worker;
-    bind_pointers(p);
-    return UF_OK;
+    p->memory_bytes = p->worker_offset + worker * workers;
+    st = reserve_memory(p->queue, p->memory_bytes, err);
+    if (!st)
+        follow_memory(p);
+    return st;
 }
 
 /* ---- plans ---- */
@@ -377,6 +400,7 @@ uf_status cpu_plan_create(void **out, void *queue, const ufi_shape *inputs, ufi_
     ufi_graph_init(&p->graph);
     p->k = ufk_default_table();
     p->pool = q->pool;
+    p->queue = q;
     cpu_builder b = {.program = q->program,
                      .plan = p,
                      .g = &p->graph,
@@ -405,7 +429,6 @@ void cpu_plan_destroy(void *plan)
     cpu_plan *p = plan;
     if (!p)
         return;
-    ufi_free(p->memory);
     ufi_free(p->buffers);
     ufi_free(p->steps);
     ufi_graph_free(&p->graph);
@@ -426,6 +449,7 @@ uf_status cpu_plan_run(void *plan, bool profile, uf_error *err)
 {
     cpu_plan *p = plan;
     uint64_t before = profile ? ufi_clock_ns() : 0;
+    follow_memory(p);
     for (uint32_t i = 0; i < p->step_count; i++) {
         cpu_step *s = &p->steps[i];
         uf_status st = s->run(s, p, err);
@@ -447,6 +471,7 @@ ufi_tensor *cpu_plan_tensor(void *plan, bool output, uint32_t i)
     cpu_plan *p = plan;
     if (i >= (output ? p->graph.output_count : p->graph.input_count))
         return NULL;
+    follow_memory(p);
     return output ? &p->outputs[i].t : &p->inputs[i].t;
 }
 
