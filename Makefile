@@ -71,6 +71,7 @@ soak: server-peer
 
 server-peer: all
 	@tools/install-deps.sh bench
+	@ninja -C $(BUILD) bench/library_rate
 	@[ -d $(BUILD)/bench-server ] || { python3 -m venv $(BUILD)/bench-server && $(BUILD)/bench-server/bin/pip install -q -r bench/requirements-server.txt; }
 
 # The Python package with the library inside: dist/uniface-3.1.0-cp310-abi3-....whl
