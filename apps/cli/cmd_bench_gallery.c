@@ -25,7 +25,7 @@ typedef struct times {
 
 typedef struct gallery_bench {
     vector_source source;
-    size_t transaction, singles, probes, deletions;
+    size_t bulk_count, transaction, singles, probes, deletions;
     char folder[4096], paths[SIDES][4200], key[4200];
     const char *address; /* of a database, or NULL */
     size_t first, sides; /* the sides that are measured: one only where a database is given */
@@ -72,6 +72,11 @@ static double mean(const times *t)
     for (size_t i = 0; i < t->count; i++)
         sum += t->ms[i];
     return t->count ? sum / (double)t->count : NAN;
+}
+
+static double bulk_per_s(const gallery_bench *b, size_t s)
+{
+    return (double)b->bulk_count * 1e3 / (mean(&b->bulk[s]) * (double)b->bulk[s].count);
 }
 
 /* How much longer the first takes than the second, in percent: median of the pairs. */
@@ -206,10 +211,12 @@ static uf_status measure_all(gallery_bench *b, uf_error *err)
     uf_status st = UF_OK;
     for (size_t s = b->first; !st && s < b->first + b->sides; s++)
         st = open_side(b, s, true, err);
-    for (size_t n = b->transaction; !st && n <= b->source.count; n += b->transaction) {
+    for (size_t n = 0; !st && n < b->bulk_count; n += b->transaction) {
+        const size_t left = b->bulk_count - n,
+                     count = left < b->transaction ? left : b->transaction;
         for (size_t s = b->first; !st && s < b->first + b->sides; s++)
-            st = enroll(b, s, b->transaction, &b->bulk[s], err);
-        cli_progress("enrolling", n, b->source.count);
+            st = enroll(b, s, count, &b->bulk[s], err);
+        cli_progress("enrolling", n + count, b->bulk_count);
     }
     if (!st)
         st = enroll_one_by_one(b, err);
@@ -233,7 +240,7 @@ static uf_status measure_all(gallery_bench *b, uf_error *err)
 static void side_json(cli_json *j, const gallery_bench *b, size_t s)
 {
     json_open(j, side_names[s], '{');
-    json_number(j, "bulk_per_s", (double)b->transaction * 1e3 / mean(&b->bulk[s]));
+    json_number(j, "bulk_per_s", bulk_per_s(b, s));
     json_number(j, "single_per_s", 1e3 / mean(&b->single[s]));
     json_number(j, "single_ms_p50", quantile(&b->single[s], 0.5));
     json_number(j, "single_ms_p99", quantile(&b->single[s], 0.99));
@@ -282,11 +289,10 @@ static void side_text(const gallery_bench *b, size_t s)
            "%.1f ms\n"
            "           %zu of %zu mates found; %llu people, %.0f bytes of the database and %.0f of "
            "memory each\n",
-           side_names[s], (double)b->transaction * 1e3 / mean(&b->bulk[s]),
-           1e3 / mean(&b->single[s]), quantile(&b->single[s], 0.5), quantile(&b->single[s], 0.99),
-           b->open_s[s], quantile(&b->identify[s], 0.5), quantile(&b->identify[s], 0.99),
-           quantile(&b->erase[s], 0.5), b->found[s], (b->probes + 1) / 2,
-           (unsigned long long)b->stats[s].people,
+           side_names[s], bulk_per_s(b, s), 1e3 / mean(&b->single[s]), quantile(&b->single[s], 0.5),
+           quantile(&b->single[s], 0.99), b->open_s[s], quantile(&b->identify[s], 0.5),
+           quantile(&b->identify[s], 0.99), quantile(&b->erase[s], 0.5), b->found[s],
+           (b->probes + 1) / 2, (unsigned long long)b->stats[s].people,
            (double)b->stats[s].database_bytes / (double)b->stats[s].people,
            (double)b->stats[s].memory_bytes / (double)b->stats[s].people);
 }
@@ -332,11 +338,15 @@ static int read_options(gallery_bench *b, const cli_args *a)
     b->first = cli_flag(a, "plain");
     b->sides = b->address ? 1 : SIDES;
     b->transaction = (size_t)(transaction < count ? transaction : count);
+    b->bulk_count = (size_t)count;
     b->singles = (size_t)singles;
     b->probes = (size_t)probes;
     b->deletions = (size_t)(deletions < count ? deletions : count);
-    b->source = (vector_source){
-        .count = (uint64_t)count, .seed = 1, .dimension = (uint32_t)dimension, .pictures = 1};
+    /* All that are enrolled: probes are made of the numbers behind these. */
+    b->source = (vector_source){.count = b->bulk_count + b->singles,
+                                .seed = 1,
+                                .dimension = (uint32_t)dimension,
+                                .pictures = 1};
     return 0;
 }
 

@@ -118,6 +118,11 @@ error("missing operand", 2, "needs A B", "verify", "a.jpg")
 error("extra operand", 2, "too many", "inspect", "a", "b")
 error("bad number", 2, "--threads must be a number", "bench", "x.ufm", "--threads", "many")
 error("number out of range", 2, "from 1 to 4096", "bench", "x.ufm", "--batch", "0")
+done = call("bench", "gallery", "--count", "250", "--dim", "64", "--transaction", "100", "--singles", "60", "--probes", "100", "--deletions",
+            "3", "--dir", folder, "--json")
+r = json.loads(done.stdout or "{}")
+check("bench gallery: everybody is enrolled, also a last part of a transaction, and found",
+      [(r[s]["people"], r[s]["mates_found"]) for s in ("encrypted", "plain") if s in r] == [(307, 1), (307, 1)], done)
 error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
 error("folder as model", 3, folder, "inspect", folder)
 error("an unknown model", 3, "uniface models list", "detect", "x.jpg", "-d", "nobody")
