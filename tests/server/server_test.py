@@ -193,6 +193,17 @@ def once(s, jpeg):
     check("at once: one is made, the others wait or are told", {r.status for r in answers} <= {201, 409}
           and sum(r.status == 201 and "idempotency-replayed" not in r.headers for r in answers) == 1
           and ask("at-once", "many").json["faces"] == 1, [str(r) for r in answers])
+    answers.clear()
+    workers = [threading.Thread(target=lambda i=i: answers.append(ask("mixed", "mixed", ("name", str(i))))) for i in range(6)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    check("other bodies at once: one is made, the others are told", [r.status for r in answers].count(201) == 1
+          and {r.status for r in answers} <= {201, 409, 422}, [str(r) for r in answers])
+    queried = [s.send_form(f"/v1/people/mixed/faces?collection=o&force=1&name={name}", ("file", jpeg, "a.jpg"),
+                           headers={"Idempotency-Key": "q"}) for name in "aba"]
+    check("the query belongs to the body", [r.status for r in queried] == [201, 422, 201], queried[1])
     failed = s.send_form("/v1/people", ("id", "bad"), ("collection", "o"), ("file", png(200, 200), "a.png"),
                          headers={"Idempotency-Key": "k-1"})
     check("what failed may be asked again", failed.status == 422 and ask("k-1", "bad").status == 201)
