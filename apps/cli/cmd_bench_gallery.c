@@ -98,7 +98,7 @@ static uf_status enroll(gallery_bench *b, size_t side, size_t count, times *t, u
     float *vectors = cli_need(malloc(count * d * sizeof *vectors));
     uf_enrolment *people = cli_need(calloc(count, sizeof *people));
     uf_template *templates = cli_need(calloc(count, sizeof *templates));
-    char(*ids)[24] = cli_need(malloc(count * sizeof *ids));
+    char(*ids)[32] = cli_need(malloc(count * sizeof *ids));
     vector_source_make(&b->source, b->next[side], count, vectors);
     for (size_t i = 0; i < count; i++) {
         snprintf(ids[i], sizeof ids[i], "person-%llu", (unsigned long long)b->next[side]++);
@@ -183,6 +183,23 @@ static uf_status open_side(gallery_bench *b, size_t side, bool create, uf_error 
     return uf_gallery_open(&b->g[side], b->address ? b->address : b->paths[side], &o, err);
 }
 
+/* Nobody's people are mixed with made ones, or deleted in their place. */
+static uf_status open_empty_side(gallery_bench *b, size_t side, uf_error *err)
+{
+    uf_gallery_stats s;
+    uf_status st = open_side(b, side, true, err);
+    if (!st)
+        st = uf_gallery_describe(b->g[side], &s, err);
+    if (!st && s.people > 0) {
+        st = err->status = UF_E_STATE;
+        snprintf(err->message, sizeof err->message,
+                 "%s has %llu people: give the address of an empty gallery, or of one that is not "
+                 "there yet",
+                 uf_gallery_name(b->g[side]), (unsigned long long)s.people);
+    }
+    return st;
+}
+
 /* Closed, opened, and the first question answered. */
 static uf_status reopen(gallery_bench *b, size_t side, uf_error *err)
 {
@@ -198,7 +215,7 @@ static uf_status reopen(gallery_bench *b, size_t side, uf_error *err)
 
 static uf_status erase(gallery_bench *b, size_t side, size_t number, uf_error *err)
 {
-    char id[24];
+    char id[32];
     snprintf(id, sizeof id, "person-%zu", number);
     const double start = cli_now_ms();
     const uf_status st = uf_gallery_delete(b->g[side], NULL, id, NULL, err);
@@ -210,7 +227,7 @@ static uf_status measure_all(gallery_bench *b, uf_error *err)
 {
     uf_status st = UF_OK;
     for (size_t s = b->first; !st && s < b->first + b->sides; s++)
-        st = open_side(b, s, true, err);
+        st = open_empty_side(b, s, err);
     for (size_t n = 0; !st && n < b->bulk_count; n += b->transaction) {
         const size_t left = b->bulk_count - n,
                      count = left < b->transaction ? left : b->transaction;
