@@ -117,6 +117,7 @@ error("missing value", 2, "needs a value", "detect", "x.jpg", "--detector")
 error("missing operand", 2, "needs A B", "verify", "a.jpg")
 error("extra operand", 2, "too many", "inspect", "a", "b")
 error("bad number", 2, "--threads must be a number", "bench", "x.ufm", "--threads", "many")
+error("a purpose of two pictures", 2, "--purpose goes with --id", "verify", "a.jpg", "b.jpg", "--purpose", "door")
 error("number out of range", 2, "from 1 to 4096", "bench", "x.ufm", "--batch", "0")
 done = call("bench", "gallery", "--count", "250", "--dim", "64", "--transaction", "100", "--singles", "60", "--probes", "100", "--deletions",
             "3", "--dir", folder, "--json")
