@@ -93,8 +93,11 @@ def seccomp_of(s):
     """The mode of each thread: 2 is a filter."""
     found = []
     for thread in os.listdir(f"/proc/{s.process.pid}/task"):
-        with open(f"/proc/{s.process.pid}/task/{thread}/status") as f:
-            found.append(re.search(r"^Seccomp:\s+(\d)", f.read(), re.M).group(1))
+        try:
+            with open(f"/proc/{s.process.pid}/task/{thread}/status") as f:
+                found.append(re.search(r"^Seccomp:\s+(\d)", f.read(), re.M).group(1))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a connection's thread that has just ended
     return found
 
 
