@@ -366,6 +366,7 @@ def keys():
                              key=door).status for _ in range(4)]
         check("locked after failed tries", tries == [200, 200, 200, 429], tries)
         audit(jpeg, admin, door, door_id, s)
+        once_by_two_keys(s, jpeg, admin, make("desk", "door:enrol")[0])
     check("a key is removed", s.ask("DELETE", "/v1/keys/" + door_id, key=admin).status == 204)
     check("and not taken any more", s.ask("GET", "/v1/people", key=door).status == 401)
     done = subprocess.run([program, "serve", "keys", "add", "late", "--roles", "read", "--data", path("keys"), "--json"],
@@ -380,6 +381,19 @@ def keys():
     again = Server(data="keys", auth=True)
     check("the key is printed once", again.key is None)
     again.stop()
+
+
+def once_by_two_keys(s, jpeg, admin, desk):
+    """The same Idempotency-Key of two API keys is two enrolments: nobody gets another's answer."""
+    def ask(key, collection="door"):
+        return s.send_form("/v1/people", ("id", "eve"), ("collection", collection), ("force", "1"), ("file", jpeg, "a.jpg"), key=key,
+                           headers={"Idempotency-Key": "same"})
+    answers = [ask(admin), ask(desk), ask(desk), ask(admin)]
+    check("of two API keys: each has its own", [r.json.get("faces") for r in answers] == [1, 2, 2, 2]
+          and ["idempotency-replayed" in r.headers for r in answers] == [False, False, True, True], answers[1])
+    other = ask(admin, "elsewhere")
+    check("of another collection: one more", other.json.get("faces") == 1 and "idempotency-replayed" not in other.headers, other)
+    check("which the key must be allowed", ask(desk, "elsewhere").status == 403)
 
 
 def audit(jpeg, admin, door, door_id, s):
