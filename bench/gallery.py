@@ -47,7 +47,9 @@ def server():
         f.write("fsync = on\nshared_buffers = 1GB\nmaintenance_work_mem = 512MB\n")
     servers.control(servers.running[0], "restart")
     version = subprocess.run([servers.programs / "postgres", "--version"], capture_output=True, text=True).stdout
-    control = next((servers.programs.parent.parent.parent).rglob("vector.control"), None) if servers.vector else None
+    # programs are in PREFIX/lib/postgresql/VERSION/bin, what they share in PREFIX/share/postgresql
+    shared = servers.programs.parents[3] / "share/postgresql"
+    control = next(shared.rglob("vector.control"), None) if servers.vector else None
     if control:
         version = version.strip() + ", pgvector " + control.read_text().split("default_version = '")[1].split("'")[0]
     return servers, address, version.strip()

@@ -25,7 +25,7 @@ typedef struct times {
 
 typedef struct gallery_bench {
     vector_source source;
-    size_t transaction, singles, probes, deletions;
+    size_t bulk_count, transaction, singles, probes, deletions;
     char folder[4096], paths[SIDES][4200], key[4200];
     const char *address; /* of a database, or NULL */
     size_t first, sides; /* the sides that are measured: one only where a database is given */
@@ -74,6 +74,11 @@ static double mean(const times *t)
     return t->count ? sum / (double)t->count : NAN;
 }
 
+static double bulk_per_s(const gallery_bench *b, size_t s)
+{
+    return (double)b->bulk_count * 1e3 / (mean(&b->bulk[s]) * (double)b->bulk[s].count);
+}
+
 /* How much longer the first takes than the second, in percent: median of the pairs. */
 static double more(const times *a, const times *b)
 {
@@ -93,7 +98,7 @@ static uf_status enroll(gallery_bench *b, size_t side, size_t count, times *t, u
     float *vectors = cli_need(malloc(count * d * sizeof *vectors));
     uf_enrolment *people = cli_need(calloc(count, sizeof *people));
     uf_template *templates = cli_need(calloc(count, sizeof *templates));
-    char(*ids)[24] = cli_need(malloc(count * sizeof *ids));
+    char(*ids)[32] = cli_need(malloc(count * sizeof *ids));
     vector_source_make(&b->source, b->next[side], count, vectors);
     for (size_t i = 0; i < count; i++) {
         snprintf(ids[i], sizeof ids[i], "person-%llu", (unsigned long long)b->next[side]++);
@@ -178,6 +183,23 @@ static uf_status open_side(gallery_bench *b, size_t side, bool create, uf_error 
     return uf_gallery_open(&b->g[side], b->address ? b->address : b->paths[side], &o, err);
 }
 
+/* Nobody's people are mixed with made ones, or deleted in their place. */
+static uf_status open_empty_side(gallery_bench *b, size_t side, uf_error *err)
+{
+    uf_gallery_stats s;
+    uf_status st = open_side(b, side, true, err);
+    if (!st)
+        st = uf_gallery_describe(b->g[side], &s, err);
+    if (!st && s.people > 0) {
+        st = err->status = UF_E_STATE;
+        snprintf(err->message, sizeof err->message,
+                 "%s has %llu people: give the address of an empty gallery, or of one that is not "
+                 "there yet",
+                 uf_gallery_name(b->g[side]), (unsigned long long)s.people);
+    }
+    return st;
+}
+
 /* Closed, opened, and the first question answered. */
 static uf_status reopen(gallery_bench *b, size_t side, uf_error *err)
 {
@@ -205,11 +227,13 @@ static uf_status measure_all(gallery_bench *b, uf_error *err)
 {
     uf_status st = UF_OK;
     for (size_t s = b->first; !st && s < b->first + b->sides; s++)
-        st = open_side(b, s, true, err);
-    for (size_t n = b->transaction; !st && n <= b->source.count; n += b->transaction) {
+        st = open_empty_side(b, s, err);
+    for (size_t n = 0; !st && n < b->bulk_count; n += b->transaction) {
+        const size_t left = b->bulk_count - n,
+                     count = left < b->transaction ? left : b->transaction;
         for (size_t s = b->first; !st && s < b->first + b->sides; s++)
-            st = enroll(b, s, b->transaction, &b->bulk[s], err);
-        cli_progress("enrolling", n, b->source.count);
+            st = enroll(b, s, count, &b->bulk[s], err);
+        cli_progress("enrolling", n + count, b->bulk_count);
     }
     if (!st)
         st = enroll_one_by_one(b, err);
@@ -233,7 +257,7 @@ static uf_status measure_all(gallery_bench *b, uf_error *err)
 static void side_json(cli_json *j, const gallery_bench *b, size_t s)
 {
     json_open(j, side_names[s], '{');
-    json_number(j, "bulk_per_s", (double)b->transaction * 1e3 / mean(&b->bulk[s]));
+    json_number(j, "bulk_per_s", bulk_per_s(b, s));
     json_number(j, "single_per_s", 1e3 / mean(&b->single[s]));
     json_number(j, "single_ms_p50", quantile(&b->single[s], 0.5));
     json_number(j, "single_ms_p99", quantile(&b->single[s], 0.99));
@@ -282,11 +306,10 @@ static void side_text(const gallery_bench *b, size_t s)
            "%.1f ms\n"
            "           %zu of %zu mates found; %llu people, %.0f bytes of the database and %.0f of "
            "memory each\n",
-           side_names[s], (double)b->transaction * 1e3 / mean(&b->bulk[s]),
-           1e3 / mean(&b->single[s]), quantile(&b->single[s], 0.5), quantile(&b->single[s], 0.99),
-           b->open_s[s], quantile(&b->identify[s], 0.5), quantile(&b->identify[s], 0.99),
-           quantile(&b->erase[s], 0.5), b->found[s], (b->probes + 1) / 2,
-           (unsigned long long)b->stats[s].people,
+           side_names[s], bulk_per_s(b, s), 1e3 / mean(&b->single[s]), quantile(&b->single[s], 0.5),
+           quantile(&b->single[s], 0.99), b->open_s[s], quantile(&b->identify[s], 0.5),
+           quantile(&b->identify[s], 0.99), quantile(&b->erase[s], 0.5), b->found[s],
+           (b->probes + 1) / 2, (unsigned long long)b->stats[s].people,
            (double)b->stats[s].database_bytes / (double)b->stats[s].people,
            (double)b->stats[s].memory_bytes / (double)b->stats[s].people);
 }
@@ -332,11 +355,15 @@ static int read_options(gallery_bench *b, const cli_args *a)
     b->first = cli_flag(a, "plain");
     b->sides = b->address ? 1 : SIDES;
     b->transaction = (size_t)(transaction < count ? transaction : count);
+    b->bulk_count = (size_t)count;
     b->singles = (size_t)singles;
     b->probes = (size_t)probes;
     b->deletions = (size_t)(deletions < count ? deletions : count);
-    b->source = (vector_source){
-        .count = (uint64_t)count, .seed = 1, .dimension = (uint32_t)dimension, .pictures = 1};
+    /* All that are enrolled: probes are made of the numbers behind these. */
+    b->source = (vector_source){.count = b->bulk_count + b->singles,
+                                .seed = 1,
+                                .dimension = (uint32_t)dimension,
+                                .pictures = 1};
     return 0;
 }
 

@@ -122,6 +122,8 @@ static int run_calibrate(const cli_args *a)
     const bool pairs = cli_value(a, "pairs") != NULL;
     if (pairs == (cli_value(a, "folders") != NULL))
         return cli_complain(EXIT_USAGE, "calibrate: one of --pairs, --folders is needed");
+    if (!pairs && cli_value(a, "images"))
+        return cli_complain(EXIT_USAGE, "calibrate: --images goes with --pairs");
     if (!output && is_name(a->operands[0]))
         return cli_complain(EXIT_USAGE,
                             "calibrate: %s is a name of the model store, whose models stay as they "

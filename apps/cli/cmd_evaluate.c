@@ -426,6 +426,8 @@ static int check_usage(evaluation *e, const cli_args *a)
         }
     if (given != 1)
         return cli_complain(EXIT_USAGE, "evaluate: one of --pairs, --folders, --scores is needed");
+    if (!sources[0] && cli_value(a, "images"))
+        return cli_complain(EXIT_USAGE, "evaluate: --images goes with --pairs");
     if (!sources[2] && !a->count)
         return cli_complain(EXIT_USAGE, "evaluate: which MODEL? (only --scores needs none)");
     if (!cli_number(a, "folds", 2, 1000, 10, &folds) ||

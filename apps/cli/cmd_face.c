@@ -335,6 +335,8 @@ static int run_verify(const cli_args *a)
     if (!in_gallery && a->count != 2)
         return cli_complain(EXIT_USAGE, "verify needs A B, two pictures, or --id ID, a gallery and "
                                         "one picture; try `uniface verify --help`");
+    if (!in_gallery && cli_value(a, "purpose"))
+        return cli_complain(EXIT_USAGE, "verify: --purpose goes with --id");
     int status = cli_open_detector(&s, a);
     if (!status)
         status = cli_open_embedder(&s, a);

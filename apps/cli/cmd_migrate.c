@@ -144,31 +144,45 @@ static int change_model(migration *m)
     return status;
 }
 
+/* The models that went are named: after a roll-back they are the newer ones. */
+static void report_dropped(migration *m, const model_list *all, const char *stays)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < all->count; i++)
+        sum += strcmp(all->ids[i], stays) != 0 ? all->templates[i] : 0;
+    if (m->j) {
+        json_text(m->j, "model_id", stays);
+        json_integer(m->j, "templates_dropped", (long long)sum);
+        json_open(m->j, "models_dropped", '[');
+        for (size_t i = 0; i < all->count; i++)
+            if (strcmp(all->ids[i], stays) != 0)
+                json_text(m->j, NULL, all->ids[i]);
+        json_close(m->j, ']');
+        return;
+    }
+    for (size_t i = 0; i < all->count; i++)
+        if (strcmp(all->ids[i], stays) != 0)
+            printf("%s: %llu template%s of model %s deleted\n", m->g.name,
+                   (unsigned long long)all->templates[i], all->templates[i] == 1 ? "" : "s",
+                   all->ids[i]);
+    printf("%s: model %s, which searches take by default, stays\n", m->g.name, stays);
+}
+
 static int drop_old(migration *m)
 {
     uf_error err;
     uf_gallery_stats s;
     model_list all = {.count = 0};
-    uint64_t dropped = 0, templates = 0;
     int status = 0;
     if (uf_gallery_describe(m->g.g, &s, &err) ||
         uf_gallery_templates(m->g.g, NULL, NULL, NULL, note_model, &all, &err))
         return cli_fail(&err);
-    for (size_t i = 0; !status && i < all.count; i++) {
-        if (!strcmp(all.ids[i], s.model_id))
-            continue;
-        if (uf_gallery_drop_model(m->g.g, all.ids[i], &templates, &err))
+    for (size_t i = 0; !status && i < all.count; i++)
+        if (strcmp(all.ids[i], s.model_id) != 0 &&
+            uf_gallery_drop_model(m->g.g, all.ids[i], &all.templates[i], &err))
             status = cli_fail(&err);
-        else
-            dropped += templates;
-    }
-    if (!status && m->j) {
-        json_text(m->j, "model_id", s.model_id);
-        json_integer(m->j, "templates_dropped", (long long)dropped);
-    } else if (!status) {
-        printf("%s: %llu templates of older models were deleted; model %s stays\n", m->g.name,
-               (unsigned long long)dropped, s.model_id);
-    }
+    if (!status)
+        report_dropped(m, &all, s.model_id);
     return status;
 }
 
@@ -218,7 +232,8 @@ const cli_command cli_gallery_migrate = {
     .details =
         "Old and new templates stay side by side until --drop-old. People whose crops were not\n"
         "kept (enroll --keep-crops) are named: they must enrol again (exit status 1). It can be\n"
-        "interrupted and called again.\n" GALLERY_DETAILS,
+        "interrupted and called again. --drop-old after --roll-back deletes what was made for the\n"
+        "model that was given up.\n" GALLERY_DETAILS,
     .examples = "  uniface gallery migrate -g staff.ufg --embedder new.ufm\n"
                 "  uniface gallery migrate -g staff.ufg --cut-over\n"
                 "  uniface gallery migrate -g staff.ufg --drop-old\n",

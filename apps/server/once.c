@@ -1,10 +1,12 @@
-/* A source is "server KEY BODY", both hashes of 16 bytes in hexadecimal digits. */
+/* A source is "server KEY BODY", both hashes of 16 bytes in hexadecimal digits. The query belongs
+ * to the body: what is asked for may stand in either. */
 #include "server/once.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <microhttpd.h>
 #include <sodium.h>
 
 #include "server/state.h"
@@ -62,6 +64,31 @@ static void end_hash(crypto_generichash_state *h, char out[HEX + 1])
     sodium_bin2hex(out, HEX + 1, hash, sizeof hash);
 }
 
+static enum MHD_Result add_argument(void *hash, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    (void)kind;
+    add_text(hash, name);
+    add_text(hash, value ? value : "");
+    return MHD_YES;
+}
+
+static void name_body(const srv_request *q, char by_body[HEX + 1])
+{
+    const char *shape = srv_header(q, "X-Tensor-Shape");
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, HASH);
+    MHD_get_connection_values(q->connection, MHD_GET_ARGUMENT_KIND, add_argument, &h);
+    add_text(&h, shape ? shape : "");
+    for (size_t i = 0; i < q->item_count; i++) {
+        const uint64_t size = q->items[i].size;
+        add_text(&h, q->items[i].name);
+        crypto_generichash_update(&h, (const unsigned char *)&size, sizeof size);
+        crypto_generichash_update(&h, q->items[i].data, size);
+    }
+    end_hash(&h, by_body);
+}
+
 static void name_request(const srv_request *q, const char *key, const char *collection,
                          const char *id, char source[SRV_ONCE_SOURCE])
 {
@@ -72,23 +99,22 @@ static void name_request(const srv_request *q, const char *key, const char *coll
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         add_text(&h, names[i]);
     end_hash(&h, by_key);
-    crypto_generichash_init(&h, NULL, 0, HASH);
-    for (size_t i = 0; i < q->item_count; i++) {
-        const uint64_t size = q->items[i].size;
-        add_text(&h, q->items[i].name);
-        crypto_generichash_update(&h, (const unsigned char *)&size, sizeof size);
-        crypto_generichash_update(&h, q->items[i].data, size);
-    }
-    end_hash(&h, by_body);
+    name_body(q, by_body);
     snprintf(source, SRV_ONCE_SOURCE, "server %s %s", by_key, by_body);
+}
+
+static bool same_key(const char *a, const char *b)
+{
+    return !strncmp(a, b, strlen("server ") + HEX);
 }
 
 /* ---- what is under way ---- */
 
+/* By the key alone: which of two bodies counts is known when the first is done. */
 static running **find(srv_once *o, const char *source)
 {
     running **r = &o->first;
-    while (*r && strcmp((*r)->source, source) != 0)
+    while (*r && !same_key((*r)->source, source))
         r = &(*r)->next;
     return r;
 }
@@ -134,7 +160,7 @@ typedef struct looking {
 static int look(void *user, const uf_template_info *t)
 {
     looking *l = user;
-    if (t->source && !strncmp(t->source, l->source, strlen("server ") + HEX)) {
+    if (t->source && same_key(t->source, l->source)) {
         l->same_key = true;
         l->same_body = l->same_body || !strcmp(t->source, l->source);
     }
@@ -166,7 +192,7 @@ bool srv_once_begin(srv_request *q, srv_answer *a, const char *collection, const
     out->done = l.same_body;
     bool ok = !st || st == UF_E_NOT_FOUND || st == UF_E_CANCELLED || srv_refuse_error(q, a, &err);
     if (ok && l.same_key && !l.same_body)
-        ok = srv_refuse(q, a, 422, "this Idempotency-Key was used with another body");
+        ok = srv_refuse(q, a, 422, "this Idempotency-Key was used with another body or query");
     if (!ok)
         srv_once_end(q->server, out);
     return ok;

@@ -25,8 +25,8 @@ typedef struct srv_attempt {
     bool done;                    /* it was made before: nothing is left to do */
 } srv_attempt;
 
-/* False: refused (400: the key is malformed; 409: the same is under way; 422: the key was used with
- * another body). */
+/* False: refused (400: the key is malformed; 409: one with this key is under way; 422: the key was
+ * used with another body or query). */
 bool srv_once_begin(srv_request *q, srv_answer *a, const char *collection, const char *id,
                     srv_attempt *out);
 void srv_once_end(srv_server *s, srv_attempt *attempt);

@@ -302,7 +302,8 @@ static uf_status enroll_one(enroller *e, const uf_enrolment *person, const int64
                             err);
     if (!st) {
         ufi_audit_subject(e->g, name, person->person.id, subject);
-        snprintf(detail, sizeof detail, "%zu templates", person->count);
+        snprintf(detail, sizeof detail, "%zu template%s", person->count,
+                 person->count == 1 ? "" : "s");
         st = ufi_audit_add(e->g, &e->tail, "enroll", subject, detail, err);
     }
     forget_person(e);

@@ -157,8 +157,9 @@ uf_status ufi_erase_person(uf_gallery *g, const char *collection, const char *id
         st = ufi_erased_tell(g, erased, from, true, err);
     *receipt = (uf_receipt){.templates = erased->templates.count - from, .crops = (uint64_t)crops};
     snprintf(receipt->id, sizeof receipt->id, "%s", id);
-    snprintf(detail, sizeof detail, "%llu templates, %llu crops",
-             (unsigned long long)receipt->templates, (unsigned long long)receipt->crops);
+    snprintf(detail, sizeof detail, "%llu template%s, %llu crop%s",
+             (unsigned long long)receipt->templates, receipt->templates == 1 ? "" : "s",
+             (unsigned long long)receipt->crops, receipt->crops == 1 ? "" : "s");
     ufi_audit_subject(g, collection, id, subject);
     if (!st)
         st = ufi_audit_add(g, tail, action, subject, detail, err);

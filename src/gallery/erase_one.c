@@ -217,8 +217,8 @@ static uf_status erase_template(uf_gallery *g, const char *collection, const pla
     if (!st)
         st = give_new_key(g, p->person, err);
     ufi_audit_subject(g, collection, p->id, subject);
-    snprintf(detail, sizeof detail, "template %lld, %lld crops", (long long)p->number,
-             (long long)crops);
+    snprintf(detail, sizeof detail, "template %lld, %lld crop%s", (long long)p->number,
+             (long long)crops, crops == 1 ? "" : "s");
     if (!st)
         st = ufi_audit_add(g, &tail, "delete template", subject, detail, err);
     *receipt = (uf_receipt){.templates = 1, .crops = (uint64_t)crops, .time = ufi_now()};

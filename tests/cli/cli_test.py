@@ -117,7 +117,13 @@ error("missing value", 2, "needs a value", "detect", "x.jpg", "--detector")
 error("missing operand", 2, "needs A B", "verify", "a.jpg")
 error("extra operand", 2, "too many", "inspect", "a", "b")
 error("bad number", 2, "--threads must be a number", "bench", "x.ufm", "--threads", "many")
+error("a purpose of two pictures", 2, "--purpose goes with --id", "verify", "a.jpg", "b.jpg", "--purpose", "door")
 error("number out of range", 2, "from 1 to 4096", "bench", "x.ufm", "--batch", "0")
+done = call("bench", "gallery", "--count", "250", "--dim", "64", "--transaction", "100", "--singles", "60", "--probes", "100", "--deletions",
+            "3", "--dir", folder, "--json")
+r = json.loads(done.stdout or "{}")
+check("bench gallery: everybody is enrolled, also a last part of a transaction, and found",
+      [(r[s]["people"], r[s]["mates_found"]) for s in ("encrypted", "plain") if s in r] == [(307, 1), (307, 1)], done)
 error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
 error("folder as model", 3, folder, "inspect", folder)
 error("an unknown model", 3, "uniface models list", "detect", "x.jpg", "-d", "nobody")
@@ -190,6 +196,8 @@ else:
     done = call("calibrate", e, "-d", d, "--folders", os.path.join(folder, "people"), "-o", os.path.join(folder, "f.ufm"), "--json")
     r = json.loads(done.stdout)
     check("calibrate takes folders of people", r["genuine_trials"] == 6 and r["impostor_trials"] == 60, done.stdout)
+    error("calibrate: no --images with folders", 2, "--images goes with --pairs", "calibrate", e, "-d", d, "--folders", folder, "--images",
+          photos)
     error("calibrate wants one source", 2, "one of --pairs, --folders", "calibrate", e, "-d", d, "--pairs", pairs, "--folders", folder)
     with open(pairs, "w") as f:
         f.write("one two three\n")

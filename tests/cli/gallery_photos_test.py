@@ -86,9 +86,13 @@ r = answer("by the new model", "identify", face("001"), "-g", g, "-e", new_model
 check("the crop gives the photo's template", r.get("faces") and r["faces"][0]["candidates"][0]["score"] > 0.97, r)
 r = answer("roll back", "gallery", "migrate", "-g", g, "--roll-back")
 check("rolled back", r.get("model_id") == old, r)
+shutil.copy(g, path("given-up.ufg"))
+r = call("gallery", "migrate", "-g", path("given-up.ufg"), "--drop-old", env=SECRET)
+check("after a roll-back the new ones go, and that is said", f"2 templates of model {new} deleted" in r.text and
+      f"model {old}, which" in r.text, r.text + r.errors)
 answer("cut over again", "gallery", "migrate", "-g", g, "--cut-over", "--embedder", new_model)
 r = answer("drop old", "gallery", "migrate", "-g", g, "--drop-old")
-check("the old ones are gone", r.get("model_id") == new and r["templates_dropped"] == 5 and
+check("the old ones are gone", r.get("model_id") == new and r["templates_dropped"] == 5 and r["models_dropped"] == [old] and
       answer("stats", "gallery", "stats", "-g", g)["templates"] == 2, r)
 error("templates of other models are not compared", 3, "model", "identify", face("001"), "-g", g, "--threshold", "0.4")
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -138,6 +139,18 @@ TEST(what_an_intruder_does_ends_the_process)
     NEED_FILTERS();
     for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
         CHECK_MSG(outcome(attempts[i]) == -SIGSYS, "%zu: %d", i, outcome(attempts[i]));
+}
+
+static int give_up(void)
+{
+    abort();
+}
+
+/* A failed assertion ends as it always does, so that a core is written. */
+TEST(abort_still_aborts)
+{
+    NEED_FILTERS();
+    CHECK_MSG(outcome(give_up) == -SIGABRT, "%d", outcome(give_up));
 }
 
 static void *wait_then_run(void *go)

@@ -160,6 +160,17 @@ def wrong_key(address):
     check("and does not tell the database's password", "not-to-be-shown" not in done.errors + done.text)
 
 
+def measured(address):
+    """`bench gallery` makes people and deletes them: not in a gallery that has any."""
+    def bench(name):
+        return call("bench", "gallery", "-g", f"{address}?gallery={name}", "--plain", "--count", "20", "--dim", "64", "--singles", "2",
+                    "--probes", "4", "--deletions", "1", "--dir", path())
+    first, second = bench("measured"), bench("measured")
+    check("an empty gallery is measured", first.returncode == 0 and "2 of 2 mates" in first.text, first.text + first.errors)
+    check("one with people is left alone", second.returncode != 0 and "has 21 people" in second.errors
+          and "not-to-be-shown" not in second.errors, second.errors)
+
+
 def main():
     if not has_photos:
         skip("two servers: no photos at ../shared/testdata")
@@ -185,6 +196,7 @@ def main():
         s.stop()
     keys(address, key_file)
     wrong_key(address)
+    measured(address)
     database.close()
     finish()
 

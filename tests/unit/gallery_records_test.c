@@ -278,10 +278,11 @@ TEST(the_audit_log_says_who_acted_and_what_for)
     CHECK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, "", &score, &err) == UF_E_ARG);
     CHECK_OK(uf_gallery_delete(g, NULL, "p1", NULL, &err), err);
     CHECK_OK(uf_gallery_audit(g, 0, hear, &h, &err), err);
-    CHECK_MSG(strstr(h.text, "the program:create:") && strstr(h.text, "key 7:enroll:") &&
+    CHECK_MSG(strstr(h.text, "the program:create:") &&
+                  strstr(h.text, "key 7:enroll:1 template\n") &&
                   strstr(h.text, "key 7:verify:score 1.000000, for door\n") &&
                   strstr(h.text, "key 7:verify:score 1.000000\n") &&
-                  strstr(h.text, "the program:delete:"),
+                  strstr(h.text, "the program:delete:1 template, 0 crops\n"),
               "%s", h.text);
     CHECK_OK(uf_gallery_audit_check(g, NULL, &err), err);
     uf_gallery_close(g);
