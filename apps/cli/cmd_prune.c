@@ -139,6 +139,8 @@ static int run_prune(const cli_args *a)
         return cli_complain(EXIT_USAGE, "prune: -o OUT.ufm is needed");
     if (cli_value(a, "finetune") && !cli_value(a, "calibration"))
         return cli_complain(EXIT_USAGE, "prune: --finetune learns from the pictures of -c");
+    if ((cli_value(a, "batch") || cli_value(a, "rate")) && !cli_value(a, "finetune"))
+        return cli_complain(EXIT_USAGE, "prune: --batch and --rate belong to --finetune");
     if (cli_value(a, "finetune") && !cli_can_train())
         return cli_run_training(a);
     int status = prune(&q, a, &l);

@@ -49,6 +49,8 @@ static int read_options(const cli_args *a, uf_quantize_options *o)
     if (cli_value(a, "qat") && (o->precision != UF_PRECISION_INT8 || !cli_value(a, "calibration")))
         return cli_complain(EXIT_USAGE,
                             "quantize: --qat trains an INT8 model on the pictures of -c");
+    if ((cli_value(a, "batch") || cli_value(a, "rate")) && !cli_value(a, "qat"))
+        return cli_complain(EXIT_USAGE, "quantize: --batch and --rate belong to --qat");
     return 0;
 }
 

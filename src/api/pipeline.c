@@ -6,8 +6,8 @@
  * `to_decode` and raise it. Lanes, threads with networks of their own, take the pictures from
  * `to_run` on that are decoded. The caller's thread gives out the oldest, which keeps the order.
  *
- * Networks run on one thread each, one lane for each core: two lanes beside each other do 331
- * pictures/s where one whose networks used both cores did 241 (YuNet and MobileFaceNet, FP32),
+ * Networks run on one thread each, one lane for each core: two lanes beside each other do about
+ * 307 pictures/s where one whose networks used both cores did 241 (YuNet and MobileFaceNet, FP32),
  * because layers this small end before a second thread has begun.
  *
  * Decoders stop taking pictures while more than max_bytes of pixels are held. The oldest pictures

@@ -212,6 +212,10 @@ uf_status ufi_lesson_open_detector(ufi_lesson **out, const ufi_lesson_options *o
     if (options->teacher_count != 1)
         return ufi_fail(err, UF_E_ARG, "a detector learns from one teacher, there are %zu",
                         options->teacher_count);
+    if (options->cache)
+        return ufi_fail(err, UF_E_ARG,
+                        "teacher_cache keeps the vectors of embedders: a detector's scenes are new "
+                        "each time");
     if (!is_yunet(options->student) || !is_yunet(options->teachers[0].file) || x->rank != 4)
         return ufi_fail(err, UF_E_MISMATCH,
                         "a detector and its teacher must both be of the family yunet");

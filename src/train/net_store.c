@@ -33,22 +33,57 @@ static uf_status store_norm(const ufi_net *net, const float *const *data, ufi_gr
     return st;
 }
 
+/* The constant of 16 bits that a Cast widens to `value`, or UFI_NONE. */
+static uint32_t stored_short(const ufi_graph *g, uint32_t value)
+{
+    for (uint32_t i = 0; i < g->node_count; i++) {
+        const ufi_node *n = &g->nodes[i];
+        if (n->op != UFI_OP_CAST || n->out[0] != value)
+            continue;
+        const ufi_value *from = &g->values[n->in[0]];
+        return from->data && (from->dtype == UF_F16 || from->dtype == UF_BF16) ? n->in[0]
+                                                                               : UFI_NONE;
+    }
+    return UFI_NONE;
+}
+
+/* What FP16 cannot hold becomes the largest that it can. */
+static void narrow(uint16_t *to, const float *x, size_t count, uf_dtype dtype)
+{
+    const float most = 65504;
+    for (size_t i = 0; i < count; i++)
+        to[i] = dtype == UF_BF16 ? ufi_f32_to_bf16(x[i])
+                                 : ufi_f32_to_f16(x[i] > most    ? most
+                                                  : x[i] < -most ? -most
+                                                                 : x[i]);
+}
+
+/* An INT8 model keeps the weights of layers in FP32 in 16 bits, behind a Cast: they stay so. */
+static uf_status store_variable(const ufi_net *net, const float *const *data, ufi_graph *out,
+                                uint32_t i, uf_error *err)
+{
+    const ufi_variable *v = &net->variables[i];
+    const uint32_t from = stored_short(out, v->value);
+    ufi_value *value = &out->values[from == UFI_NONE ? v->value : from];
+    void *copy = ufi_arena_alloc(&out->arena, v->count, from == UFI_NONE ? sizeof(float) : 2);
+    if (!copy)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
+    if (from == UFI_NONE)
+        memcpy(copy, numbers(net, data, i), v->count * sizeof(float));
+    else
+        narrow(copy, numbers(net, data, i), v->count, value->dtype);
+    value->data = copy;
+    return UF_OK;
+}
+
 uf_status ufi_net_store(const ufi_net *net, const float *const *data, ufi_graph *out, uf_error *err)
 {
     uf_status st = ufi_graph_clone(out, net->given, err);
     if (st)
         return st;
-    for (uint32_t i = 0; !st && i < net->variable_count; i++) {
-        const ufi_variable *v = &net->variables[i];
-        if (v->value == UFI_NONE)
-            continue;
-        float *copy = ufi_arena_alloc(&out->arena, v->count, sizeof *copy);
-        if (!copy)
-            st = ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
-        else
-            memcpy(copy, numbers(net, data, i), v->count * sizeof *copy);
-        out->values[v->value].data = copy;
-    }
+    for (uint32_t i = 0; !st && i < net->variable_count; i++)
+        if (net->variables[i].value != UFI_NONE)
+            st = store_variable(net, data, out, i, err);
     for (uint32_t i = 0; !st && i < out->node_count; i++)
         if (net->norms[i] != UFI_NONE)
             st = store_norm(net, data, out, i, net->norms[i], err);

@@ -218,6 +218,8 @@ else:
     error("a quantised model is refused", 3, "already", "quantize", small, "-d", d, "-c", photos, "-n", "8", "-o", e)
     error("too few pictures are refused", 3, "at least 8", "quantize", e, "-d", d, "-c", a, "-o", small)
     error("a wrong precision", 2, "int8, fp16 or bf16", "quantize", e, "--precision", "int4", "-o", small)
+    error("a rate without training", 2, "belong to --qat", "quantize", e, "-p", "fp16", "--rate", "0.1", "-o", small)
+    error("a batch without training", 2, "belong to --finetune", "prune", e, "--sparsity", "0.5", "-b", "8", "-o", small)
     done = call("optimize", d, "-c", photos, "-n", "8", "--min-cosine", "0.99", "-o", os.path.join(folder, "d8.ufm"),
                 "--json")
     r = json.loads(done.stdout)

@@ -3,6 +3,7 @@
  * graph, before and after learning; gradients of the quantisers against the formulas of LSQ.
  */
 #include "graph_maker.h"
+#include "optimize/half.h"
 #include "optimize/quantize.h"
 #include "train/net.h"
 
@@ -53,13 +54,14 @@ static void fill(float *x, size_t count, uint64_t seed)
         x[i] = test_random_float(&seed);
 }
 
-/* `g` in bytes; ranges are those of a few inputs. */
-static void to_bytes(ufi_graph *out, const ufi_graph *g, uf_error *err)
+/* `g` in bytes but for the nodes `keep` (or NULL); ranges are those of a few inputs. */
+static void to_bytes_but(ufi_graph *out, const ufi_graph *g, const bool *keep, uf_error *err)
 {
     ufi_observer *o = NULL;
     ufi_context *c = NULL;
     const ufi_shape *shape = &g->values[g->inputs[0]].shape;
-    const ufi_quantize_options how = {.method = UFI_RANGE_MINMAX, .correct_bias = true};
+    const ufi_quantize_options how = {
+        .method = UFI_RANGE_MINMAX, .correct_bias = true, .keep_float = keep};
     REQUIRE_OK(ufi_observer_create(&o, g, err), *err);
     REQUIRE_OK(ufi_context_create(&c, ufi_observer_program(o), 1, err), *err);
     REQUIRE_OK(ufi_context_prepare(c, shape, 1, UFI_NHWC, err), *err);
@@ -71,6 +73,11 @@ static void to_bytes(ufi_graph *out, const ufi_graph *g, uf_error *err)
     REQUIRE_OK(ufi_quantize_graph(out, g, o, &how, err), *err);
     ufi_context_destroy(c);
     ufi_observer_destroy(o);
+}
+
+static void to_bytes(ufi_graph *out, const ufi_graph *g, uf_error *err)
+{
+    to_bytes_but(out, g, NULL, err);
 }
 
 static ufi_net *open_net(const ufi_graph *g, uf_error *err)
@@ -149,6 +156,34 @@ TEST(the_graph_that_is_trained_is_the_graph_that_runs)
     compare_forward(net, &learned, "after learning");
     ufi_graph_free(&learned);
     ufi_net_destroy(net);
+    ufi_graph_free(&bytes);
+    ufi_graph_free(&m.g);
+}
+
+/* Layers that stay in FP32 are stored as a search stores them, with weights in 16 bits. They learn
+ * like all others, and what they learned is in the graph that is written. */
+TEST(layers_left_in_fp32_learn_too)
+{
+    maker m;
+    ufi_graph bytes, learned;
+    make_source(&m);
+    bool *keep = calloc(m.g.node_count, sizeof *keep);
+    REQUIRE(keep);
+    for (uint32_t i = 0, seen = 0; i < m.g.node_count; i++)
+        keep[i] = m.g.nodes[i].op == UFI_OP_GEMM || (m.g.nodes[i].op == UFI_OP_CONV && ++seen == 2);
+    to_bytes_but(&bytes, &m.g, keep, &m.err);
+    REQUIRE_OK(ufi_store_weights_half(&bytes, &m.err), m.err);
+    ufi_net *net = open_net(&bytes, &m.err);
+    compare_forward(net, &bytes, "as quantised");
+    uint64_t seed = 3;
+    for (size_t v = 0; v < ufi_net_variable_count(net); v++)
+        for (size_t i = 0; i < ufi_net_variables(net)[v].count; i++)
+            ufi_net_variables(net)[v].data[i] += 0.05f * test_random_float(&seed);
+    REQUIRE_OK(ufi_net_store(net, NULL, &learned, &m.err), m.err);
+    compare_forward(net, &learned, "after learning");
+    ufi_graph_free(&learned);
+    ufi_net_destroy(net);
+    free(keep);
     ufi_graph_free(&bytes);
     ufi_graph_free(&m.g);
 }

@@ -493,6 +493,10 @@ TEST(a_detector_with_heads_of_another_size_is_refused)
     stop_and_go_on(o, 0);
     write_text(path, detector_text(3));
     refuse(&o, UF_E_MISMATCH, "output 0");
+    o.clean_teacher = 1;
+    o.teacher_cache = in_scratch("detector.bin");
+    refuse(&o, UF_E_ARG, "vectors of embedders");
+    o.teacher_cache = NULL;
     o.student = net_path; /* an embedder has nothing to learn from a detector */
     refuse(&o, UF_E_MISMATCH, "teacher 1");
     uf_model_close(teacher);

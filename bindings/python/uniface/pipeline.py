@@ -30,8 +30,8 @@ class Pipeline:
     """Decodes, finds faces and makes templates of any number of pictures, in bounded memory.
 
     A ring of pictures is decoded by threads of the library while others run the networks on those
-    before, one thread for each core; the GIL is released all the time. Order is kept. A picture that fails has its error in its item
-    and takes no other with it.
+    before, one thread for each core; the GIL is released all the time. Order is kept. A picture that
+    fails has its error in its item and takes no other with it.
 
         for item in uniface.Pipeline(detector, embedder).run("photos/"):
             if item.error is None and len(item.faces):
@@ -47,8 +47,8 @@ class Pipeline:
     so many pixels; 0: as many as the detector looks at, and more where a face would otherwise be
     smaller than the embedder's input; 32768: always at full size. Coordinates are those of the
     full size all the same.
-    device: of the networks. threads: that run networks, 0: one for each core. One thread at a time may run a pipeline; after a fork it
-    must be made anew (StateError says so).
+    device: of the networks. threads: that run networks, 0: one for each core. One thread at a time
+    may run a pipeline; after a fork it must be made anew (StateError says so).
     """
 
     def __init__(self, detector: Optional[FaceDetector] = None,
