@@ -78,9 +78,9 @@ int main(int argc, char **argv)
     int status = 0;
     for (size_t i = 0; !status && i < count; i++)
         status = read_picture(&pictures[i], argv[4 + i]);
-    if (!status && (uf_model_open(&detector, argv[1], &err) ||
-                    uf_model_open(&embedder, argv[2], &err) ||
-                    uf_pipeline_create(&p, detector, embedder, NULL, &err)))
+    if (!status &&
+        (uf_model_open(&detector, argv[1], &err) || uf_model_open(&embedder, argv[2], &err) ||
+         uf_pipeline_create(&p, detector, embedder, NULL, &err)))
         status = fail("models", err.message);
     if (!status)
         status = run(p, pictures, count, atof(argv[3]));

@@ -11,21 +11,53 @@
 
 /* ---- shrinking by whole numbers, so that bilinear sampling does not skip pixels ---- */
 
-static void shrink(uint8_t *out, const uf_image *in, size_t by, size_t w, size_t h)
+/* Up to here sums fit 16 bits a column, and the division below is exact. */
+enum { MAX_SHRINK = 63 };
+
+/* One row of the small picture of the sums of `by` rows. */
+static inline void shrink_row(uint8_t *out, const uint16_t *sums, size_t by, size_t w)
 {
-    const unsigned area = (unsigned)(by * by);
-    for (size_t y = 0; y < h; y++)
-        for (size_t x = 0; x < w; x++)
-            for (size_t c = 0; c < 3; c++) {
-                unsigned sum = area / 2;
-                for (size_t i = 0; i < by; i++) {
-                    const uint8_t *p =
-                        in->planes[0] + (y * by + i) * in->strides[0] + x * by * 3 + c;
-                    for (size_t j = 0; j < by; j++)
-                        sum += p[j * 3];
-                }
-                out[(y * w + x) * 3 + c] = (uint8_t)(sum / area);
-            }
+    const uint32_t area = (uint32_t)(by * by);
+    const uint64_t inverse = ((UINT64_C(1) << 32) + area - 1) / area;
+    for (size_t x = 0; x < w; x++, out += 3, sums += by * 3) {
+        uint32_t r = area / 2, g = r, b = r;
+        for (size_t j = 0; j < by; j++) {
+            r += sums[j * 3];
+            g += sums[j * 3 + 1];
+            b += sums[j * 3 + 2];
+        }
+        out[0] = (uint8_t)(r * inverse >> 32);
+        out[1] = (uint8_t)(g * inverse >> 32);
+        out[2] = (uint8_t)(b * inverse >> 32);
+    }
+}
+
+/* Means of squares of `by` pixels; `sums` has room for w * by pixels. */
+static void shrink(uint8_t *out, uint16_t *sums, const uf_image *in, size_t by, size_t w, size_t h)
+{
+    const size_t n = w * by * 3;
+    for (size_t y = 0; y < h; y++, out += w * 3) {
+        memset(sums, 0, n * sizeof *sums);
+        for (size_t i = 0; i < by; i++) {
+            const uint8_t *restrict p = in->planes[0] + (y * by + i) * in->strides[0];
+            uint16_t *restrict to = sums;
+            for (size_t x = 0; x < n; x++)
+                to[x] = (uint16_t)(to[x] + p[x]);
+        }
+        switch (by) { /* the compiler unrolls the usual ones */
+        case 2:
+            shrink_row(out, sums, 2, w);
+            break;
+        case 3:
+            shrink_row(out, sums, 3, w);
+            break;
+        case 4:
+            shrink_row(out, sums, 4, w);
+            break;
+        default:
+            shrink_row(out, sums, by, w);
+        }
+    }
 }
 
 /* Resizes RGB8 `in` to w x h at `out`. */
@@ -35,13 +67,16 @@ static uf_status resize(uint8_t *out, size_t out_stride, size_t w, size_t h, uf_
     const ufk_table *k = ufk_default_table();
     size_t by_x = (size_t)in.width / w, by_y = (size_t)in.height / h;
     size_t by = by_x < by_y ? by_x : by_y;
-    uint8_t *small = NULL;
+    uint8_t *room = NULL;
+    by = by > MAX_SHRINK ? MAX_SHRINK : by;
     if (by >= 2) {
         size_t sw = (size_t)in.width / by, sh = (size_t)in.height / by;
-        small = ufi_malloc(sw * sh, 3);
-        if (!small)
+        const size_t sums = sw * by * 3 * sizeof(uint16_t);
+        room = ufi_malloc(sums + sw * sh * 3, 1);
+        if (!room)
             return ufi_fail(err, UF_E_NOMEM, "no memory for a reduced picture");
-        shrink(small, &in, by, sw, sh);
+        uint8_t *small = room + sums;
+        shrink(small, (uint16_t *)(void *)room, &in, by, sw, sh);
         in.planes[0] = small;
         in.strides[0] = sw * 3;
         in.width = (int32_t)sw;
@@ -49,7 +84,7 @@ static uf_status resize(uint8_t *out, size_t out_stride, size_t w, size_t h, uf_
     }
     k->resize_bilinear_u8(out, out_stride, w, h, in.planes[0], in.strides[0], (size_t)in.width,
                           (size_t)in.height, 3, 0, h);
-    ufi_free(small);
+    ufi_free(room);
     return UF_OK;
 }
 

@@ -365,6 +365,34 @@ TEST(resizing)
     uf_picture_destroy(p);
 }
 
+/* Reductions by whole numbers are the means of squares, rounded. */
+TEST(shrinking)
+{
+    static const int factors[] = {2, 3, 4, 5, 16, 63};
+    uf_error err;
+    for (size_t f = 0; f < sizeof factors / sizeof *factors; f++) {
+        const int by = factors[f], w = 7, h = 5, area = by * by;
+        uint8_t *pixels = malloc((size_t)(w * by * h * by * 3)), out[7 * 5 * 3];
+        uint32_t noise = 1;
+        for (int i = 0; i < w * by * h * by * 3; i++) {
+            noise = noise * 1664525u + 1013904223u;
+            pixels[i] = (uint8_t)(i % 5 ? noise >> 24 : 255);
+        }
+        const uf_image v = {
+            .format = UF_PIXEL_RGB8, .width = w * by, .height = h * by, .planes = {pixels}};
+        REQUIRE_OK(uf_image_resize(&v, w, h, out, &err), err);
+        for (int i = 0; i < w * h * 3; i++) {
+            const int x = i / 3 % w, y = i / 3 / w, c = i % 3;
+            int sum = area / 2;
+            for (int j = 0; j < area; j++)
+                sum += pixels[((y * by + j / by) * w * by + x * by + j % by) * 3 + c];
+            CHECK_MSG(out[i] == sum / area, "by %d, byte %d: %d, mean %d", by, i, out[i],
+                      sum / area);
+        }
+        free(pixels);
+    }
+}
+
 TEST(warping)
 {
     uf_error err;
