@@ -66,6 +66,9 @@ static uf_status store_variable(const ufi_net *net, const float *const *data, uf
     if (!copy)
         return ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
     memcpy(copy, numbers(net, data, i), v->count * sizeof *copy);
+    /* The given graph need not know the shape of what a Cast writes. */
+    out->values[v->value].shape = net->graph.values[v->value].shape;
+    out->values[v->value].has_shape = true;
     out->values[v->value].data = copy;
     return UF_OK;
 }
