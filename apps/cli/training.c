@@ -180,6 +180,10 @@ static int read_milestones(run *r)
     const char *text = cli_value(r->a, "milestones");
     if ((text || cli_value(r->a, "rate-factor")) && r->o.schedule != UF_SCHEDULE_STEP)
         return cli_complain(EXIT_USAGE, "--milestones and --rate-factor belong to --schedule step");
+    if (cli_value(r->a, "final-rate") && r->o.schedule == UF_SCHEDULE_STEP)
+        return cli_complain(EXIT_USAGE,
+                            "--final-rate belongs to --schedule cosine: steps end where "
+                            "--rate-factor takes them");
     for (char *end; text; text = *end ? end + 1 : NULL) {
         if (r->o.milestone_count == UF_MAX_MILESTONES)
             return cli_complain(EXIT_USAGE, "--milestones: more than %d", UF_MAX_MILESTONES);

@@ -58,21 +58,35 @@ static void narrow(uint16_t *to, const float *x, size_t count, uf_dtype dtype)
                                                                  : x[i]);
 }
 
-/* An INT8 model keeps the weights of layers in FP32 in 16 bits, behind a Cast: they stay so. */
 static uf_status store_variable(const ufi_net *net, const float *const *data, ufi_graph *out,
                                 uint32_t i, uf_error *err)
 {
     const ufi_variable *v = &net->variables[i];
-    const uint32_t from = stored_short(out, v->value);
-    ufi_value *value = &out->values[from == UFI_NONE ? v->value : from];
-    void *copy = ufi_arena_alloc(&out->arena, v->count, from == UFI_NONE ? sizeof(float) : 2);
+    float *copy = ufi_arena_alloc(&out->arena, v->count, sizeof *copy);
     if (!copy)
         return ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
+    memcpy(copy, numbers(net, data, i), v->count * sizeof *copy);
+    /* The given graph need not know the shape of what a Cast writes. */
+    out->values[v->value].shape = net->graph.values[v->value].shape;
+    out->values[v->value].has_shape = true;
+    out->values[v->value].data = copy;
+    return UF_OK;
+}
+
+/* An INT8 model keeps the weights of layers in FP32 in 16 bits, behind a Cast: they stay so. Last,
+ * because what is computed from variables reads them as floats. */
+static uf_status shorten_variable(const ufi_net *net, ufi_graph *out, uint32_t i, uf_error *err)
+{
+    const ufi_variable *v = &net->variables[i];
+    const uint32_t from = stored_short(out, v->value);
     if (from == UFI_NONE)
-        memcpy(copy, numbers(net, data, i), v->count * sizeof(float));
-    else
-        narrow(copy, numbers(net, data, i), v->count, value->dtype);
-    value->data = copy;
+        return UF_OK;
+    uint16_t *copy = ufi_arena_alloc(&out->arena, v->count, sizeof *copy);
+    if (!copy)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for trained weights");
+    narrow(copy, out->values[v->value].data, v->count, out->values[from].dtype);
+    out->values[from].data = copy;
+    out->values[v->value].data = NULL;
     return UF_OK;
 }
 
@@ -89,6 +103,9 @@ uf_status ufi_net_store(const ufi_net *net, const float *const *data, ufi_graph 
             st = store_norm(net, data, out, i, net->norms[i], err);
     if (!st)
         st = ufi_net_store_bytes(net, data, out, err);
+    for (uint32_t i = 0; !st && i < net->variable_count; i++)
+        if (net->variables[i].value != UFI_NONE)
+            st = shorten_variable(net, out, i, err);
     for (uint32_t i = 0; !st && i < out->value_count; i++)
         if (out->values[i].data &&
             (i >= net->given->value_count || out->values[i].data == net->given->values[i].data))

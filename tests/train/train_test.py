@@ -135,6 +135,8 @@ error("training of what is not INT8", 2, "--qat", "quantize", model, "-c", crops
 error("training without pictures", 2, "--qat", "quantize", model, "--qat", "1", "-o", path("x.ufm"))
 error("INT8 in BF16", 2, "in FP32", "finetune", path("bytes.ufm"), people, "-T", model, "--precision", "bf16", "-o",
       path("x.ufm"))
+error("the end of a cosine with steps", 2, "belongs to --schedule cosine", "train", people, "-s", student, "-l", "arcface",
+      "--schedule", "step", "--final-rate", "0.001", "-o", path("x.ufm"))
 
 # What a model says about itself.
 noted = path("noted.ufm")

@@ -656,6 +656,40 @@ TEST(what_is_stored_runs)
     ufi_graph_free(&m.g);
 }
 
+/* A normalisation's own numbers may be stored in 16 bits, behind a Cast. */
+TEST(a_norm_of_16_bits_is_stored)
+{
+    maker m;
+    uf_error err = {0};
+    ufi_net *net = NULL;
+    ufi_graph stored;
+    maker_init(&m, 9);
+    m.stored = UF_F16;
+    uint32_t y = add_affine(&m, add_input(&m, shape_of(4, 2, 3, 2, 2)), 3, true);
+    REQUIRE_OK(m.st, m.err);
+    REQUIRE_OK(ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &err), err);
+    REQUIRE_OK(ufi_net_create(&net, &m.g, &plain, &err), err);
+    ufi_variable *v = ufi_net_variables(net);
+    REQUIRE(ufi_net_variable_count(net) == 4 && v[0].count == 3);
+    for (int c = 0; c < 3; c++) {
+        v[0].data[c] = 0.1f * (float)(c + 1);
+        v[3].data[c] = 4;
+    }
+    REQUIRE_OK(ufi_net_store(net, NULL, &stored, &err), err);
+    REQUIRE_OK(ufi_graph_check(&stored, &err), err);
+    const ufi_node *n = NULL;
+    for (uint32_t i = 0; i < stored.node_count; i++)
+        n = stored.nodes[i].op == UFI_OP_AFFINE ? &stored.nodes[i] : n;
+    REQUIRE(n && stored.values[n->in[1]].data);
+    for (int c = 0; c < 3; c++) {
+        const double got = (double)((const float *)stored.values[n->in[1]].data)[c];
+        CHECK_MSG(fabs(got - 0.1 * (c + 1) / sqrt(4.001)) < 1e-6, "scale %d: %g", c, got);
+    }
+    ufi_graph_free(&stored);
+    ufi_net_destroy(net);
+    ufi_graph_free(&m.g);
+}
+
 TEST(averaged_weights_are_stored_in_place_of_its_own)
 {
     maker m;
