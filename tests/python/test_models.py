@@ -88,7 +88,8 @@ def test_save_load_pickle_clone(fp32, crops, tmp_path):
     loaded = uniface.load_model(tmp_path / "saved.ufm")
     assert loaded.id == fp32.id and np.array_equal(loaded.predict(crops[:2]), want)
     assert np.array_equal(pickle.loads(pickle.dumps(loaded)).predict(crops[:2]), want)
-    assert np.array_equal(fp32.clone(threads=1).predict(crops[:2]), want)
+    # One thread runs pictures one by one, two run them as a batch: sums may be rounded otherwise.
+    assert np.abs(fp32.clone(threads=1).predict(crops[:2]) - want).max() < 1e-5
     flipped = fp32.clone(flip=True).predict(crops[:2])
     assert 0.5 < cosines(flipped, want).min() < 0.99999
     with pytest.raises(OSError):
