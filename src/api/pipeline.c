@@ -101,7 +101,7 @@ static size_t share(const uf_pipeline *p)
  * mutex. */
 static size_t take_batch(uf_pipeline *p, uint64_t *first)
 {
-    size_t count;
+    size_t count = 0;
     while (!p->stop && (count = share(p)) == 0)
         ufi_condition_wait(p->changed, p->mutex);
     if (p->stop)
