@@ -115,9 +115,9 @@ def main():
         folder, runtime = sanitized(work)
         env.update(PYTHONPATH=folder, LD_PRELOAD=runtime, UNIFACE_FUZZ_CALLS="1000",
                    ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=0")
-        # Left out: what looks at memory, what starts processes by the dozen, whole quantisations and pipelines.
+        # Left out: what looks at memory or the clock, what starts processes by the dozen, whole quantisations and pipelines.
         slow = ("leaked", "flat", "int8", "install", "userland", "examples", "exit_with", "control_c", "pipeline",
-                "multiprocessing", "prune")
+                "multiprocessing", "prune", "microseconds")
         arguments = ["-k", " and ".join(f"not {name}" for name in slow), *arguments[1:]]
     else:
         env["UNIFACE_TEST_WHEEL"] = install(work, python)
