@@ -39,7 +39,7 @@ fi
 compare() {
     printf '%s and %s: ' "$(basename "$1")" "$(basename "$2")"
     # shellcheck disable=SC2086
-    "$uniface" verify "$1" "$2" $models $embed_with --far 0.01 2>"$work/said" || [ $? -ne 2 ] ||
+    "$uniface" verify "$1" "$2" $models $embed_with 2>"$work/said" || [ $? -ne 2 ] ||
         { cat "$work/said" >&2; exit 2; }
 }
 
