@@ -7,21 +7,16 @@
 #include "templates.h"
 
 typedef struct calibration {
+    cli_templates templates;
     size_t missing;   /* pairs that could not be compared */
     float *scores[2]; /* of impostor and genuine pairs */
     size_t score_count[2], cap[2];
 } calibration;
 
-typedef struct scoring {
-    calibration *c;
-    const cli_templates *templates;
-} scoring;
-
 static void add_score(void *context, uint32_t a, uint32_t b, bool same)
 {
-    const scoring *s = context;
-    calibration *c = s->c;
-    const float score = cli_templates_score(s->templates, 0, a, b);
+    calibration *c = context;
+    const float score = cli_templates_score(&c->templates, 0, a, b);
     if (score == -INFINITY) {
         c->missing++;
         return;
@@ -37,17 +32,16 @@ static int compare_pairs(calibration *c, cli_session *s, const cli_args *a)
 {
     uf_error err;
     uf_trials *trials;
-    cli_templates t = {0};
     size_t pictures, n;
     const cli_embedders with = {.e = {s->embedder}, .count = 1, .folder = cli_value(a, "images")};
     if (uf_trials_read(&trials, cli_value(a, "pairs"), NULL, &err))
         return cli_fail(&err);
     const uf_trial_picture *p = uf_trials_pictures(trials, &pictures);
     const uf_trial *list = uf_trials_list(trials, &n);
-    int status = cli_templates_make(&t, s, &with, p, pictures, uf_trials_template_count(trials));
+    int status =
+        cli_templates_make(&c->templates, s, &with, p, pictures, uf_trials_template_count(trials));
     for (size_t i = 0; !status && i < n; i++)
-        add_score(&(scoring){c, &t}, list[i].a, list[i].b, list[i].same);
-    cli_templates_free(&t);
+        add_score(c, list[i].a, list[i].b, list[i].same);
     uf_trials_destroy(trials);
     return status;
 }
@@ -55,14 +49,13 @@ static int compare_pairs(calibration *c, cli_session *s, const cli_args *a)
 static int compare_folders(calibration *c, cli_session *s, const cli_args *a)
 {
     cli_folders people = {0};
-    cli_templates t = {0};
     const cli_embedders with = {.e = {s->embedder}, .count = 1};
     int status = cli_folders_collect(&people, cli_value(a, "folders"));
     if (!status)
-        status = cli_templates_make(&t, s, &with, people.pictures, people.count, people.count);
+        status = cli_templates_make(&c->templates, s, &with, people.pictures, people.count,
+                                    people.count);
     if (!status)
-        cli_folders_pairs(&people, add_score, &(scoring){c, &t});
-    cli_templates_free(&t);
+        cli_folders_pairs(&people, add_score, c);
     cli_folders_free(&people);
     return status;
 }
@@ -142,6 +135,7 @@ static int run_calibrate(const cli_args *a)
         status = cli_fail(&err);
     if (!status)
         report_thresholds(a, t, n, &c);
+    cli_templates_free(&c.templates);
     free(c.scores[0]);
     free(c.scores[1]);
     cli_session_close(&s);
@@ -162,9 +156,8 @@ const cli_command cli_calibrate = {
                 {"output", 'o', "OUT.ufm", "write there instead of into MODEL.ufm"}},
     .details =
         "Thresholds are stored for false accept rates of 0.1, 0.01, 0.001 and 0.0001, as far as\n"
-        "there are impostor pairs enough to tell (10, 100, 1000, 10000). Pairs of one folder "
-        "share\n"
-        "pictures and people: the confidence that is printed is then too good.",
+        "there are impostor pairs enough to tell (10, 100, 1000, 10000). Pairs of one folder\n"
+        "share pictures and people: the confidence that is printed is then too good.",
     .examples =
         "  uniface calibrate face.ufm --detector yunet.ufm --pairs pairs.tsv --images lfw/\n"
         "  uniface calibrate face.ufm --folders people/\n",
