@@ -98,6 +98,7 @@ static ufi_augment augment_of(const uf_train_options *o)
                          .jpeg = 0.15f * s,
                          .noise = 0.1f * s,
                          .tone = 0.3f * s,
+                         .warp = 0.7f * s,
                          .occlude = (float)o->occlude,
                          .blend = (float)o->blend};
 }

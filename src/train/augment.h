@@ -84,7 +84,8 @@ enum {
     UFI_DRAW_OTHERS,
     UFI_DRAW_SCENE,
     UFI_DRAW_SCENE_PICTURE,
-    UFI_DRAW_SCENE_FACES
+    UFI_DRAW_SCENE_FACES,
+    UFI_DRAW_WARP
 };
 
 typedef enum ufi_patch_fill {
@@ -124,6 +125,7 @@ typedef struct ufi_variation {
     bool tone;
     float tone_at, tone_strength; /* 0 light to 1 dark; how much of the way */
     float light_x, light_y;       /* change of brightness over the face */
+    bool warp;
     ufi_patch patch;
 } ufi_variation;
 
@@ -133,6 +135,9 @@ void ufi_variation_draw(ufi_variation *v, const ufi_augment *a, uint64_t key);
 
 void ufi_vary_colours(ufi_planes *p, const ufi_variation *v);
 
+/* Bends the whole, as `v` says by its key: every face in it gets a shape of its own. */
+void ufi_vary_shape(ufi_planes *p, const ufi_variation *v, float *room);
+size_t ufi_shape_room(size_t side);
 void ufi_vary_blur(ufi_planes *p, const ufi_variation *v, float *room);
 size_t ufi_blur_room(size_t side);
 void ufi_vary_low(ufi_planes *p, const ufi_variation *v, float *room);
@@ -204,7 +209,6 @@ uf_status ufi_studio_photograph(ufi_studio *s, const ufi_variation *v, ufi_plane
 uf_status ufi_studio_patch(ufi_studio *s, const ufi_variation *v, const uf_image *image,
                            size_t side, const uint8_t **out, uf_error *err);
 uf_status ufi_planes_of(ufi_planes *p, ufi_buffer *memory, size_t side, uf_error *err);
-void ufi_mirror_rows(uint8_t *pixels, size_t size);
 
 /* ---- scenes ---- */
 
@@ -222,9 +226,10 @@ uf_status ufi_stage_open(ufi_stage *stage, ufi_studio *s, size_t size, uint64_t 
 uf_status ufi_stage_picture(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene,
                             const uf_image *image, const uf_point *points, uint64_t key,
                             uf_error *err);
-/* Pastes one face of the scene's range, varied by itself where `a` says so. */
+/* Pastes one face of the scene's range, varied by itself where `a` says so; of two faces, one that
+ * is morphed of them. */
 uf_status ufi_stage_face(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene,
-                         const ufi_augment *a, const ufi_subject *face, uint64_t key,
+                         const ufi_augment *a, const ufi_subject *faces, size_t count, uint64_t key,
                          uf_error *err);
 /* Varies the whole and gives its pixels. */
 uf_status ufi_stage_close(ufi_stage *stage, ufi_studio *s, const ufi_variation *v,

@@ -147,4 +147,6 @@ void ufi_variation_draw(ufi_variation *v, const ufi_augment *a, uint64_t key)
     ufi_random r = ufi_random_of(key, UFI_DRAW_BLEND);
     v->blend = ufi_random_chance(&r, a->blend);
     v->share = ufi_random_between(&r, 0.45f, 0.55f);
+    r = ufi_random_of(key, UFI_DRAW_WARP);
+    v->warp = ufi_random_chance(&r, a->warp);
 }

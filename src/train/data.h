@@ -73,9 +73,11 @@ typedef struct ufi_augment {
     float occlude; /* chance of a patch (of one colour, of noise, or of another picture) over
                       up to a third of the crop */
     float blend;   /* chance of becoming a new person: morphed (points and texture) halfway with
-                      another picture of the dataset; needs points in both */
+                      another picture of the dataset; needs points in both. In scenes: of the
+                      faces that are pasted */
     float tone;    /* chance of another skin tone and light: gains and gamma per channel, a
                       gradient of light across the face */
+    float warp;    /* scenes: chance of being bent, stretched and turned, and the faces with them */
 } ufi_augment;
 
 /* What of the varied picture is shown: a square crop whose five points stand on `points` (fractions
@@ -101,6 +103,9 @@ typedef struct ufi_scene {
     int32_t faces;
     float face_min, face_max;
 } ufi_scene;
+
+/* Mirrors RGB8 [size][size][3] in place. */
+void ufi_mirror_rows(uint8_t *pixels, size_t size);
 
 /* ---- batches, prepared ahead ---- */
 

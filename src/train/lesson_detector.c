@@ -2,6 +2,10 @@
  * Detectors of the family yunet learn from a teacher of the same family that looks at the same
  * scene: class, objectness, box and points of every cell are what the teacher says. No boxes drawn
  * by hand are needed, and no assignment of cells to faces.
+ *
+ * The teacher looks at the scene and at its mirror image, and the mean teaches: of what it says
+ * about points, a good part is chance (YuNet's differ from those of the mirror image by 6 to 10 %
+ * of the distance of the eyes), which a student could only learn by heart.
  */
 #include <math.h>
 #include <string.h>
@@ -17,8 +21,10 @@ typedef struct detector_lesson {
     int32_t size;
     ufi_network teacher;
     size_t cells[STRIDES];
-    float *said[OUTPUTS]; /* [batch][cells][parts] */
-    float *weights;       /* of the cells of one stride, [batch][cells] */
+    float *said[OUTPUTS];     /* [batch][cells][parts] */
+    float *mirrored[OUTPUTS]; /* and of the mirror images, as it was said */
+    uint8_t *mirror;          /* the batch's pixels, mirrored */
+    float *weights;           /* of the cells of one stride, [batch][cells] */
 } detector_lesson;
 
 static const size_t parts_of[4] = {1, 1, 4, 10};
@@ -27,8 +33,11 @@ static void close_detector(ufi_lesson *base)
 {
     detector_lesson *l = (detector_lesson *)base;
     ufi_network_close(&l->teacher);
-    for (int i = 0; i < OUTPUTS; i++)
+    for (int i = 0; i < OUTPUTS; i++) {
         ufi_free(l->said[i]);
+        ufi_free(l->mirrored[i]);
+    }
+    ufi_free(l->mirror);
     ufi_free(l->weights);
     ufi_free(l);
 }
@@ -85,6 +94,61 @@ static float score(const float *class_p, const float *object_p, size_t i)
     return v > 0 ? sqrtf(v) : 0;
 }
 
+/* ---- what the teacher says ---- */
+
+/* The mean of `a` and of `b`, which is about the cell's mirror image, by their scores: where one of
+ * them sees no face, its box and points mean nothing. */
+static void join_box(float *a, const float *b, float share)
+{
+    a[0] += share * (1 - b[0] - a[0]);
+    for (int i = 1; i < 4; i++)
+        a[i] += share * (b[i] - a[i]);
+}
+
+static void join_points(float *a, const float *b, float share)
+{
+    static const int other[UF_LANDMARKS] = {1, 0, 2, 4, 3}; /* what is left is right in a mirror */
+    for (int i = 0; i < UF_LANDMARKS; i++) {
+        a[2 * i] += share * (1 - b[2 * other[i]] - a[2 * i]);
+        a[2 * i + 1] += share * (b[2 * other[i] + 1] - a[2 * i + 1]);
+    }
+}
+
+void ufi_join_mirrored_cell(float *const a[4], size_t i, float *const b[4], size_t m)
+{
+    const float own = score(a[0], a[1], i), other = score(b[0], b[1], m);
+    const float share = own + other > 0 ? other / (own + other) : 0.5f;
+    a[0][i] += 0.5f * (b[0][m] - a[0][i]);
+    a[1][i] += 0.5f * (b[1][m] - a[1][i]);
+    join_box(a[2] + 4 * i, b[2] + 4 * m, share);
+    join_points(a[3] + 10 * i, b[3] + 10 * m, share);
+}
+
+static uf_status ask_teacher(detector_lesson *l, const uint8_t *pixels, uf_error *err)
+{
+    const size_t side = (size_t)l->size, n = l->base.options.batch;
+    uf_status st = run_all(l, &l->teacher, pixels, l->said, err);
+    if (st)
+        return st;
+    memcpy(l->mirror, pixels, n * side * side * 3);
+    for (size_t i = 0; i < n; i++)
+        ufi_mirror_rows(l->mirror + i * side * side * 3, side);
+    st = run_all(l, &l->teacher, l->mirror, l->mirrored, err);
+    for (int s = 0; !st && s < STRIDES; s++) {
+        const size_t wide = side / (8u << s);
+        float *own[4], *mirrored[4];
+        for (int k = 0; k < 4; k++) {
+            own[k] = l->said[k * STRIDES + s];
+            mirrored[k] = l->mirrored[k * STRIDES + s];
+        }
+        for (size_t i = 0; i < n * l->cells[s]; i++)
+            ufi_join_mirrored_cell(own, i, mirrored, i - i % wide + wide - 1 - i % wide);
+    }
+    return st;
+}
+
+/* ---- the lesson ---- */
+
 /* Cells weigh what the teacher's score says, from 0.1 on. */
 static double weigh_cells(detector_lesson *l, int stride)
 {
@@ -129,10 +193,10 @@ static uf_status check_outputs(const detector_lesson *l, const ufi_net *net, uf_
 static uf_status learn_detector(ufi_lesson *base, ufi_net *net, const ufi_batch *batch,
                                 double *loss, uf_error *err)
 {
-    static const double shares[4] = {1, 1, 2, 1};
+    static const double shares[4] = {1, 1, 2, 2};
     detector_lesson *l = (detector_lesson *)base;
     double faces = 1; /* a batch without any must not divide by nothing */
-    uf_status st = run_all(l, &l->teacher, batch->pixels[0], l->said, err);
+    uf_status st = ask_teacher(l, batch->pixels[0], err);
     *loss = 0;
     if (!st)
         st = check_outputs(l, net, err);
@@ -153,7 +217,7 @@ static uf_status judge_detector(ufi_lesson *base, ufi_network *student, const uf
     const size_t n = base->options.batch;
     float *own[OUTPUTS] = {NULL};
     double both = 0, either = 0;
-    uf_status st = run_all(l, &l->teacher, batch->pixels[0], l->said, err);
+    uf_status st = ask_teacher(l, batch->pixels[0], err);
     for (int k = 0; !st && k < OUTPUTS; k++) {
         own[k] = ufi_calloc(n * l->cells[k % STRIDES] * parts_of[k / STRIDES], sizeof(float));
         if (!own[k])
@@ -193,12 +257,17 @@ static uf_status make_buffers(detector_lesson *l, uf_error *err)
         l->cells[s] = side * side;
     }
     for (int k = 0; k < OUTPUTS; k++) {
-        l->said[k] = ufi_calloc(n * l->cells[k % STRIDES] * parts_of[k / STRIDES], sizeof(float));
-        if (!l->said[k])
+        const size_t count = n * l->cells[k % STRIDES] * parts_of[k / STRIDES];
+        l->said[k] = ufi_calloc(count, sizeof(float));
+        l->mirrored[k] = ufi_calloc(count, sizeof(float));
+        if (!l->said[k] || !l->mirrored[k])
             return ufi_fail(err, UF_E_NOMEM, "no memory for a lesson");
     }
+    l->mirror = ufi_calloc(n * (size_t)l->size * (size_t)l->size, 3);
     l->weights = ufi_calloc(n * l->cells[0], sizeof *l->weights);
-    return l->weights ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for a lesson");
+    if (!l->mirror || !l->weights)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a lesson");
+    return UF_OK;
 }
 
 static const ufi_lesson_ops detector_ops = {"detector", close_detector, show_scene,

@@ -28,4 +28,8 @@ uf_status ufi_lesson_open_embedder(ufi_lesson **out, const ufi_lesson_options *o
 uf_status ufi_lesson_open_detector(ufi_lesson **out, const ufi_lesson_options *options,
                                    uf_error *err);
 
+/* What a detector says of cell `i` becomes the mean of that and of what it says, looking at the
+ * mirror image, of the cell's mirror image `m`: class, objectness, box, points. */
+void ufi_join_mirrored_cell(float *const own[4], size_t i, float *const mirrored[4], size_t m);
+
 #endif

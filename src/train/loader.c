@@ -272,26 +272,35 @@ static uf_status fetch_sample(ufi_loader *l, size_t place, ufi_variation *v, sam
 
 /* ---- scenes ---- */
 
-/* A face for a scene: of some samples drawn by lot, the first with points. */
+/* A face for a scene: of some samples drawn by lot, the first with points; morphed with a second
+ * one where `blend` says so. */
 static uf_status paste_face(ufi_loader *l, ufi_studio *studio, ufi_stage *stage, uint64_t key,
                             uf_error *err)
 {
-    ufi_random r = ufi_random_of(key, UFI_DRAW_OTHERS);
-    ufi_subject face;
-    held h = {0};
-    size_t place = 0;
+    ufi_random r = ufi_random_of(key, UFI_DRAW_OTHERS), b = ufi_random_of(key, UFI_DRAW_BLEND);
+    ufi_subject faces[2];
+    held h[2] = {{0}};
+    size_t place[2] = {0}, count = 0;
     bool found = false;
     for (int i = 0; !found && i < CANDIDATES; i++) {
-        place = (size_t)ufi_random_below(&r, l->count);
-        found = ufi_dataset_sample(l->d, sample_at(l, place))->has_points;
+        place[0] = (size_t)ufi_random_below(&r, l->count);
+        found = ufi_dataset_sample(l->d, sample_at(l, place[0]))->has_points;
     }
-    uf_status st = found ? fetch_from(l, &place, &h, err) : UF_OK;
-    const size_t number = sample_at(l, place);
-    if (!st && found && ufi_dataset_sample(l->d, number)->has_points) {
-        make_subject(l, number, &h, &face);
-        st = ufi_stage_face(stage, studio, &l->o.scene, &l->o.augment, &face, key, err);
+    const bool blend = found && ufi_random_chance(&b, l->o.augment.blend) &&
+                       choose_second(l, sample_at(l, place[0]), &r, &place[1]);
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && found && i <= blend; i++) {
+        st = fetch_from(l, &place[i], &h[i], err);
+        /* What stands for an unreadable one may have no points, or be the first one itself. */
+        const size_t number = sample_at(l, place[i]);
+        if (st || !ufi_dataset_sample(l->d, number)->has_points || (i && place[0] == place[1]))
+            break;
+        make_subject(l, number, &h[i], &faces[count++]);
     }
-    let_go(&h);
+    if (!st && count)
+        st = ufi_stage_face(stage, studio, &l->o.scene, &l->o.augment, faces, count, key, err);
+    for (size_t i = 0; i < 2; i++)
+        let_go(&h[i]);
     return st;
 }
 

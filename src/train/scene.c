@@ -293,13 +293,12 @@ static void paste(ufi_planes *p, const ufi_planes *face, int64_t left, int64_t t
 }
 
 /* The face's own square: what it needs of the picture, varied as `v` says. */
-static uf_status draw_face(ufi_planes *p, ufi_studio *s, const ufi_variation *v,
-                           const ufi_subject *face, const double to_face[6], uf_error *err)
+static uf_status draw_plain_face(ufi_planes *p, ufi_studio *s, const ufi_subject *face,
+                                 const double to_face[6], uf_error *err)
 {
     const size_t side = p->side;
     const double unit[6] = {1, 0, 0, 0, 1, 0};
     ufi_region region;
-    ufi_skin skin;
     float align[6];
     double m[6];
     uint8_t *pixels = ufi_buffer_get(&s->pixels, side * side * 3);
@@ -317,8 +316,39 @@ static uf_status draw_face(ufi_planes *p, ufi_studio *s, const ufi_variation *v,
         return st;
     ufi_region_draw(pixels, side * 3, side, side, &region, m);
     ufi_planes_from_rgb(p, pixels);
+    return UF_OK;
+}
+
+static uf_status draw_new_face(ufi_planes *p, ufi_studio *s, const ufi_variation *v,
+                               const ufi_subject faces[2], const double to_face[6], uf_error *err)
+{
+    const ufi_crop_view face = ufi_face_view();
+    ufi_crop_view view = {.size = (int32_t)p->side};
+    ufi_morph_plan plan = {
+        .view = &view, .to_crop = {1, 0, 0, 0, 1, 0}, .share = v->share, .mirror_edges = true};
+    double from_face[6];
+    memcpy(plan.to_face, to_face, sizeof plan.to_face);
+    if (!ufi_map_invert(from_face, to_face))
+        return ufi_fail(err, UF_E_ARG, "a face without a size");
+    for (int i = 0; i < UF_LANDMARKS; i++) {
+        const uf_point at =
+            ufi_map_point(from_face, (double)face.points[2 * i], (double)face.points[2 * i + 1]);
+        view.points[2 * i] = at.x / (float)view.size;
+        view.points[2 * i + 1] = at.y / (float)view.size;
+    }
+    return ufi_morph(s, p, &plan, faces, err);
+}
+
+static uf_status draw_face(ufi_planes *p, ufi_studio *s, const ufi_variation *v,
+                           const ufi_subject *faces, const double to_face[6], uf_error *err)
+{
+    ufi_skin skin;
+    uf_status st = v->blend ? draw_new_face(p, s, v, faces, to_face, err)
+                            : draw_plain_face(p, s, faces, to_face, err);
+    if (st)
+        return st;
     if (v->tone) {
-        ufi_skin_plan(&skin, v, face);
+        ufi_skin_plan(&skin, v, faces);
         ufi_vary_skin(p, &skin);
         ufi_vary_light(p, v, to_face);
     }
@@ -330,7 +360,8 @@ static uf_status draw_face(ufi_planes *p, ufi_studio *s, const ufi_variation *v,
 }
 
 uf_status ufi_stage_face(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene,
-                         const ufi_augment *a, const ufi_subject *face, uint64_t key, uf_error *err)
+                         const ufi_augment *a, const ufi_subject *faces, size_t count, uint64_t key,
+                         uf_error *err)
 {
     ufi_random r = ufi_random_of(key, UFI_DRAW_SCENE);
     ufi_variation v;
@@ -340,6 +371,8 @@ uf_status ufi_stage_face(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene
     const ufi_augment own = {
         .flip = a->flip, .colour = a->colour * 0.5f, .occlude = a->occlude * 0.5f, .tone = a->tone};
     ufi_variation_draw(&v, &own, key);
+    v.blend = count == 2;
+    v.mirror = v.mirror && !v.blend; /* a morph follows points, which have a left and a right */
     const float low = logf(scene->face_min), high = logf(scene->face_max);
     const double width = (double)expf(ufi_random_between(&r, low, high));
     const double angle = (double)ufi_random_between(&r, -30, 30) * DEGREE;
@@ -356,7 +389,7 @@ uf_status ufi_stage_face(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene
             to_face[i] = (i == 2 ? 1 : 0) - to_face[i];
     uf_status st = ufi_planes_of(&p, &s->face, side, err);
     if (!st)
-        st = draw_face(&p, s, &v, face, to_face, err);
+        st = draw_face(&p, s, &v, faces, to_face, err);
     if (st)
         return st;
     paste(&stage->p, &p, (int64_t)left, (int64_t)top, to_face, &r);
@@ -368,13 +401,22 @@ uf_status ufi_stage_face(ufi_stage *stage, ufi_studio *s, const ufi_scene *scene
 
 /* ---- the photo of it ---- */
 
+static uf_status bend(ufi_stage *stage, ufi_studio *s, const ufi_variation *v, uf_error *err)
+{
+    float *room = ufi_buffer_get(&s->scratch, ufi_shape_room(stage->p.side) * sizeof *room);
+    if (!room)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a scene of %zu pixels", stage->p.side);
+    ufi_vary_shape(&stage->p, v, room);
+    return UF_OK;
+}
+
 uf_status ufi_stage_close(ufi_stage *stage, ufi_studio *s, const ufi_variation *v,
                           const uf_image *patch, uint8_t *out, uf_error *err)
 {
     const double side = (double)stage->p.side;
     const double to_unit[6] = {1 / side, 0, 0, 0, 1 / side, 0};
     const uint8_t *picture = NULL;
-    uf_status st = UF_OK;
+    uf_status st = v->warp ? bend(stage, s, v, err) : UF_OK;
     if (v->patch.fill == UFI_PATCH_PICTURE)
         st = ufi_studio_patch(s, v, patch, stage->p.side, &picture, err);
     if (!st && v->patch.fill)

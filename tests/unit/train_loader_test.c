@@ -580,17 +580,18 @@ static size_t changed(const ufi_dataset *d, const ufi_augment *augment, int scen
 static const struct {
     const char *name;
     ufi_augment augment;
-    bool only_faces; /* scenes have no such thing */
+    enum { BOTH, CROPS, SCENES } of;
 } options[] = {
-    {"flip", {.flip = 1}, false},        {"shift", {.shift = 0.1f}, true},
-    {"scale", {.scale = 0.2f}, true},    {"rotate", {.rotate = 20}, true},
-    {"colour", {.colour = 0.3f}, false}, {"gray", {.gray = 1}, false},
-    {"blur", {.blur = 1}, false},        {"low", {.low = 1}, false},
+    {"flip", {.flip = 1}, BOTH},        {"shift", {.shift = 0.1f}, CROPS},
+    {"scale", {.scale = 0.2f}, CROPS},  {"rotate", {.rotate = 20}, CROPS},
+    {"colour", {.colour = 0.3f}, BOTH}, {"gray", {.gray = 1}, BOTH},
+    {"blur", {.blur = 1}, BOTH},        {"low", {.low = 1}, BOTH},
 #ifdef UFI_WITH_JPEG
-    {"jpeg", {.jpeg = 1}, false},
+    {"jpeg", {.jpeg = 1}, BOTH},
 #endif
-    {"noise", {.noise = 1}, false},      {"occlude", {.occlude = 1}, false},
-    {"blend", {.blend = 1}, true},       {"tone", {.tone = 1}, true},
+    {"noise", {.noise = 1}, BOTH},      {"occlude", {.occlude = 1}, BOTH},
+    {"blend", {.blend = 1}, CROPS},     {"tone", {.tone = 1}, CROPS},
+    {"warp", {.warp = 1}, SCENES},
 };
 
 TEST(every_option_changes_something)
@@ -599,11 +600,10 @@ TEST(every_option_changes_something)
     REQUIRE(d);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         const size_t count = changed(d, &options[i].augment, 0);
-        CHECK_MSG(count >= PICTURES - 2, "%s changed %zu of %d crops", options[i].name, count,
-                  PICTURES);
+        CHECK_MSG(options[i].of == SCENES ? count == 0 : count >= PICTURES - 2,
+                  "%s changed %zu of %d crops", options[i].name, count, PICTURES);
     }
-    const ufi_augment none = {0};
-    CHECK(changed(d, &none, 0) == 0);
+    CHECK(changed(d, &(ufi_augment){0}, 0) == 0);
     ufi_dataset_close(d);
     scratch_close();
 }
@@ -614,21 +614,21 @@ TEST(options_vary_scenes_too)
     REQUIRE(d);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         const size_t count = changed(d, &options[i].augment, 64);
-        CHECK_MSG(options[i].only_faces || count >= PICTURES - 2, "%s changed %zu of %d scenes",
+        CHECK_MSG(options[i].of == CROPS || count >= PICTURES - 2, "%s changed %zu of %d scenes",
                   options[i].name, count, PICTURES);
     }
+    CHECK(changed(d, &(ufi_augment){.blend = 1}, 64) > 0); /* of those pasted */
     ufi_dataset_close(d);
     scratch_close();
 }
 
-/* Faces are pasted where there is room; scenes without faces, or of samples without points, are
- * scenes too. */
+/* Faces are pasted where there is room; without them, or points, there are scenes too. */
 TEST(scenes_have_faces)
 {
     ufi_dataset *d = make_faces(false, true);
     REQUIRE(d);
     ufi_loader_options o = plain_options(PICTURES);
-    const size_t size = (size_t)96 * 96 * 3;
+    const size_t size = 96 * 96 * 3;
     o.view_count = 0; /* scenes have one */
     o.scene = (ufi_scene){96, 0, 8, 30};
     bytes without = run_loader(d, &o, 1);

@@ -1,5 +1,6 @@
 /* Losses against finite differences and known values; optimizers against sums done by hand. */
 #include "test.h"
+#include "train/lesson_impl.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -222,6 +223,42 @@ TEST(rates_rise_and_fall)
     CHECK(fabs(ufi_schedule_rate(&c, 5000) - 0.1) < 1e-9);
     CHECK(ufi_schedule_rate(&s, 49) == 1 && fabs(ufi_schedule_rate(&s, 50) - 0.1) < 1e-9);
     CHECK(fabs(ufi_schedule_rate(&s, 80) - 0.01) < 1e-9);
+}
+
+/* ---- a teacher that looks twice ---- */
+
+/* A face that stands 0.3 right of the cell's left edge stands 0.7 right of its mirror image's. */
+TEST(mirrored_cells_agree_about_one_face)
+{
+    float class_p = 0.9f, object_p = 0.9f, box[4] = {0.3f, 0.2f, 1, 2};
+    float points[10] = {0.1f, 0, 0.5f, 0.1f, 0.3f, 0.2f, 0.2f, 0.4f, 0.4f, 0.5f};
+    float box_there[4] = {0.7f, 0.2f, 1, 2};
+    float points_there[10] = {0.5f, 0.1f, 0.9f, 0, 0.7f, 0.2f, 0.6f, 0.5f, 0.8f, 0.4f};
+    const float box_before[4] = {0.3f, 0.2f, 1, 2};
+    float points_before[10];
+    float class_there = 0.9f, object_there = 0.5f;
+    float *own[4] = {&class_p, &object_p, box, points};
+    float *there[4] = {&class_there, &object_there, box_there, points_there};
+    memcpy(points_before, points, sizeof points);
+    ufi_join_mirrored_cell(own, 0, there, 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(fabsf(box[i] - (float)(box_before[i])) < 1e-6f);
+    for (int i = 0; i < 10; i++)
+        CHECK(fabsf(points[i] - (float)(points_before[i])) < 1e-6f);
+    CHECK(fabsf(object_p - (float)(0.7)) < 1e-6f);
+}
+
+TEST(a_view_without_a_face_has_no_say_about_its_box)
+{
+    float class_p = 0.9f, object_p = 0.8f, box[4] = {0.3f, 0.2f, 1, 2}, points[10] = {0};
+    float class_there = 0.9f, object_there = 0, box_there[4] = {9, 9, 9, 9};
+    float points_there[10] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
+    float *own[4] = {&class_p, &object_p, box, points};
+    float *there[4] = {&class_there, &object_there, box_there, points_there};
+    ufi_join_mirrored_cell(own, 0, there, 0);
+    CHECK(fabsf(box[0] - (float)(0.3)) < 1e-6f);
+    CHECK(fabsf(points[3] - (float)(0)) < 1e-6f);
+    CHECK(fabsf(object_p - (float)(0.4)) < 1e-6f);
 }
 
 TEST_MAIN
