@@ -11,6 +11,7 @@ typedef struct calibration {
     size_t missing;   /* pairs that could not be compared */
     float *scores[2]; /* of impostor and genuine pairs */
     size_t score_count[2], cap[2];
+    bool sampled; /* there were more impostor pairs than were compared */
 } calibration;
 
 static void add_score(void *context, uint32_t a, uint32_t b, bool same)
@@ -55,7 +56,7 @@ static int compare_folders(calibration *c, cli_session *s, const cli_args *a)
         status = cli_templates_make(&c->templates, s, &with, people.pictures, people.count,
                                     people.count);
     if (!status)
-        cli_folders_pairs(&people, add_score, c);
+        c->sampled = cli_folders_pairs(&people, add_score, c);
     cli_folders_free(&people);
     return status;
 }
@@ -68,11 +69,12 @@ static void report_thresholds(const cli_args *a, const uf_threshold *t, size_t n
         json_open(&j, NULL, '{');
         json_integer(&j, "genuine_trials", (long long)c->score_count[1]);
         json_integer(&j, "impostor_trials", (long long)c->score_count[0]);
+        json_bool(&j, "impostors_sampled", c->sampled);
         json_integer(&j, "pairs_without_face", (long long)c->missing);
         json_open(&j, "thresholds", '[');
     } else {
-        printf("%zu genuine and %zu impostor comparisons, %zu pairs without a face\n",
-               c->score_count[1], c->score_count[0], c->missing);
+        printf("%zu genuine and %zu impostor comparisons%s, %zu pairs without a face\n",
+               c->score_count[1], c->score_count[0], c->sampled ? " (a sample)" : "", c->missing);
     }
     for (size_t i = 0; i < n; i++) {
         if (!a->json) {

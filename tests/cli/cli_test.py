@@ -195,7 +195,8 @@ else:
             shutil.copy(os.path.join(photos, f"{i}_{look}.jpg"), os.path.join(folder, "people", i))
     done = call("calibrate", e, "-d", d, "--folders", os.path.join(folder, "people"), "-o", os.path.join(folder, "f.ufm"), "--json")
     r = json.loads(done.stdout)
-    check("calibrate takes folders of people", r["genuine_trials"] == 6 and r["impostor_trials"] == 60, done.stdout)
+    check("calibrate takes folders of people", r["genuine_trials"] == 6 and r["impostor_trials"] == 60
+          and r["impostors_sampled"] is False, done.stdout)
     error("calibrate: no --images with folders", 2, "--images goes with --pairs", "calibrate", e, "-d", d, "--folders", folder, "--images",
           photos)
     error("calibrate wants one source", 2, "one of --pairs, --folders", "calibrate", e, "-d", d, "--pairs", pairs, "--folders", folder)
