@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""The models that come with the program do what models/README.md says of them, on photos that nothing
+was learned from: embedders by the pairs of LFW, detectors beside their teacher. Prints the table.
+
+usage: builtin_test.py UNIFACE DETECTOR_DISTANCE MODELS
+"""
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+program, distance, models = sys.argv[1:4]
+root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
+photos = os.path.join(shared, "testdata")
+passed = failed = 0
+# Accuracy on LFW in percent, as models/README.md has it: detector, embedder.
+PAIRS = [("detector", "large_accuracy_model", 86.7), ("detector", "quantized_int8_embedder", 86.7),
+         ("edge_detector", "edge_embedder", 80.2), ("research-detector", "research-embedder", 95.4)]
+# Photos; faces the picture is about that are found, false detections, distance of the points, all in percent.
+DETECTORS = {"detector": {"lfw": (99, 5, 6.5), "london": (100, 0, 5)},
+             "edge_detector": {"lfw": (97, 8, 11), "london": (100, 0, 9)},
+             "research-detector": {"lfw": (99, 5, 6.5), "london": (100, 0, 5)}}
+
+if not os.path.exists(os.path.join(photos, "lfw", "pairs.tsv")):
+    print(f"SKIP built-in models: no {photos}")
+    print("0 passed, 0 failed, 1 skipped")
+    sys.exit(77)
+
+
+def check(label, ok, text):
+    global passed, failed
+    passed, failed = passed + ok, failed + (not ok)
+    print(f"{'ok  ' if ok else 'FAIL'} {label}: {text}")
+
+
+def call(*args):
+    done = subprocess.run(args, capture_output=True, text=True)
+    if done.returncode:
+        print(f"FAIL {' '.join(args)}: {done.stderr.strip()[-500:]}")
+        sys.exit(1)
+    return done.stdout
+
+
+def model(name):
+    return os.path.join(models, name + ".ufm")
+
+
+def check_embedder(detector, embedder, floor):
+    found = json.loads(call(program, "evaluate", model(embedder), "-d", model(detector), "--flip", "--bootstrap", "0", "--json", "--pairs",
+                            os.path.join(photos, "lfw", "pairs.tsv"), "--images", os.path.join(photos, "lfw", "images")))
+    accuracy = 100 * found["folds"]["accuracy"]
+    check(f"{embedder} with {detector}", accuracy >= floor, f"LFW {accuracy:.2f} %, at least {floor} %")
+
+
+def check_detector(name, teacher, pictures, listing):
+    with open(listing, "w") as f:
+        f.writelines(p + "\n" for p in pictures[1])
+    r = json.loads(call(distance, model(name), teacher, listing))
+    found, false, points = DETECTORS[name][pictures[0]]
+    main = r["main"]
+    kinds = ", ".join(f"{k} {r[k]['found']}/{r[k]['seen']} {r[k]['points']:.1f} %"
+                      for k in ("main", "large", "turned", "edge", "other", "small") if r[k]["seen"])
+    check(f"{name} on {pictures[0]}",
+          100 * main["found"] >= found * main["seen"] and 100 * r["false"] <= false * r["detections"]
+          and main["points"] <= points,
+          f"found and distance of points: {kinds}; false {r['false']} of {r['detections']}; of main faces "
+          f"{main['points_one_view']:.1f} % from the teacher's one view, which is {main['teacher']:.1f} % from its mean")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    teacher = os.path.join(folder, "yunet.ufm")
+    call(program, "import", os.path.join(shared, "models", "yunet_n_dynamic.onnx"), "-o", teacher)
+    london = sorted(glob.glob(os.path.join(photos, "london", "*.jpg")))
+    sets = [("lfw", sorted(glob.glob(os.path.join(photos, "lfw", "images", "**", "*.jpg"), recursive=True))),
+            ("london", london[len(london) // 2:])]  # the first half is learned from
+    for name in DETECTORS:
+        for pictures in sets:
+            check_detector(name, teacher, pictures, os.path.join(folder, "list"))
+    for row in PAIRS:
+        check_embedder(*row)
+print(f"{passed} passed, {failed} failed, 0 skipped")
+sys.exit(1 if failed else 0)
