@@ -113,6 +113,13 @@ for name in (model, fresh):
     check("a trained model is evaluated", told.returncode == 0, told.errors)
 check("learning tells persons apart", eers[model] < 0.1 and eers[model] < eers[fresh] / 2, eers)
 
+# Triplets are made of four pictures of each of four persons.
+told = train("train", people, "-s", student, "-l", "triplet", "-n", "1", "-o", path("triplet.ufm"), "--json")
+check("triplets come with several pictures of a person", told.returncode == 0 and
+      "triplet, 4 pictures of each person" in json.loads(told.text)["how"], told.text[-400:])
+error("more persons than there are", 2, "takes 16 persons, there are 12", "train", people, "-s", student, "-l", "triplet",
+      "--batch", "32", "--per-person", "2", "-o", path("x.ufm"))
+
 # In INT8, trained through its rounding, on pictures of the crop's size.
 crops = path("crops")
 os.makedirs(crops)
