@@ -178,6 +178,12 @@ else:
 first = open(deployed, "rb").read()
 retrain = ["retrain", site, "-m", deployed, *(["--sign-key", key] if signs else []), "-l", "arcface",
            "-p", pairs, "-i", site, "--aligned", "--augment", "0.3"]
+os.mkdir(deployed + ".previous")  # where the deployed model is to go
+done = train(*retrain, "-n", "0.01", "-r", "1e-9", "-o", path("new.ufm"), "--promote", status=3)
+check("a model that cannot be put aside stays in use", ".previous" in done.errors and
+      open(deployed, "rb").read() == first, done.errors)
+check("and nothing is left beside it", not os.path.exists(deployed + ".candidate"))
+os.rmdir(deployed + ".previous")
 done = train(*retrain, "--angular", "0", "-n", "40", "-r", "0.01", "-o", path("new.ufm"), "--promote")
 check("a better model is accepted", "accepted" in done.stdout.decode(), done.stdout.decode())
 check("it takes the deployed one's place, which stays beside it",
