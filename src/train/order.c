@@ -104,8 +104,7 @@ static size_t place_of_person(const ufi_order *o, uint64_t batch, size_t index)
     const size_t wanted = o->batch / o->per_person, batches = o->persons / wanted;
     const uint64_t pass = batch / batches; /* over the persons */
     const size_t turn = (size_t)(batch % batches) * wanted + index / o->per_person;
-    const size_t person =
-        permute(ufi_key(ufi_key(o->seed, persons_key), pass), o->persons, turn);
+    const size_t person = permute(ufi_key(ufi_key(o->seed, persons_key), pass), o->persons, turn);
     const size_t first = o->starts[person], n = o->starts[person + 1] - first;
     /* What is left of a round is less than K and would bring a picture twice into a batch. */
     const size_t round = n < o->per_person ? n : n / o->per_person * o->per_person;
