@@ -41,16 +41,32 @@ static uf_status add_norm(ufi_graph *g, uint32_t from, int64_t channels, uint32_
     return st ? st : ufi_node_set_floats(g, &g->nodes[index], UFI_ATTR_EPSILON, &epsilon, 1, err);
 }
 
-/* The graph with a batch normalisation in place of every bias of a convolution. */
+/* The node that alone reads value `v`, when it is a scale per channel. */
+static ufi_node *scale_behind(ufi_graph *g, uint32_t v)
+{
+    for (uint32_t i = 0; i < g->node_count; i++)
+        if (g->nodes[i].op == UFI_OP_AFFINE && g->nodes[i].in[0] == v)
+            return &g->nodes[i];
+    return NULL;
+}
+
+/* The graph as it was when it was trained: with a batch normalisation behind each convolution, in
+ * place of the scale that it has become, or of the bias. */
 static uf_status with_norms(ufi_graph *g, uf_error *err)
 {
     uf_status st = UF_OK;
     const uint32_t nodes = g->node_count;
+    const float epsilon = 1e-5f;
     for (uint32_t i = 0; !st && i < nodes; i++) {
         ufi_node *n = &g->nodes[i];
         if (n->op != UFI_OP_CONV)
             continue;
         const uint32_t old = n->out[0];
+        ufi_node *scale = scale_behind(g, old);
+        if (scale) {
+            st = ufi_node_set_floats(g, scale, UFI_ATTR_EPSILON, &epsilon, 1, err);
+            continue;
+        }
         uint32_t fresh;
         st = ufi_graph_add_value(g, "", UF_F32, &g->values[old].shape, &fresh, err);
         g->nodes[i].out[0] = fresh;

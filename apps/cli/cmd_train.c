@@ -49,6 +49,8 @@
 
 #define PERSON_OPTIONS                                                                         \
     {"loss", 'l', "NAME", "arcface, cosface, unified-ce, triplet: pictures of known persons"}, \
+        {"per-person", 0, "N",                                                                 \
+         "pictures of each person in a batch (triplet: 4; else 1, whoever comes)"},            \
         {"margin", 0, "X", "of that loss (0.5, 0.35, 0.4, 0.3)"},                              \
         {"scale", 0, "X", "that cosines are multiplied by (30)"},                              \
     {                                                                                          \

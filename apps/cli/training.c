@@ -133,7 +133,7 @@ static int read_numbers(run *r)
 {
     uf_train_options *o = &r->o;
     const bool sgd = o->optimizer == UF_OPTIMIZER_SGD;
-    double batch, threads, seed, every, patience;
+    double batch, threads, seed, every, patience, per_person;
     const struct {
         const char *name;
         double min, max, fallback, *to;
@@ -158,7 +158,8 @@ static int read_numbers(run *r)
                    {"feature", 0, 1000, 0, &o->feature},
                    {"margin", 0, 2, 0, &o->margin},
                    {"scale", 1, 1000, 30, &o->scale},
-                   {"smoothing", 0, 0.9, 0, &o->smoothing}};
+                   {"smoothing", 0, 0.9, 0, &o->smoothing},
+                   {"per-person", 0, 4096, 0, &per_person}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!cli_number(r->a, numbers[i].name, numbers[i].min, numbers[i].max, numbers[i].fallback,
                         numbers[i].to))
@@ -170,6 +171,7 @@ static int read_numbers(run *r)
     o->seed = (uint64_t)seed;
     o->measure_every = (int64_t)every;
     o->patience = (int32_t)patience;
+    o->pictures_per_person = (int32_t)per_person;
     o->clean_teacher = cli_flag(r->a, "clean-teacher");
     o->teacher_cache = cli_value(r->a, "teacher-cache");
     return 0;

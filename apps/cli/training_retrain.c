@@ -80,22 +80,36 @@ uf_status training_verdict_note(const training_verdict *v, const uf_model *deplo
     return st ? st : uf_model_set_meta(candidate, "retrained.judged", text, err);
 }
 
+/* Both in one folder: one rename does it. Errors are in errno; *what is the file they are about. */
+static bool put_in_place(const char *fresh, const char *deployed, const char *previous,
+                         const char **what)
+{
+    *what = previous;
+    if (unlink(previous) != 0 && errno != ENOENT)
+        return false;
+    *what = deployed;
+    return link(deployed, previous) == 0 && rename(fresh, deployed) == 0;
+}
+
 int training_promote(const char *candidate, const char *deployed)
 {
     char previous[4096], fresh[4096];
+    const char *what;
     uf_error err;
     uf_model *m = NULL;
     snprintf(previous, sizeof previous, "%s.previous", deployed);
     snprintf(fresh, sizeof fresh, "%s.candidate", deployed);
-    /* A copy beside it, so that one rename within a folder does it. */
     if (cli_model_open(&m, candidate, &err) || uf_model_save(m, fresh, &err)) {
         uf_model_close(m);
         return cli_fail(&err);
     }
     uf_model_close(m);
-    if (unlink(previous) != 0 && errno != ENOENT)
-        return cli_complain(EXIT_INPUT, "%s: %s", previous, strerror(errno));
-    if (link(deployed, previous) != 0 || rename(fresh, deployed) != 0)
-        return cli_complain(EXIT_INPUT, "%s: %s", deployed, strerror(errno));
-    return 0;
+    if (put_in_place(fresh, deployed, previous, &what))
+        return 0;
+    const int number = errno;
+    unlink(fresh);
+    return cli_complain(EXIT_INPUT,
+                        "%s: %s; the model in use stays, the candidate that was to take its place "
+                        "is %s",
+                        what, strerror(number), candidate);
 }

@@ -85,6 +85,9 @@ typedef struct uf_train_options {
     double angular, feature, relational; /* weights of the teachers' losses; 1, 0, 0 */
     uf_person_loss persons;
     double persons_weight, margin, scale, smoothing; /* margin 0: what suits the loss */
+    int32_t pictures_per_person; /* of each person in a batch, which then holds batch /
+                                    pictures_per_person different persons; 1: whoever comes; 0: what
+                                    suits the loss, 4 for triplets and else 1 */
     /* How. */
     double epochs;          /* passes over the pictures */
     int32_t batch;          /* 64 */
@@ -124,10 +127,10 @@ typedef struct uf_train_options {
 } uf_train_options;
 #define UF_TRAIN_OPTIONS_INIT                                                                      \
     {                                                                                              \
-        NULL, NULL, NULL, 0, NULL, NULL, 0, 1, 0, 0, UF_PERSON_LOSS_NONE, 1, 0, 30, 0, 1, 64, 0,   \
-            UF_PRECISION_FP32, UF_OPTIMIZER_ADAMW, 0.002, 0.00002, 0.05, UF_SCHEDULE_COSINE, NULL, \
-            0, 0.1, 0.05, 5, 0.999, 1, 0, 0, 0, NULL, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, NULL, \
-            NULL, 0, NULL, NULL                                                                    \
+        NULL, NULL, NULL, 0, NULL, NULL, 0, 1, 0, 0, UF_PERSON_LOSS_NONE, 1, 0, 30, 0, 0, 1, 64,   \
+            0, UF_PRECISION_FP32, UF_OPTIMIZER_ADAMW, 0.002, 0.00002, 0.05, UF_SCHEDULE_COSINE,    \
+            NULL, 0, 0.1, 0.05, 5, 0.999, 1, 0, 0, 0, NULL, 0.02, 1, (size_t)1 << 30, NULL, 60, 0, \
+            NULL, NULL, 0, NULL, NULL                                                              \
     }
 
 /* Trains; the new model is the caller's, independent of all else. Where `validate` scored, it is

@@ -13,7 +13,7 @@ static const char *const loss_names[UF_PERSON_LOSS_COUNT] = {
 #undef NAME
 };
 
-static uf_status check(const uf_train_options *o, uf_error *err)
+static uf_status check_ranges(const uf_train_options *o, uf_error *err)
 {
     const struct {
         const char *name;
@@ -28,6 +28,7 @@ static uf_status check(const uf_train_options *o, uf_error *err)
                   {"margin", o->margin, 0, 2},
                   {"scale", o->scale, 1, 1000},
                   {"smoothing", o->smoothing, 0, 0.9},
+                  {"pictures_per_person", o->pictures_per_person, 0, 4096},
                   {"rate", o->rate, 1e-9, 100},
                   {"final_rate", o->final_rate, 0, 100},
                   {"warmup", o->warmup, 0, 0.9},
@@ -46,6 +47,14 @@ static uf_status check(const uf_train_options *o, uf_error *err)
         if (!(ranges[i].value >= ranges[i].min) || !(ranges[i].value <= ranges[i].max))
             return ufi_fail(err, UF_E_ARG, "uf_train: %s is %g, it must be %g..%g", ranges[i].name,
                             ranges[i].value, ranges[i].min, ranges[i].max);
+    return UF_OK;
+}
+
+static uf_status check(const uf_train_options *o, uf_error *err)
+{
+    const uf_status st = check_ranges(o, err);
+    if (st)
+        return st;
     if (!o->pictures || !o->picture_count)
         return ufi_fail(err, UF_E_ARG, "uf_train: no pictures were named");
     if (!o->student == !o->start)
@@ -72,6 +81,10 @@ static uf_status check(const uf_train_options *o, uf_error *err)
         return ufi_fail(err, UF_E_ARG,
                         "uf_train: teacher_cache keeps what teachers say of pictures as they are: "
                         "clean_teacher and a teacher are needed");
+    if (o->pictures_per_person > 1 && o->persons == UF_PERSON_LOSS_NONE)
+        return ufi_fail(err, UF_E_ARG,
+                        "uf_train: pictures_per_person belongs to a loss of persons, and there is "
+                        "none");
     if (o->patience > 0 && !o->validate)
         return ufi_fail(err, UF_E_ARG,
                         "uf_train: patience counts scores, and there is no validate");
@@ -139,6 +152,9 @@ uf_status ufi_train_configure(ufi_train_run *r)
     h->seed = o->seed;
     h->augment = augment_of(o);
     h->held_out = o->held_out;
+    h->per_person = o->pictures_per_person > 0             ? (size_t)o->pictures_per_person
+                    : o->persons == UF_PERSON_LOSS_TRIPLET ? 4
+                                                           : 1;
     h->cache_bytes = o->cache_bytes;
     h->optimizer =
         (ufi_optimizer_options){.kind = o->optimizer == UF_OPTIMIZER_SGD ? UFI_SGD : UFI_ADAMW,
@@ -172,6 +188,10 @@ static void add_numbers(ufi_sha256 *h, const ufi_train_run *r)
              o->augment, o->blend, o->occlude, o->clean_teacher, o->held_out,
              (unsigned long long)o->seed, (long long)r->measure_every);
     add_text(h, text);
+    if (r->how.per_person > 1) {
+        snprintf(text, sizeof text, "%zu", r->how.per_person);
+        add_text(h, text);
+    }
     const ufi_schedule *s = &r->how.schedule;
     for (uint32_t i = 0; s->kind == UFI_SCHEDULE_STEP && i < s->at_count; i++) {
         snprintf(text, sizeof text, "%a %a", s->at[i], s->factor);
@@ -227,16 +247,19 @@ static void say_rate(const ufi_train_run *r, char *text, size_t size)
 static void say_how(const ufi_train_run *r, char *text, size_t size)
 {
     const uf_train_options *o = r->options;
-    char rate[160];
+    char rate[160], persons[60] = "";
+    if (r->how.per_person > 1)
+        snprintf(persons, sizeof persons, ", %zu pictures of each person in a step",
+                 r->how.per_person);
     say_rate(r, rate, sizeof rate);
     snprintf(text, size,
              "%lld steps of %d pictures, %s, %s, %s, decay %g, average %g, losses "
-             "angular %g, feature %g, relational %g, %s; varied %g, blended %g, occluded %g%s",
+             "angular %g, feature %g, relational %g, %s%s; varied %g, blended %g, occluded %g%s",
              (long long)ufi_trainer_steps(r->trainer), o->batch,
              o->optimizer == UF_OPTIMIZER_SGD ? "SGD" : "AdamW", r->how.bf16 ? "BF16" : "FP32",
              rate, o->decay, o->average, o->teacher_count ? o->angular : 0,
              o->teacher_count ? o->feature : 0, o->teacher_count ? o->relational : 0,
-             loss_names[o->persons], o->augment, o->blend, o->occlude,
+             loss_names[o->persons], persons, o->augment, o->blend, o->occlude,
              o->clean_teacher ? ", teachers saw clean pictures" : "");
 }
 

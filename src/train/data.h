@@ -123,6 +123,7 @@ typedef struct ufi_loader_options {
     size_t subset_count;
     uint32_t epoch;     /* where to begin */
     size_t position;    /* samples of that epoch already seen, a multiple of batch */
+    size_t per_person;  /* samples of each person in a batch; 0 and 1: whoever comes */
     size_t cache_bytes; /* decoded pictures are kept up to so many bytes; 0: none */
 } ufi_loader_options;
 
@@ -137,8 +138,12 @@ typedef struct ufi_batch {
 
 /* `d` must outlive the loader. Samples without points take the whole picture, squared, as aligned
  * to the first view. Each epoch is a new order of all samples; what does not fill a last batch is
- * left to the next epoch's order. A picture that cannot be decoded is replaced by the one after it
- * and counted. Errors: UF_E_ARG (batch > count, an impossible view), UF_E_NOMEM. */
+ * left to the next epoch's order. With `per_person` a batch holds so many samples of each of
+ * batch / per_person persons (the same one several times where there are fewer of a person, varied
+ * anew); persons come equally often, and samples of nobody (label -1) do not come. A picture that
+ * cannot be decoded is replaced by the one after it and counted. Errors: UF_E_ARG (batch > count,
+ * an impossible view, too few persons), UF_E_NOMEM.
+ */
 uf_status ufi_loader_create(ufi_loader **out, const ufi_dataset *d,
                             const ufi_loader_options *options, uf_error *err);
 void ufi_loader_destroy(ufi_loader *l); /* NULL is accepted; ends the threads */

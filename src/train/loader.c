@@ -17,6 +17,7 @@
 #include "base/threads.h"
 #include "model/align.h"
 #include "train/augment.h"
+#include "train/order.h"
 
 enum { RING = 3, MAX_SIZE = 2048 };
 
@@ -37,7 +38,8 @@ struct ufi_loader {
     uint32_t *subset; /* NULL: all */
     size_t count;     /* samples of an epoch */
     size_t per_epoch; /* batches */
-    uint64_t first;   /* batches before the loader began, counted from epoch o.epoch */
+    ufi_order order;
+    uint64_t first; /* batches before the loader began, counted from epoch o.epoch */
 
     ufi_mutex *mutex; /* protects all that follows */
     ufi_condition *changed;
@@ -55,30 +57,6 @@ struct ufi_loader {
     ufi_thread **threads;
     size_t thread_count;
 };
-
-/* ---- the order of an epoch ---- */
-
-/* Where position `i` of 0..n-1 lands in a permutation that depends on the key: a Feistel network
- * over the next power of four, walked until it comes back into 0..n-1. No memory, so that a run may
- * go on from anywhere at no cost. */
-static size_t permute(uint64_t key, size_t n, size_t i)
-{
-    unsigned half = 1;
-    while (half < 32 && n > (size_t)1 << 2 * half)
-        half++;
-    const uint64_t mask = ((uint64_t)1 << half) - 1;
-    uint64_t x = i;
-    do {
-        uint64_t left = x >> half, right = x & mask;
-        for (uint64_t round = 0; round < 6; round++) {
-            const uint64_t next = left ^ (ufi_key(ufi_key(key, round), right) & mask);
-            left = right;
-            right = next;
-        }
-        x = left << half | right;
-    } while (x >= n);
-    return (size_t)x;
-}
 
 static size_t sample_at(const ufi_loader *l, size_t place)
 {
@@ -336,7 +314,7 @@ static uf_status make_sample(ufi_loader *l, ufi_studio *studio, slot *s, size_t 
     ufi_variation v;
     ufi_variation_draw(&v, &l->o.augment, ufi_key(key, position + 1));
     v.blend = v.blend && !l->o.scene.size;
-    uf_status st = fetch_sample(l, permute(ufi_key(key, 0), l->count, position), &v, &p, err);
+    uf_status st = fetch_sample(l, ufi_order_place(&l->order, epoch, position), &v, &p, err);
     for (size_t i = 0; i < l->o.view_count; i++) {
         const size_t size = (size_t)l->o.views[i].size;
         out[i] = s->pixels[i] + index * size * size * 3;
@@ -479,11 +457,11 @@ static uf_status make_memory(ufi_loader *l, uf_error *err)
 {
     const size_t all = ufi_dataset_count(l->d);
     bool ok = true;
-    if (l->o.subset) {
+    if (l->o.subset || l->o.per_person > 1) {
         l->subset = ufi_malloc(l->count, sizeof *l->subset);
         ok = l->subset != NULL;
-        if (ok)
-            memcpy(l->subset, l->o.subset, l->count * sizeof *l->subset);
+        for (size_t i = 0; ok && i < l->count; i++)
+            l->subset[i] = l->o.subset ? l->o.subset[i] : (uint32_t)i;
         l->o.subset = l->subset;
     }
     for (size_t i = 0; i < RING; i++)
@@ -496,6 +474,18 @@ static uf_status make_memory(ufi_loader *l, uf_error *err)
                         l->o.batch);
     uf_status st = ufi_mutex_create(&l->mutex, err);
     return st ? st : ufi_condition_create(&l->changed, err);
+}
+
+static uf_status make_order(ufi_loader *l, uf_error *err)
+{
+    l->order = (ufi_order){
+        .seed = l->o.seed, .count = l->count, .batch = l->o.batch, .per_person = l->o.per_person};
+    const uf_status st = ufi_order_open(&l->order, l->d, l->subset, err);
+    l->count = l->order.count;
+    l->per_epoch = l->count / l->o.batch;
+    return st || l->per_epoch
+               ? st
+               : ufi_fail(err, UF_E_ARG, "a batch of %zu samples of %zu", l->o.batch, l->count);
 }
 
 /* As many threads as the system gives, at least one. */
@@ -527,9 +517,10 @@ uf_status ufi_loader_create(ufi_loader **out, const ufi_dataset *d,
         l->o.view_count = 1;
     }
     l->count = options->subset ? options->subset_count : ufi_dataset_count(d);
-    l->per_epoch = l->count / l->o.batch;
     l->first = l->o.position / l->o.batch;
     st = make_memory(l, err);
+    if (!st)
+        st = make_order(l, err);
     if (!st)
         st = start_threads(l, err);
     if (st) {
@@ -565,6 +556,7 @@ void ufi_loader_destroy(ufi_loader *l)
     ufi_free((void *)l->kept);
     ufi_free(l->unreadable);
     ufi_free(l->subset);
+    ufi_order_close(&l->order);
     ufi_condition_destroy(l->changed);
     ufi_mutex_destroy(l->mutex);
     ufi_free(l);

@@ -144,6 +144,7 @@ static uf_status make_loader(ufi_trainer *t, uf_error *err)
                             .subset_count = t->learned_count,
                             .epoch = t->at->epoch,
                             .position = (size_t)t->at->position,
+                            .per_person = t->options.per_person,
                             .cache_bytes = t->options.cache_bytes};
     ufi_lesson_views(t->lesson, &o);
     ufi_loader_destroy(t->loader);

@@ -23,6 +23,7 @@ typedef struct ufi_trainer_options {
     ufi_schedule schedule; /* total: steps of the run */
     ufi_optimizer_options optimizer;
     ufi_augment augment;
+    size_t per_person;  /* pictures of each person in a batch; 0: whoever comes */
     double held_out;    /* share of the pictures that is not learned from but judged on */
     size_t cache_bytes; /* of decoded pictures */
 } ufi_trainer_options;

@@ -113,6 +113,13 @@ for name in (model, fresh):
     check("a trained model is evaluated", told.returncode == 0, told.errors)
 check("learning tells persons apart", eers[model] < 0.1 and eers[model] < eers[fresh] / 2, eers)
 
+# Triplets are made of four pictures of each of four persons.
+told = train("train", people, "-s", student, "-l", "triplet", "-n", "1", "-o", path("triplet.ufm"), "--json")
+check("triplets come with several pictures of a person", told.returncode == 0 and
+      "triplet, 4 pictures of each person" in json.loads(told.text)["how"], told.text[-400:])
+error("more persons than there are", 2, "takes 16 persons, there are 12", "train", people, "-s", student, "-l", "triplet",
+      "--batch", "32", "--per-person", "2", "-o", path("x.ufm"))
+
 # In INT8, trained through its rounding, on pictures of the crop's size.
 crops = path("crops")
 os.makedirs(crops)
@@ -171,6 +178,12 @@ else:
 first = open(deployed, "rb").read()
 retrain = ["retrain", site, "-m", deployed, *(["--sign-key", key] if signs else []), "-l", "arcface",
            "-p", pairs, "-i", site, "--aligned", "--augment", "0.3"]
+os.mkdir(deployed + ".previous")  # where the deployed model is to go
+done = train(*retrain, "-n", "0.01", "-r", "1e-9", "-o", path("new.ufm"), "--promote", status=3)
+check("a model that cannot be put aside stays in use", ".previous" in done.errors and
+      open(deployed, "rb").read() == first, done.errors)
+check("and nothing is left beside it", not os.path.exists(deployed + ".candidate"))
+os.rmdir(deployed + ".previous")
 done = train(*retrain, "--angular", "0", "-n", "40", "-r", "0.01", "-o", path("new.ufm"), "--promote")
 check("a better model is accepted", "accepted" in done.stdout.decode(), done.stdout.decode())
 check("it takes the deployed one's place, which stays beside it",

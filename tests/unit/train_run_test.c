@@ -152,6 +152,11 @@ TEST(options_without_sense_are_refused)
     o = tiny();
     o.persons = UF_PERSON_LOSS_NONE;
     refuse(&o, UF_E_ARG, "neither a teacher nor a loss");
+    o.pictures_per_person = 2;
+    refuse(&o, UF_E_ARG, "belongs to a loss of persons");
+    o = tiny();
+    o.persons = UF_PERSON_LOSS_TRIPLET; /* four pictures of each */
+    refuse(&o, UF_E_ARG, "cannot hold 4 pictures of each");
     o = tiny();
     o.batch = 64;
     refuse(&o, UF_E_ARG, "20 pictures to learn from");
@@ -309,6 +314,7 @@ TEST(a_stopped_run_goes_on_bit_for_bit)
     o.patience = 1;
     stop_and_go_on(o, 5);
     o.persons = UF_PERSON_LOSS_TRIPLET;
+    o.pictures_per_person = 2;
     o.patience = 3;
     stop_and_go_on(o, 4);
 }
