@@ -132,6 +132,12 @@ uf_status ufi_program_create(ufi_program **out, const ufi_graph *graph, const ch
     return UF_OK;
 }
 
+void ufi_program_set_exact(ufi_program *p)
+{
+    if (p->ops->program_set_exact)
+        p->ops->program_set_exact(p->impl);
+}
+
 void ufi_program_destroy(ufi_program *p)
 {
     if (!p)

@@ -18,6 +18,9 @@ uf_status ufi_device_check(const char *name, uf_error *err);
  * program. Errors: UF_E_DEVICE_NOT_FOUND lists the devices that exist. */
 uf_status ufi_program_create(ufi_program **out, const ufi_graph *graph, const char *device,
                              uf_error *err);
+/* Contexts made from now on compute FP32 by FP32 instructions: whoever measures what a change of
+ * the network costs, and decides by it, must not decide by how the machine shortens products. */
+void ufi_program_set_exact(ufi_program *p);
 void ufi_program_destroy(ufi_program *p);
 const ufi_graph *ufi_program_graph(const ufi_program *p);
 const char *ufi_program_device(const ufi_program *p); /* what `auto` chose */

@@ -14,6 +14,8 @@ typedef struct ufi_device_ops {
 
     uf_status (*program_create)(void **program, const ufi_graph *graph, uint32_t index,
                                 uf_error *err);
+    /* See ufi_program_set_exact. Optional: NULL where FP32 is always computed so. */
+    void (*program_set_exact)(void *program);
     void (*program_destroy)(void *program);
     size_t (*program_packed_bytes)(const void *program);
 

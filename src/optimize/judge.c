@@ -57,12 +57,15 @@ uf_status ufi_runner_prepare(ufi_runner *r, ufi_program *program, const ufi_samp
     return st ? st : ufi_context_prepare(r->context, &s->shape, 1, s->layout, err);
 }
 
-static uf_status open_runner(ufi_runner *r, const ufi_graph *g, const ufi_samples *s,
-                             unsigned threads, uf_error *err)
+uf_status ufi_runner_open(ufi_runner *r, const ufi_graph *g, const ufi_samples *s, unsigned threads,
+                          uf_error *err)
 {
     *r = (ufi_runner){0};
     uf_status st = ufi_program_create(&r->program, g, "CPU", err);
-    return st ? st : ufi_runner_prepare(r, r->program, s, threads, err);
+    if (st)
+        return st;
+    ufi_program_set_exact(r->program);
+    return ufi_runner_prepare(r, r->program, s, threads, err);
 }
 
 uf_status ufi_runner_run(ufi_runner *r, size_t i, uf_error *err)
@@ -90,7 +93,7 @@ static size_t answer_size(const ufi_runner *r, uint32_t outputs)
 static uf_status find_answers(ufi_judge *j, uf_error *err)
 {
     ufi_runner r;
-    uf_status st = open_runner(&r, j->g, j->samples, j->threads, err);
+    uf_status st = ufi_runner_open(&r, j->g, j->samples, j->threads, err);
     j->answers = ufi_calloc(j->judged, sizeof *j->answers);
     if (!st && !j->answers)
         st = ufi_fail(err, UF_E_NOMEM, "no memory for reference outputs");
@@ -159,7 +162,7 @@ uf_status ufi_judge_graph(ufi_judge *j, const ufi_graph *g, double *mean, uf_err
 {
     ufi_runner r;
     double sum = 0;
-    uf_status st = open_runner(&r, g, j->samples, j->threads, err);
+    uf_status st = ufi_runner_open(&r, g, j->samples, j->threads, err);
     for (size_t i = 0; !st && i < j->judged; i++) {
         st = ufi_runner_run(&r, judged_sample(j, i), err);
         if (!st)

@@ -20,13 +20,17 @@ typedef struct ufi_samples {
 uf_status ufi_samples_add(ufi_samples *s, const ufi_tensor *input, uf_error *err);
 void ufi_samples_free(ufi_samples *s);
 
-/* A graph that is run on samples; zero it first. */
+/* A graph that is run on samples; zero it before ufi_runner_prepare. */
 typedef struct ufi_runner {
     ufi_program *program; /* owned, or NULL where the program is another's */
     ufi_context *context;
     const ufi_samples *samples;
 } ufi_runner;
 
+/* Makes a program of `g`, which computes FP32 exactly: what is found does not depend on how the
+ * machine shortens products. Close it in any case. */
+uf_status ufi_runner_open(ufi_runner *r, const ufi_graph *g, const ufi_samples *s, unsigned threads,
+                          uf_error *err);
 /* For a program that the caller keeps. */
 uf_status ufi_runner_prepare(ufi_runner *r, ufi_program *program, const ufi_samples *s,
                              unsigned threads, uf_error *err);

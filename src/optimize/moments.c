@@ -99,9 +99,7 @@ uf_status ufi_moments_collect(ufi_moments *moments, const bool *wanted, const uf
     ufi_runner r = {0};
     uf_status st = expose(&exposed, judge->g, wanted, err);
     if (!st)
-        st = ufi_program_create(&r.program, &exposed, "CPU", err);
-    if (!st)
-        st = ufi_runner_prepare(&r, r.program, judge->samples, judge->threads, err);
+        st = ufi_runner_open(&r, &exposed, judge->samples, judge->threads, err);
     if (!st)
         st = run_all(moments, wanted, judge, &r, err);
     ufi_runner_close(&r);

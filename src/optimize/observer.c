@@ -100,11 +100,13 @@ uf_status ufi_observer_create(ufi_observer **out, const ufi_graph *g, uf_error *
         st = expose(o, err);
     if (!st)
         st = ufi_program_create(&o->program, &o->graph, "CPU", err);
-    if (st)
+    if (st) {
         ufi_observer_destroy(o);
-    else
-        *out = o;
-    return st;
+        return st;
+    }
+    ufi_program_set_exact(o->program);
+    *out = o;
+    return UF_OK;
 }
 
 void ufi_observer_destroy(ufi_observer *o)

@@ -88,9 +88,7 @@ static uf_status expose(comparison *c, int side, const ufi_samples *samples, uns
     ufi_free(outputs);
     if (!st)
         st = ufi_graph_infer(g, 0, err);
-    if (!st)
-        st = ufi_program_create(&r->program, g, "CPU", err);
-    return st ? st : ufi_runner_prepare(r, r->program, samples, threads, err);
+    return st ? st : ufi_runner_open(r, g, samples, threads, err);
 }
 
 /* The element of `t` that stands at `i` of plain order. */

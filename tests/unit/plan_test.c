@@ -2,6 +2,7 @@
  * Plans of the CPU device against the operators' C references: small graphs of each form that the
  * planner knows. A run allocates nothing.
  */
+#include "backend/cpu/build.h"
 #include "base/cpu.h"
 #include "graph_maker.h"
 
@@ -588,6 +589,38 @@ TEST(open_dimensions_are_optimised_in_the_plan)
     CHECK(ufi_context_output(context, 0)->shape.dims[0] == 3);
     ufi_context_destroy(context);
     ufi_program_destroy(p);
+    ufi_graph_free(&m.g);
+}
+
+/* The kernels that `program` would take for the first node of `g` with those of `table`. */
+static const ufk_hconv *kernels_of(void *program, ufi_graph *g, const ufk_table *table)
+{
+    const cpu_builder b = {.program = program, .g = g, .k = table};
+    return cpu_half_kernels(&b, &g->nodes[0]);
+}
+
+/* Whatever machine the test runs on: FP32 as BF16 products where a table has them, but not in a
+ * program that was told to be exact. */
+TEST(exact_programs_compute_fp32_by_fp32_instructions)
+{
+    maker m;
+    ufk_table table;
+    void *usual = NULL, *exact = NULL;
+    maker_init(&m, 45);
+    const conv_case c = {1, 64, 16, 16, 64, 3, 3, 1, 1, 1, 1, UFI_ACT_RELU, true, false};
+    uint32_t y = add_conv(&m, add_input(&m, shape_of(4, 1, 64, 16, 16)), &c, UFI_NONE);
+    if (!m.st)
+        m.st = ufi_graph_set_io(&m.g, m.inputs, m.input_count, &y, 1, &m.err);
+    REQUIRE_OK(m.st, m.err);
+    ufk_table_init(&table, 0);
+    table.bf16x3.pays = true;
+    REQUIRE_OK(cpu_program_create(&usual, &m.g, 0, &m.err), m.err);
+    REQUIRE_OK(cpu_program_create(&exact, &m.g, 0, &m.err), m.err);
+    cpu_program_set_exact(exact);
+    CHECK(kernels_of(usual, &m.g, &table) == &table.bf16x3);
+    CHECK(kernels_of(exact, &m.g, &table) == NULL);
+    cpu_program_destroy(usual);
+    cpu_program_destroy(exact);
     ufi_graph_free(&m.g);
 }
 

@@ -62,6 +62,7 @@ const ufi_device_ops ufi_cpu_device = {
     .count = count,
     .describe = describe,
     .program_create = cpu_program_create,
+    .program_set_exact = cpu_program_set_exact,
     .program_destroy = cpu_program_destroy,
     .program_packed_bytes = cpu_program_packed_bytes,
     .queue_create = queue_create,

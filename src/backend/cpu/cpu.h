@@ -49,6 +49,7 @@ uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, 
 uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data);
 /* Whether FP32 layers must be computed by FP32 instructions. */
 bool cpu_program_is_exact(const cpu_program *p);
+void cpu_program_set_exact(void *program);
 const ufi_graph *cpu_program_graph(const cpu_program *p);
 uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index, uf_error *err);
 void cpu_program_destroy(void *program);

@@ -20,7 +20,7 @@ typedef struct packed {
 struct cpu_program {
     const ufi_graph *graph; /* the caller's, or `widened` */
     ufi_graph widened;
-    bool quantized; /* the graph has INT8 convolutions */
+    bool exact; /* FP32 is computed by FP32 instructions */
     ufi_mutex *mutex;
     packed *entries; /* everything below: under the mutex */
     size_t count, cap;
@@ -76,12 +76,14 @@ static uf_status widen_constants(cpu_program *p, uf_error *err)
     return st;
 }
 
-/* The layers of an INT8 graph that are not in INT8 were left out because they need to be exact, and
- * a search that weighed them must find the same on every machine: there only storage has 16 bits.
- */
 bool cpu_program_is_exact(const cpu_program *p)
 {
-    return p->quantized;
+    return p->exact;
+}
+
+void cpu_program_set_exact(void *program)
+{
+    ((cpu_program *)program)->exact = true;
 }
 
 uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data)
@@ -106,8 +108,11 @@ uf_status cpu_program_create(void **out, const ufi_graph *graph, uint32_t index,
     uf_status st = ufi_mutex_create(&p->mutex, err);
     if (!st)
         st = widen_constants(p, err);
+    /* The layers of an INT8 graph that are not in INT8 were left out because they need to be exact,
+     * and a search that weighed them must find the same on every machine: there only storage has 16
+     * bits. */
     for (uint32_t i = 0; i < graph->node_count; i++)
-        p->quantized = p->quantized || graph->nodes[i].op == UFI_OP_QCONV;
+        p->exact = p->exact || graph->nodes[i].op == UFI_OP_QCONV;
     if (st) {
         cpu_program_destroy(p);
         return st;
