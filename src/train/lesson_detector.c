@@ -193,7 +193,7 @@ static uf_status check_outputs(const detector_lesson *l, const ufi_net *net, uf_
 static uf_status learn_detector(ufi_lesson *base, ufi_net *net, const ufi_batch *batch,
                                 double *loss, uf_error *err)
 {
-    static const double shares[4] = {1, 1, 2, 2};
+    static const double shares[4] = {1, 1, 2, 3};
     detector_lesson *l = (detector_lesson *)base;
     double faces = 1; /* a batch without any must not divide by nothing */
     uf_status st = ask_teacher(l, batch->pixels[0], err);
