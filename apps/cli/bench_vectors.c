@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mix.h"
+
 /* Cosine of a made picture to its identity: products of two are 0.4 to 0.8. */
 static const double picture_low = 0.6325, picture_high = 0.8944;
 /* Cosine of a blurred copy to the row that it came from. */
@@ -28,19 +30,9 @@ enum stream { IDENTITY = 1, PICTURE, CLOSENESS, PROBE, BLUR, TURN, CHOICE };
 
 /* ---- random numbers by counter ---- */
 
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 30;
-    x *= 0xBF58476D1CE4E5B9u;
-    x ^= x >> 27;
-    x *= 0x94D049BB133111EBu;
-    return x ^ x >> 31;
-}
-
 static uint64_t key_of(const vector_source *s, enum stream stream, uint64_t number)
 {
-    return mix(mix(s->seed * 0x9E3779B97F4A7C15u + (uint64_t)stream) +
-               number * 0x9E3779B97F4A7C15u);
+    return cli_mix(cli_mix(s->seed * CLI_MIX_STEP + (uint64_t)stream) + number * CLI_MIX_STEP);
 }
 
 static double uniform(const vector_source *s, enum stream stream, uint64_t number, double low,
@@ -63,7 +55,7 @@ static void direction(const vector_source *s, enum stream stream, uint64_t numbe
 {
     const uint64_t key = key_of(s, stream, number), bytes = 0x00FF00FF00FF00FFu;
     for (uint32_t i = 0; i < s->dimension; i += 2) {
-        const uint64_t x = mix(key + i * 0x9E3779B97F4A7C15u);
+        const uint64_t x = cli_mix(key + i * CLI_MIX_STEP);
         const uint64_t pairs = (x & bytes) + (x >> 8 & bytes), sums = pairs + (pairs >> 16);
         out[i] = (float)(int32_t)(sums & 0xFFFF) - 510;
         if (i + 1 < s->dimension)
@@ -133,7 +125,7 @@ static void turned_row(const vector_source *s, uint32_t row, uint64_t copy, floa
     while (gcd(step, d) != 1)
         step += 2;
     for (uint32_t i = 0; i < d; i++, place = (place + step) % d)
-        out[i] = mix(key + i) & 1 ? in[place] : -in[place];
+        out[i] = cli_mix(key + i) & 1 ? in[place] : -in[place];
 }
 
 static void make_copies(const vector_source *s, uint64_t from, size_t n, float *out)

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mix.h"
+
 enum { MAX_PAIRS = 4000000 };
 
 static void add_person(cli_folders *f, const char *folder, const char *name)
@@ -59,13 +61,10 @@ void cli_folders_free(cli_folders *f)
     free(f->subjects);
 }
 
-/* SplitMix64's finaliser: a sample that is the same on every run. */
-static uint64_t mix(uint64_t a, uint64_t b)
+/* In 0..1, 1 left out, by lot. */
+static double draw_of(uint32_t a, uint32_t b)
 {
-    uint64_t z = a * 0x9E3779B97F4A7C15u + b;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
+    return (double)(cli_mix(a * CLI_MIX_STEP + b) >> 11) * 0x1p-53;
 }
 
 bool cli_folders_pairs(const cli_folders *f, cli_pair_visitor visit, void *context)
@@ -75,7 +74,7 @@ bool cli_folders_pairs(const cli_folders *f, cli_pair_visitor visit, void *conte
     for (uint32_t a = 0; a < f->count; a++)
         for (uint32_t b = a + 1; b < f->count; b++) {
             const bool same = f->subjects[a] == f->subjects[b];
-            if (same || share >= 1 || (double)(mix(a, b) >> 11) * 0x1p-53 < share)
+            if (same || share >= 1 || draw_of(a, b) < share)
                 visit(context, a, b, same);
         }
     return share < 1;

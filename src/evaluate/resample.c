@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mix.h"
 #include "base/status.h"
 #include "uniface/evaluate.h"
 
@@ -111,12 +112,9 @@ uf_status uf_accuracy_in_folds(const uf_scored_trial *trials, size_t count, int3
 
 /* ---- bootstrap ---- */
 
-static uint64_t next_random(uint64_t *state) /* splitmix64 */
+static uint64_t next_random(uint64_t *state)
 {
-    uint64_t z = (*state += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
+    return ufi_mix(*state += UFI_MIX_STEP);
 }
 
 static void draw_subjects(uint32_t *weights, uint32_t subjects, uint64_t *state)

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mix.h"
 #include "index/index.h"
 
 enum { ROUNDS = 4 };
@@ -16,13 +17,10 @@ uint32_t ufi_index_width(uint32_t dimension)
     return (dimension + 63) / 64 * 64;
 }
 
-/* splitmix64 (Steele, Lea, Flood 2014) of a counter: 64 signs at a time. */
+/* 64 signs at a time. */
 static uint64_t random_word(uint64_t counter)
 {
-    uint64_t z = (counter + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
+    return ufi_mix((counter + 1) * UFI_MIX_STEP);
 }
 
 static void flip_signs(float *v, uint32_t n, uint32_t round)

@@ -21,6 +21,9 @@
 
 typedef struct ufi_net ufi_net;
 
+/* Whether networks with this operator can be trained. */
+bool ufi_net_has_gradient(ufi_op op);
+
 typedef struct ufi_net_options {
     int64_t batch;
     unsigned threads; /* >= 1 */

@@ -61,6 +61,11 @@ static ufi_lower_fn *find(uint16_t op)
     return NULL;
 }
 
+bool ufi_net_has_gradient(ufi_op op)
+{
+    return find((uint16_t)op) != NULL;
+}
+
 /* ---- blobs and steps ---- */
 
 static void set_strides(ufi_blob *b, bool plain)

@@ -1,6 +1,6 @@
 /*
- * Random numbers that are a function of a key: splitmix64 (Steele, Lea & Flood 2014), a counter
- * behind a good mixer, so that any number of independent rows can be begun anywhere. Floor 5.
+ * Random numbers that are a function of a key: a counter behind a good mixer, so that any number of
+ * independent rows can be begun anywhere. Floor 5.
  */
 #ifndef UFI_TRAIN_RANDOM_H
 #define UFI_TRAIN_RANDOM_H
@@ -9,21 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/mix.h"
+
 typedef struct ufi_random {
     uint64_t counter;
 } ufi_random;
 
-static inline uint64_t ufi_mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-    return x ^ x >> 31;
-}
-
 /* A key made of a key and one more number. */
 static inline uint64_t ufi_key(uint64_t key, uint64_t with)
 {
-    return ufi_mix(key + 0x9E3779B97F4A7C15u * (with + 1));
+    return ufi_mix(key + UFI_MIX_STEP * (with + 1));
 }
 
 /* The row of numbers for one purpose: each purpose has its own, so that an option that is switched
@@ -35,7 +30,7 @@ static inline ufi_random ufi_random_of(uint64_t key, uint64_t purpose)
 
 static inline uint64_t ufi_random_next(ufi_random *r)
 {
-    return ufi_mix(r->counter += 0x9E3779B97F4A7C15u);
+    return ufi_mix(r->counter += UFI_MIX_STEP);
 }
 
 /* In 0..1, 1 left out. */
