@@ -21,8 +21,8 @@ typedef struct search {
     double aim;  /* 0 until layers are kept in FP32 */
     bool *heads; /* per node: stays in FP32 always */
     uint32_t head_count, layers;
-    ufi_moments *moments; /* per value of the best graph, for trials that round by them */
-    uint32_t value_count;
+    ufi_patches *patches; /* per node of the best graph, for trials that round by them */
+    uint32_t node_count;
     uf_error *err;
 } search;
 
@@ -93,7 +93,7 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
     const ufi_quantize_options options = {.method = trial.method,
                                           .correct_bias = trial.bias_corrected,
                                           .keep_float = keep_float,
-                                          .moments = trial.rounded ? s->moments : NULL};
+                                          .patches = trial.rounded ? s->patches : NULL};
     uf_status st = ufi_quantize_graph(&made, g, o, &options, s->err);
     *agreement = 0;
     if (st)
@@ -138,38 +138,21 @@ static uf_status try_all(search *s, const ufi_graph *g, const ufi_observer *o, b
 
 /* ---- rounding by data ---- */
 
-static bool is_pointwise(const ufi_graph *g, const ufi_node *n)
-{
-    const ufi_shape *w = n->op == UFI_OP_CONV ? &g->values[n->in[1]].shape : NULL;
-    return w && w->rank == 4 && w->dims[2] == 1 && w->dims[3] == 1 &&
-           ufi_node_int(n, UFI_ATTR_GROUP, 1) == 1;
-}
-
-/* The best trial again with its weights rounded by the inputs that pictures which are not judged
- * give. `g` and `o` are what it was made of. */
+/* The best trial again with its weights rounded by what they meet. `g` and `o` are what it was made
+ * of. */
 static uf_status try_rounded(search *s, const ufi_graph *g, const ufi_observer *o)
 {
-    bool *wanted = ufi_calloc(g->value_count + 1, sizeof *wanted), any = false;
     ufi_judge judge = s->judge;
     ufi_trial trial = *s->best;
     double agreement;
     judge.g = g;
     trial.rounded = true;
-    s->value_count = g->value_count;
-    s->moments = ufi_calloc(g->value_count + 1, sizeof *s->moments);
-    uf_status st = wanted && s->moments
-                       ? UF_OK
-                       : ufi_fail(s->err, UF_E_NOMEM, "no memory for rounding weights");
-    for (uint32_t i = 0; !st && i < g->node_count; i++)
-        if (is_pointwise(g, &g->nodes[i]) && ufi_observer_channels(o, g->nodes[i].in[0]))
-            any = wanted[g->nodes[i].in[0]] = true;
-    if (!st && any && s->samples->count > s->judge.judged) {
-        st = ufi_moments_collect(s->moments, wanted, &judge, s->err);
-        if (!st)
-            st = try_one(s, g, o, trial, s->heads, &agreement);
-    }
-    ufi_free(wanted);
-    return st;
+    trial.bias_corrected = true; /* rounding leaves the means to that */
+    s->node_count = g->node_count;
+    s->patches = ufi_calloc(g->node_count + 1, sizeof *s->patches);
+    uf_status st = s->patches ? ufi_patches_collect(s->patches, &judge, s->err)
+                              : ufi_fail(s->err, UF_E_NOMEM, "no memory for rounding weights");
+    return st ? st : try_one(s, g, o, trial, s->heads, &agreement);
 }
 
 /* ---- layers that stay in FP32 ---- */
@@ -242,7 +225,7 @@ static uf_status keep_layers(search *s, const ufi_graph *g, const ufi_observer *
     const ufi_trial trial = *s->best;
     const ufi_quantize_options base = {.method = trial.method,
                                        .correct_bias = trial.bias_corrected,
-                                       .moments = trial.rounded ? s->moments : NULL};
+                                       .patches = trial.rounded ? s->patches : NULL};
     layer *layers = ufi_malloc(g->node_count + 1, sizeof *layers);
     uint32_t count = 0;
     uf_status st = layers ? measure_layers(s, g, o, &base, layers, &count)
@@ -319,9 +302,9 @@ uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_obse
         st = try_equalized(&s, o);
     ufi_judge_close(&s.judge);
     ufi_free(s.heads);
-    if (s.moments)
-        ufi_moments_free(s.moments, s.value_count);
-    ufi_free(s.moments);
+    if (s.patches)
+        ufi_patches_free(s.patches, s.node_count);
+    ufi_free(s.patches);
     if (st)
         ufi_graph_free(out);
     return st;
