@@ -159,15 +159,39 @@ static uf_status try_rounded(search *s, const ufi_graph *g, const ufi_observer *
 
 typedef struct layer {
     uint32_t node;
-    double loss, macs; /* 1 - agreement when only this one is quantised */
+    double loss, cost; /* 1 - agreement when only this one is quantised; of keeping it in FP32 */
 } layer;
 
-/* Most loss for the least work first. */
+/* Most loss for the least cost first. */
 static int worst_first(const void *pa, const void *pb)
 {
     const layer *a = pa, *b = pb;
-    const double x = a->loss / a->macs, y = b->loss / b->macs;
+    const double x = a->loss / a->cost, y = b->loss / b->cost;
     return (x < y) - (x > y);
+}
+
+/* A layer in FP32 takes longer for each product, and for each output, which has four times the
+ * bytes and is converted on the way to its readers. As much as 24 products by the depthwise layers
+ * of a detector (AVX-512); the same on every machine, so that all choose the same. */
+#define OUTPUT_COST 24
+
+static double layer_cost(const ufi_graph *sized, uint32_t node)
+{
+    const ufi_node *n = &sized->nodes[node];
+    const double outputs = (double)ufi_shape_count(&sized->values[n->out[0]].shape);
+    return fmax((double)ufi_node_macs(sized, n) + OUTPUT_COST * outputs, 1);
+}
+
+/* A clone of `g` in which all shapes are those that the samples give. */
+static uf_status clone_sized(ufi_graph *out, const search *s, const ufi_graph *g)
+{
+    uf_status st = ufi_graph_clone(out, g, s->err);
+    if (st)
+        return st;
+    ufi_value *input = &out->values[out->inputs[0]];
+    input->shape = s->samples->shape;
+    input->has_shape = true;
+    return ufi_graph_infer(out, 0, s->err);
 }
 
 /* What each layer loses by itself. */
@@ -178,9 +202,14 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
     bool *quantizable = ufi_malloc(g->node_count + 1, sizeof *quantizable);
     uf_status st = keep && quantizable ? ufi_quantizable_nodes(g, o, quantizable, s->err)
                                        : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    ufi_graph sized = {0};
+    ufi_judge judge = s->judge;
     ufi_quantize_options options = *base;
     options.keep_float = keep;
+    judge.strictly = true;
     *count = 0;
+    if (!st)
+        st = clone_sized(&sized, s, g);
     for (uint32_t i = 0; !st && i < g->node_count; i++) {
         ufi_graph made;
         double agreement = 1;
@@ -190,12 +219,12 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
         keep[i] = false;
         st = ufi_quantize_graph(&made, g, o, &options, s->err);
         if (!st) {
-            st = ufi_judge_graph(&s->judge, &made, &agreement, s->err);
+            st = ufi_judge_graph(&judge, &made, &agreement, s->err);
             ufi_graph_free(&made);
         }
-        const double macs = (double)ufi_node_macs(g, &g->nodes[i]);
-        layers[(*count)++] = (layer){i, 1 - agreement, macs > 1 ? macs : 1};
+        layers[(*count)++] = (layer){i, 1 - agreement, layer_cost(&sized, i)};
     }
+    ufi_graph_free(&sized);
     ufi_free(keep);
     ufi_free(quantizable);
     return st;
