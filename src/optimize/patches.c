@@ -9,7 +9,7 @@ enum {
     MAX_LENGTH = 640, /* weights of an output channel: 512 inputs of a 1x1, 64 of a 3x3 */
     MIN_PLACES = 4,   /* of each sample and convolution */
     MAX_PLACES = 64,
-    PRODUCTS = 1 << 20 /* of each sample and convolution, in between */
+    PRODUCTS = 1 << 24 /* of each sample and convolution, in between */
 };
 
 /* How a kernel walks over an input. */
