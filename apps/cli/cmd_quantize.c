@@ -218,7 +218,7 @@ const cli_command cli_optimize = {
     .options = {CALIBRATION_OPTIONS,
                 {"min-cosine", 0, "X",
                  "agreement with FP32 to reach: mean cosine (0.995), of a "
-                 "detector mean overlap of faces (0.985)"},
+                 "detector mean overlap of faces, landmarks count too (0.985)"},
                 {"goal", 'g', "NAME", "latency (default), or accuracy: agree to 0.999"},
                 {"output", 'o', "OUT.ufm", "the new model"},
                 DETECTOR_OPTIONS},
@@ -242,7 +242,8 @@ const cli_command cli_quantize = {
                 CALIBRATION_OPTIONS,
                 {"min-agreement", 0, "X",
                  "layers stay in FP32 until it agrees so far with FP32: mean cosine "
-                 "(0.995), of a detector mean overlap of faces (0.985); 0: quantise all"},
+                 "(0.995), of a detector mean overlap of faces, landmarks count too (0.985); 0: "
+                 "quantise all"},
                 {"range", 'r', "METHOD", "auto (default), mse, minmax, percentile or entropy"},
                 {"qat", 0, "EPOCHS",
                  "then train it so long on the pictures of -c through its rounding, with the "

@@ -64,8 +64,10 @@ typedef struct uf_quantize_options {
     uf_range_method range;    /* INT8; default AUTO */
     float min_agreement;      /* INT8; layers stay in FP32, as few as it takes to agree so far with
                                  FP32 on the calibration pictures: mean cosine of the outputs, for
-                                 detectors mean overlap (IoU) of the faces. 0 (default): 0.995, for
-                                 detectors 0.985; < 0: all are quantised */
+                                 detectors mean overlap (IoU) of the faces, or 1 - 1.5 times the
+                                 mean distance of the landmarks in widths of the face if that is
+                                 less. 0 (default): 0.995, for detectors 0.985; < 0: all are
+                                 quantised */
     uf_progress_fn *progress; /* INT8; may be NULL, and may cancel */
     void *progress_arg;
     uf_trial_fn *trial; /* INT8; may be NULL */

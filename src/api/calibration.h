@@ -34,6 +34,6 @@ uf_status ufi_face_judge_open(ufi_face_judge *j, const uf_model *m, const uf_cal
                               uf_error *err);
 void ufi_face_judge_close(ufi_face_judge *j);
 /* An ufi_agreement_fn; arg is an ufi_face_judge. */
-double ufi_face_agreement(void *arg, size_t i, const ufi_context *c, bool reference);
+double ufi_face_agreement(void *arg, size_t i, const ufi_context *c, ufi_judging how);
 
 #endif

@@ -102,7 +102,7 @@ static uf_status find_answers(ufi_judge *j, uf_error *err)
         if (st)
             break;
         if (j->agreement) {
-            j->agreement(j->arg, i, r.context, true);
+            j->agreement(j->arg, i, r.context, UFI_JUDGE_REFERENCE);
             continue;
         }
         float *to = ufi_malloc(answer_size(&r, j->g->output_count) + 1, sizeof *to);
@@ -160,13 +160,14 @@ static double output_cosine(const ufi_judge *j, size_t i, const ufi_context *c)
 
 uf_status ufi_judge_graph(ufi_judge *j, const ufi_graph *g, double *mean, uf_error *err)
 {
+    const ufi_judging how = j->strictly ? UFI_JUDGE_STRICTLY : UFI_JUDGE_USUAL;
     ufi_runner r;
     double sum = 0;
     uf_status st = ufi_runner_open(&r, g, j->samples, j->threads, err);
     for (size_t i = 0; !st && i < j->judged; i++) {
         st = ufi_runner_run(&r, judged_sample(j, i), err);
         if (!st)
-            sum += j->agreement ? j->agreement(j->arg, i, r.context, false)
+            sum += j->agreement ? j->agreement(j->arg, i, r.context, how)
                                 : output_cosine(j, i, r.context);
     }
     *mean = sum / (double)j->judged;

@@ -37,9 +37,15 @@ uf_status ufi_runner_prepare(ufi_runner *r, ufi_program *program, const ufi_samp
 uf_status ufi_runner_run(ufi_runner *r, size_t sample, uf_error *err);
 void ufi_runner_close(ufi_runner *r);
 
+typedef enum ufi_judging {
+    UFI_JUDGE_REFERENCE, /* the run is FP32's own: remember it */
+    UFI_JUDGE_USUAL,
+    UFI_JUDGE_STRICTLY /* count finer differences too: what tells one layer from another */
+} ufi_judging;
+
 /* How near the outputs of the last run of `c` on sample i (of those that are judged) come to
- * FP32's; 1: they are the same. Told first, with `reference`, about runs of FP32 itself. */
-typedef double ufi_agreement_fn(void *arg, size_t i, const ufi_context *c, bool reference);
+ * FP32's; 1: they are the same. */
+typedef double ufi_agreement_fn(void *arg, size_t i, const ufi_context *c, ufi_judging how);
 
 /* Samples on which each way is judged. */
 #define UFI_MAX_JUDGED 48
@@ -50,6 +56,7 @@ typedef struct ufi_judge {
     ufi_agreement_fn *agreement;
     void *arg;
     unsigned threads;
+    bool strictly;
     size_t judged;   /* samples that are judged, evenly over all */
     float **answers; /* of FP32, all outputs one after the other */
 } ufi_judge;

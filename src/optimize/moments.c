@@ -2,23 +2,9 @@
 #include "optimize/moments.h"
 
 #include "base/mem.h"
+#include "optimize/watch.h"
 
 enum { PIXELS = 64 }; /* of each sample and value */
-
-/* A clone of `g` with the wanted values as outputs, in the order of their numbers. */
-static uf_status expose(ufi_graph *out, const ufi_graph *g, const bool *wanted, uf_error *err)
-{
-    uint32_t count = 0, *outputs = ufi_malloc(g->value_count + 1, sizeof *outputs);
-    uf_status st = outputs ? ufi_graph_clone(out, g, err)
-                           : ufi_fail(err, UF_E_NOMEM, "no memory for statistics");
-    for (uint32_t v = 0; !st && v < g->value_count; v++)
-        if (wanted[v])
-            outputs[count++] = v;
-    if (!st)
-        st = ufi_graph_set_io(out, out->inputs, out->input_count, outputs, count, err);
-    ufi_free(outputs);
-    return st;
-}
 
 static uf_status make_room(ufi_moments *m, size_t channels, uf_error *err)
 {
@@ -44,8 +30,10 @@ static void take_pixel(ufi_moments *m, const float *x, size_t stride)
     m->count++;
 }
 
-static uf_status take_tensor(ufi_moments *m, const ufi_tensor *t, size_t sample, uf_error *err)
+static uf_status take_tensor(void *arg, uint32_t v, const ufi_tensor *t, size_t sample,
+                             uf_error *err)
 {
+    ufi_moments *m = (ufi_moments *)arg + v;
     if (t->shape.rank != 4)
         return UF_OK;
     const size_t channels = (size_t)t->shape.dims[1];
@@ -72,40 +60,16 @@ static void finish(ufi_moments *m)
         }
 }
 
-static uf_status run_all(ufi_moments *moments, const bool *wanted, const ufi_judge *judge,
-                         ufi_runner *r, uf_error *err)
-{
-    const uint32_t values = judge->g->value_count;
-    uf_status st = UF_OK;
-    for (size_t s = 0; !st && s < judge->samples->count; s++) {
-        uint32_t output = 0;
-        if (ufi_judge_uses(judge, s))
-            continue;
-        st = ufi_runner_run(r, s, err);
-        for (uint32_t v = 0; !st && v < values; v++)
-            if (wanted[v])
-                st = take_tensor(&moments[v], ufi_context_output(r->context, output++), s, err);
-    }
-    for (uint32_t v = 0; !st && v < values; v++)
-        if (moments[v].channels)
-            finish(&moments[v]);
-    return st;
-}
-
 uf_status ufi_moments_collect(ufi_moments *moments, const bool *wanted, const ufi_judge *judge,
                               uf_error *err)
 {
-    ufi_graph exposed = {0};
-    ufi_runner r = {0};
-    uf_status st = expose(&exposed, judge->g, wanted, err);
-    if (!st)
-        st = ufi_runner_open(&r, &exposed, judge->samples, judge->threads, err);
-    if (!st)
-        st = run_all(moments, wanted, judge, &r, err);
-    ufi_runner_close(&r);
-    ufi_graph_free(&exposed);
+    const uint32_t values = judge->g->value_count;
+    uf_status st = ufi_watch(judge, wanted, take_tensor, moments, err);
+    for (uint32_t v = 0; !st && v < values; v++)
+        if (moments[v].channels)
+            finish(&moments[v]);
     if (st)
-        ufi_moments_free(moments, judge->g->value_count);
+        ufi_moments_free(moments, values);
     return st;
 }
 

@@ -268,20 +268,21 @@ static void quantise_rows(int8_t *out, float *scales, const float *w, size_t row
     }
 }
 
-/* The same weights rounded by the moments of value `x`, where these are known and meet the weights
- * one by one. */
-static uf_status round_by_moments(const quantizer *q, uint32_t x, const ufi_shape *shape,
+/* The same weights rounded by what they meet, where that is known. */
+static uf_status round_by_patches(const quantizer *q, const ufi_node *n, const ufi_shape *shape,
                                   int8_t *bytes, const float *w, const float *scales)
 {
-    const ufi_moments *m = q->options->moments ? &q->options->moments[x] : NULL;
-    const size_t count = (size_t)shape->dims[1];
-    if (!m || !m->channels || m->channels != count || shape->dims[2] != 1 || shape->dims[3] != 1)
+    const ufi_patches *p = q->options->patches ? &q->options->patches[n - q->g->nodes] : NULL;
+    if (!p || !p->length)
         return UF_OK;
-    double *room = ufi_malloc(2 * count, sizeof *room);
+    double *room = ufi_malloc(2 * p->length, sizeof *room);
     if (!room)
         return ufi_fail(q->err, UF_E_NOMEM, "no memory for quantising");
-    for (int64_t f = 0; f < shape->dims[0]; f++, bytes += count, w += count)
-        ufi_round_channel(bytes, w, scales[f], count, m->covariance, room);
+    for (size_t f = 0; f < (size_t)shape->dims[0]; f++) {
+        const size_t at = f * p->length, which = p->count > 1 ? f : 0;
+        ufi_round_channel(bytes + at, w + at, scales[f], p->length,
+                          p->covariance + which * p->length * p->length, room);
+    }
     ufi_free(room);
     return UF_OK;
 }
@@ -334,7 +335,7 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     uf_status st = bytes && scales && bias ? UF_OK : no_memory(q);
     if (!st) {
         quantise_rows(bytes, scales, w->data, rows, count / rows);
-        st = round_by_moments(q, x, shape, bytes, w->data, scales);
+        st = round_by_patches(q, n, shape, bytes, w->data, scales);
     }
     if (!st) {
         const ufi_tensor t = {UF_I8, UFI_PLAIN, *shape, bytes};

@@ -9,16 +9,16 @@
 #ifndef UFI_OPTIMIZE_QUANTIZE_H
 #define UFI_OPTIMIZE_QUANTIZE_H
 
-#include "optimize/moments.h"
 #include "optimize/observer.h"
+#include "optimize/patches.h"
 
 typedef struct ufi_quantize_options {
     ufi_range_method method;
     bool correct_bias;      /* add what rounding the weights takes from the mean output */
     const bool *keep_float; /* per node of the source: left in FP32; NULL: none */
-    /* Per value of the source: the weights of 1x1 convolutions of those that have channels are
-     * rounded by them (rounding.h); NULL: all to nearest. */
-    const ufi_moments *moments;
+    /* Per node of the source: weights are rounded by them where they are known (rounding.h); NULL:
+     * all to nearest. */
+    const ufi_patches *patches;
 } ufi_quantize_options;
 
 /* yes[i]: node i of `g` can become a QConv. */

@@ -21,8 +21,8 @@ typedef struct search {
     double aim;  /* 0 until layers are kept in FP32 */
     bool *heads; /* per node: stays in FP32 always */
     uint32_t head_count, layers;
-    ufi_moments *moments; /* per value of the best graph, for trials that round by them */
-    uint32_t value_count;
+    ufi_patches *patches; /* per node of the best graph, for trials that round by them */
+    uint32_t node_count;
     uf_error *err;
 } search;
 
@@ -93,7 +93,7 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
     const ufi_quantize_options options = {.method = trial.method,
                                           .correct_bias = trial.bias_corrected,
                                           .keep_float = keep_float,
-                                          .moments = trial.rounded ? s->moments : NULL};
+                                          .patches = trial.rounded ? s->patches : NULL};
     uf_status st = ufi_quantize_graph(&made, g, o, &options, s->err);
     *agreement = 0;
     if (st)
@@ -138,53 +138,60 @@ static uf_status try_all(search *s, const ufi_graph *g, const ufi_observer *o, b
 
 /* ---- rounding by data ---- */
 
-static bool is_pointwise(const ufi_graph *g, const ufi_node *n)
-{
-    const ufi_shape *w = n->op == UFI_OP_CONV ? &g->values[n->in[1]].shape : NULL;
-    return w && w->rank == 4 && w->dims[2] == 1 && w->dims[3] == 1 &&
-           ufi_node_int(n, UFI_ATTR_GROUP, 1) == 1;
-}
-
-/* The best trial again with its weights rounded by the inputs that pictures which are not judged
- * give. `g` and `o` are what it was made of. */
+/* The best trial again with its weights rounded by what they meet. `g` and `o` are what it was made
+ * of. */
 static uf_status try_rounded(search *s, const ufi_graph *g, const ufi_observer *o)
 {
-    bool *wanted = ufi_calloc(g->value_count + 1, sizeof *wanted), any = false;
     ufi_judge judge = s->judge;
     ufi_trial trial = *s->best;
     double agreement;
     judge.g = g;
     trial.rounded = true;
-    s->value_count = g->value_count;
-    s->moments = ufi_calloc(g->value_count + 1, sizeof *s->moments);
-    uf_status st = wanted && s->moments
-                       ? UF_OK
-                       : ufi_fail(s->err, UF_E_NOMEM, "no memory for rounding weights");
-    for (uint32_t i = 0; !st && i < g->node_count; i++)
-        if (is_pointwise(g, &g->nodes[i]) && ufi_observer_channels(o, g->nodes[i].in[0]))
-            any = wanted[g->nodes[i].in[0]] = true;
-    if (!st && any && s->samples->count > s->judge.judged) {
-        st = ufi_moments_collect(s->moments, wanted, &judge, s->err);
-        if (!st)
-            st = try_one(s, g, o, trial, s->heads, &agreement);
-    }
-    ufi_free(wanted);
-    return st;
+    trial.bias_corrected = true; /* rounding leaves the means to that */
+    s->node_count = g->node_count;
+    s->patches = ufi_calloc(g->node_count + 1, sizeof *s->patches);
+    uf_status st = s->patches ? ufi_patches_collect(s->patches, &judge, s->err)
+                              : ufi_fail(s->err, UF_E_NOMEM, "no memory for rounding weights");
+    return st ? st : try_one(s, g, o, trial, s->heads, &agreement);
 }
 
 /* ---- layers that stay in FP32 ---- */
 
 typedef struct layer {
     uint32_t node;
-    double loss, macs; /* 1 - agreement when only this one is quantised */
+    double loss, cost; /* 1 - agreement when only this one is quantised; of keeping it in FP32 */
 } layer;
 
-/* Most loss for the least work first. */
+/* Most loss for the least cost first. */
 static int worst_first(const void *pa, const void *pb)
 {
     const layer *a = pa, *b = pb;
-    const double x = a->loss / a->macs, y = b->loss / b->macs;
+    const double x = a->loss / a->cost, y = b->loss / b->cost;
     return (x < y) - (x > y);
+}
+
+/* A layer in FP32 takes longer for each product, and for each output, which has four times the
+ * bytes and is converted on the way to its readers. As much as 24 products by the depthwise layers
+ * of a detector (AVX-512); the same on every machine, so that all choose the same. */
+#define OUTPUT_COST 24
+
+static double layer_cost(const ufi_graph *sized, uint32_t node)
+{
+    const ufi_node *n = &sized->nodes[node];
+    const double outputs = (double)ufi_shape_count(&sized->values[n->out[0]].shape);
+    return fmax((double)ufi_node_macs(sized, n) + OUTPUT_COST * outputs, 1);
+}
+
+/* A clone of `g` in which all shapes are those that the samples give. */
+static uf_status clone_sized(ufi_graph *out, const search *s, const ufi_graph *g)
+{
+    uf_status st = ufi_graph_clone(out, g, s->err);
+    if (st)
+        return st;
+    ufi_value *input = &out->values[out->inputs[0]];
+    input->shape = s->samples->shape;
+    input->has_shape = true;
+    return ufi_graph_infer(out, 0, s->err);
 }
 
 /* What each layer loses by itself. */
@@ -195,9 +202,14 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
     bool *quantizable = ufi_malloc(g->node_count + 1, sizeof *quantizable);
     uf_status st = keep && quantizable ? ufi_quantizable_nodes(g, o, quantizable, s->err)
                                        : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    ufi_graph sized = {0};
+    ufi_judge judge = s->judge;
     ufi_quantize_options options = *base;
     options.keep_float = keep;
+    judge.strictly = true;
     *count = 0;
+    if (!st)
+        st = clone_sized(&sized, s, g);
     for (uint32_t i = 0; !st && i < g->node_count; i++) {
         ufi_graph made;
         double agreement = 1;
@@ -207,12 +219,12 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
         keep[i] = false;
         st = ufi_quantize_graph(&made, g, o, &options, s->err);
         if (!st) {
-            st = ufi_judge_graph(&s->judge, &made, &agreement, s->err);
+            st = ufi_judge_graph(&judge, &made, &agreement, s->err);
             ufi_graph_free(&made);
         }
-        const double macs = (double)ufi_node_macs(g, &g->nodes[i]);
-        layers[(*count)++] = (layer){i, 1 - agreement, macs > 1 ? macs : 1};
+        layers[(*count)++] = (layer){i, 1 - agreement, layer_cost(&sized, i)};
     }
+    ufi_graph_free(&sized);
     ufi_free(keep);
     ufi_free(quantizable);
     return st;
@@ -242,7 +254,7 @@ static uf_status keep_layers(search *s, const ufi_graph *g, const ufi_observer *
     const ufi_trial trial = *s->best;
     const ufi_quantize_options base = {.method = trial.method,
                                        .correct_bias = trial.bias_corrected,
-                                       .moments = trial.rounded ? s->moments : NULL};
+                                       .patches = trial.rounded ? s->patches : NULL};
     layer *layers = ufi_malloc(g->node_count + 1, sizeof *layers);
     uint32_t count = 0;
     uf_status st = layers ? measure_layers(s, g, o, &base, layers, &count)
@@ -319,9 +331,9 @@ uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_obse
         st = try_equalized(&s, o);
     ufi_judge_close(&s.judge);
     ufi_free(s.heads);
-    if (s.moments)
-        ufi_moments_free(s.moments, s.value_count);
-    ufi_free(s.moments);
+    if (s.patches)
+        ufi_patches_free(s.patches, s.node_count);
+    ufi_free(s.patches);
     if (st)
         ufi_graph_free(out);
     return st;

@@ -522,6 +522,78 @@ TEST(rounding_lowers_the_error_of_the_output)
     CHECK(turned > 20);
 }
 
+/* Variance of channel `ch` of an output over all samples, by running the network. */
+static void find_variance(const ufi_judge *j, uint32_t output, size_t ch, double *variance)
+{
+    ufi_runner r;
+    uf_error err;
+    double sum = 0, squares = 0, count = 0;
+    REQUIRE_OK(ufi_runner_open(&r, j->g, j->samples, 1, &err), err);
+    for (size_t s = 0; s < j->samples->count; s++) {
+        REQUIRE_OK(ufi_runner_run(&r, s, &err), err);
+        const ufi_tensor *t = ufi_context_output(r.context, output);
+        const size_t pixels = (size_t)(t->shape.dims[2] * t->shape.dims[3]);
+        for (size_t i = 0; i < pixels; i++) {
+            const double y = (double)((const float *)t->data)[ch * pixels + i];
+            sum += y;
+            squares += y * y;
+            count++;
+        }
+    }
+    ufi_runner_close(&r);
+    *variance = squares / count - sum / count * (sum / count);
+}
+
+/* What the covariance of its patches says about the variance of channel `ch`. */
+static double expected_variance(const ufi_judge *j, const ufi_patches *p, uint32_t node, size_t ch)
+{
+    const float *w = (const float *)j->g->values[j->g->nodes[node].in[1]].data + ch * p->length;
+    const double *covariance = p->covariance + (p->count > 1 ? ch : 0) * p->length * p->length;
+    double sum = 0;
+    for (size_t a = 0; a < p->length; a++)
+        for (size_t b = 0; b < p->length; b++)
+            sum += (double)w[a] * covariance[a * p->length + b] * (double)w[b];
+    return sum;
+}
+
+/* Of the network's input and inside, dense and depthwise, with strides and borders. */
+TEST(patches_tell_the_variance_of_what_a_convolution_puts_out)
+{
+    maker m;
+    ufi_observer *o = NULL;
+    ufi_samples s = {0};
+    ufi_patches patches[2] = {{0}};
+    maker_init(&m, 9);
+    const conv_case dense = {1, 3, SIDE, SIDE, 6, 3, 3, 3, 1, 1, 1, UFI_ACT_NONE, true, false};
+    const conv_case depthwise = {1, 6, SIDE / 3, SIDE / 3,     6,    3,    3, 1,
+                                 1, 1, 6,        UFI_ACT_NONE, true, false};
+    uint32_t y[2];
+    y[0] = add_conv(&m, add_input(&m, shape_of(4, 1, 3, SIDE, SIDE)), &dense, UFI_NONE);
+    y[1] = add_conv(&m, y[0], &depthwise, UFI_NONE);
+    if (!m.st)
+        m.st = ufi_graph_set_io(&m.g, m.inputs, 1, y, 2, &m.err);
+    if (!m.st)
+        m.st = ufi_graph_infer(&m.g, 0, &m.err);
+    REQUIRE_OK(m.st, m.err);
+    observe(&o, &s, &m.g, 5);
+    const ufi_judge judge = {.g = &m.g, .samples = &s, .threads = 1, .judged = s.count};
+    REQUIRE_OK(ufi_patches_collect(patches, &judge, &m.err), m.err);
+    CHECK(patches[0].length == 27 && patches[0].count == 1);
+    CHECK(patches[1].length == 9 && patches[1].count == 6);
+    for (uint32_t layer = 0; layer < 2; layer++)
+        for (size_t ch = 0; ch < 6; ch++) {
+            double want = 0;
+            find_variance(&judge, layer, ch, &want);
+            const double got = expected_variance(&judge, &patches[layer], layer, ch);
+            CHECK_MSG(fabs(got - want) <= 1e-4 * want, "layer %u, channel %zu: %g, not %g", layer,
+                      ch, got, want);
+        }
+    ufi_patches_free(patches, 2);
+    ufi_observer_destroy(o);
+    ufi_samples_free(&s);
+    ufi_graph_free(&m.g);
+}
+
 /* Of a quantised graph only weights are stored so, and only those that FP16 can hold. */
 TEST(weights_that_stay_in_fp32_are_stored_in_half)
 {
