@@ -50,6 +50,8 @@ UFK_SELECT(rows);
 /* The reference of a topic, for cases that a variant leaves to it. */
 void ufk_conv_u8_c(const ufk_qconv_args *args);
 void ufk_dwconv_u8_c(const ufk_qdwconv_args *a);
+void ufk_transpose_f32_c(float *out, size_t out_row_stride, const float *in, size_t in_row_stride,
+                         size_t rows, size_t cols);
 /* The variant that AMX leaves small cases to; its panels are the same. */
 void ufk_conv_u8_avx512vnni(const ufk_qconv_args *args);
 
