@@ -74,7 +74,7 @@ typedef struct ufk_hconv_args {
 
 /* The kernels of one of the formats. bf16x3 is FP32: each number is a pair of BF16 (16 of its 24
  * bits), and of their four products the three larger ones are summed, so a product is off by at
- * most 3 * 2^-16 of itself. An infinite operand makes NaN. */
+ * most 3 * 2^-16 of itself. An infinite operand may make NaN. */
 typedef struct ufk_hconv {
     size_t nr, nu, mr; /* as conv_nr (at most 64), conv_nu, conv_mr */
     size_t group;      /* 1 or 2: so many consecutive k of one column lie together */

@@ -20,6 +20,8 @@ void ufk_quant_init(ufk_table *t, uint32_t flags);
 void ufk_sketch_init(ufk_table *t, uint32_t flags);
 void ufk_rows_init(ufk_table *t, uint32_t flags);
 
+#define UFK_BF16_MOST 0x1.FEp127f /* the largest finite number of BF16 */
+
 /* Overwrite the topic's fields with the variants of one instruction set; each is defined where
  * kernels.def has a row for it, in src/kernels/{x86,arm}/<topic>_<isa>.c. */
 #define UFK_SELECT(topic)                               \
