@@ -9,6 +9,7 @@ absent say so. Runs bench/peers.py, `uniface quantize`, `uniface compare` and `u
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -153,6 +154,50 @@ def throughput(quantized):
         bar("MobileFaceNet INT8, batch 16, 2 threads", r["images_per_s"], 3500, unit="images/s")
 
 
+def without_avx512(quantized):
+    title, file = next(iter(EMBEDDERS.items()))
+    if title not in quantized or "avx2" not in run(a.uniface, "devices"):
+        return
+    ratios = []
+    for _ in range(a.rounds):
+        ms = [json.loads(run("env", "UNIFACE_CPU=avx2", a.uniface, "bench", m, "--threads", 1, "--seconds", 0.6, "--json"))
+              ["latency_ms"]["p50"] for m in (os.path.join(a.models, file), quantized[title])]
+        ratios.append(ms[0] / ms[1])
+    bar(f"{title}: INT8 beside its FP32 on AVX2 alone", statistics.median(ratios), 1.5)
+
+
+def started(*args):
+    """Milliseconds from a start to its end and the most memory in MB, medians of 15."""
+    times, memory = [], []
+    for _ in range(15):
+        start = time.perf_counter()
+        p = subprocess.Popen([str(x) for x in args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, _, used = os.wait4(p.pid, 0)
+        times.append(1e3 * (time.perf_counter() - start))
+        memory.append(used.ru_maxrss * 1024 / 1e6)
+    return statistics.median(times), statistics.median(memory)
+
+
+def starts():
+    d, e, crop = (os.path.join(work, n) for n in ("d.ufm", "e.ufm", "crop.npy"))
+    run(a.uniface, "import", detector, "-o", d)
+    run(a.uniface, "import", os.path.join(a.models, "mobilefacenet_foamliu.onnx"), "-o", e)
+    head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 112, 112), }"
+    with open(crop, "wb") as f:
+        f.write(b"\x93NUMPY\1\0" + (118).to_bytes(2, "little") + head.ljust(117) + b"\n" + bytes(4 * 3 * 112 * 112))
+    ms, _ = started(a.uniface, "run", e, crop, "--threads", 1, "-o", os.path.join(work, "out"))
+    bar("start to first embedding, one thread", ms, 10, above=False, unit="ms")
+    photos = [os.path.join(a.photos, "london", f"001_{look}.jpg") for look in ("neutral", "smiling")]
+    _, mb = started(a.uniface, "verify", *photos, "-d", d, "-e", e)
+    bar("verify: peak memory with YuNet-n and MobileFaceNet", mb, 25, above=False, unit="MB")
+    wide = os.path.join(work, "wide.jpg")
+    run(sys.executable, "-c", "import sys; from PIL import Image; f = Image.open(sys.argv[1]).convert('RGB'); "
+        "b = f.resize((1920, 1920)).crop((0, 420, 1920, 1500)); b.paste(f.resize((1080, 1080)), (420, 0)); "
+        "b.save(sys.argv[2], quality=90)", photos[0], wide)
+    r = json.loads(run(a.uniface, "profile", wide, "-d", d, "-e", e, "--threads", 1, "--json"))
+    bar("JPEG of 1920x1080 to a template, one thread", r["total"], 12, above=False, unit="ms")
+
+
 def accuracy(quantized):
     say("\n## INT8 beside FP32\n\n`uniface compare` on the LFW pairs, calibrated on every eighth photo.\n")
     say("| network | file | memory | cosine mean | 1st percentile | TAR drop, points | McNemar p |\n|---|---|---|---|---|---|---|")
@@ -197,6 +242,8 @@ say(f"Written by `make bench` on {time.strftime('%Y-%m-%d')}: {processor()}, {os
 say("Engines take turns in one run; printed are medians over the rounds.\n")
 quantized = speed()
 throughput(quantized)
+without_avx512(quantized)
+starts()
 accuracy(quantized)
 times_of_tools()
 say("\n## Bars\n\n| what | measured | wanted | |\n|---|---|---|---|")

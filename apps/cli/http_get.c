@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #ifdef UFI_WITH_GNUTLS
-#include <gnutls/gnutls.h>
+#include "late_gnutls.h" /* gnutls/gnutls.h */
 #endif
 
 typedef struct client {
@@ -106,8 +106,10 @@ static bool connect_to(client *c)
 #ifdef UFI_WITH_GNUTLS
 static bool start_tls(client *c)
 {
-    char name[256], port[8];
+    char name[256], port[8], why[180];
     int n = GNUTLS_E_AGAIN;
+    if (!late_gnutls_load(why, sizeof why))
+        return fail(c, "TLS", why);
     split_host(c, name, port);
     if (gnutls_certificate_allocate_credentials(&c->credentials) ||
         gnutls_init(&c->session, GNUTLS_CLIENT) || gnutls_set_default_priority(c->session))
@@ -120,7 +122,7 @@ static bool start_tls(client *c)
     gnutls_server_name_set(c->session, GNUTLS_NAME_DNS, name, strlen(name));
     if (!c->o->insecure)
         gnutls_session_set_verify_cert(c->session, name, 0);
-    gnutls_transport_set_int(c->session, c->fd);
+    gnutls_transport_set_int2(c->session, c->fd, c->fd);
     while (n < 0 && !gnutls_error_is_fatal(n) && set_timeouts(c))
         n = gnutls_handshake(c->session);
     return n >= 0 || fail(c, c->host, gnutls_strerror(n));

@@ -14,7 +14,7 @@
 #include "cli.h"
 
 #ifdef UFI_WITH_CURL
-#include <curl/curl.h>
+#include "late_curl.h" /* curl/curl.h */
 
 /* Times that a broken connection is taken up again within one call, each after new bytes. */
 enum { TRIES = 10, REDIRECTS = 5, ETAG_MAX = 200 };
@@ -330,10 +330,13 @@ static bool check_whole(transfer *t)
 bool fetch_file(const model_file *f, const char *path, const fetch_options *o, uint64_t *bytes,
                 char why[512])
 {
+    char reason[256];
     transfer t = {.file = f, .o = o, .fd = -1, .why = why};
     const int n = snprintf(t.part, sizeof t.part, "%s.part", path);
     const int k = snprintf(t.etag_path, sizeof t.etag_path, "%s.part.etag", path);
     why[0] = '\0';
+    if (!late_curl_load(reason, sizeof reason))
+        return fail(&t, "libcurl cannot be loaded", reason);
     if (n < 0 || k < 0 || (size_t)k >= sizeof t.etag_path)
         return fail(&t, "path too long", path);
     bool ok = allowed(&t) && open_part(&t);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include <microhttpd.h>
+#include "late_microhttpd.h" /* microhttpd.h */
 #include <sodium.h>
 
 #include "server/log.h"

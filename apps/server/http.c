@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <microhttpd.h>
+#include "late_microhttpd.h" /* microhttpd.h */
 #include <sodium.h>
 
 #include "server/access.h"

@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <gnutls/gnutls.h>
-
+#include "late_gnutls.h"
 #include "server/log.h"
 
 enum {
@@ -111,6 +110,11 @@ struct MHD_Daemon *srv_http_daemon(srv_server *s, const srv_http_callbacks *call
     tls_texts tls = {0};
     struct MHD_OptionItem o[OPTIONS_MAX] = {{MHD_OPTION_END, 0, NULL}};
     int n = 0;
+    char reason[256];
+    if (!late_microhttpd_load(reason, sizeof reason) || !late_gnutls_load(reason, sizeof reason)) {
+        snprintf(why, 512, "the HTTP library cannot be loaded: %s", reason);
+        return NULL;
+    }
     const int listener = read_tls(c, &tls, why) ? listen_at(c, why) : -1;
     unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
                      MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC;

@@ -2,7 +2,7 @@
 #ifndef UF_SERVER_HTTP_START_H
 #define UF_SERVER_HTTP_START_H
 
-#include <microhttpd.h>
+#include "late_microhttpd.h" /* microhttpd.h */
 
 #include "server/state.h"
 

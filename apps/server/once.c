@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <microhttpd.h>
+#include "late_microhttpd.h" /* microhttpd.h */
 #include <sodium.h>
 
 #include "server/state.h"

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "late_microhttpd.h" /* microhttpd.h */
 #include <jansson.h>
-#include <microhttpd.h>
 
 #include "server/state.h"
 

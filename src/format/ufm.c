@@ -13,7 +13,7 @@
 
 enum {
     HEAD_BYTES = UFM_HEADER_BYTES + UFM_MAX_SECTIONS * UFM_SECTION_BYTES,
-    HASH_CHUNK_BYTES = 256 << 10
+    HASH_CHUNK_BYTES = 64 << 10
 };
 
 typedef struct loader {
@@ -506,6 +506,7 @@ uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digest
         return st;
     st = ufi_file_map_whole(&out->map, &f, err);
     if (!st) {
+        out->graph.map = out->map;
         st = load(out, out->map.data, &f, f.size, verify_digests, err);
         if (st && st != UF_E_IO) /* those name the path */
             ufi_wrap(err, st, "%s", path);

@@ -551,7 +551,9 @@ static uf_status check_address(const char *address, uf_error *err)
 uf_status ufi_postgres_open(ufi_sql **out, const char *address, bool read_only, uf_error *err)
 {
     *out = NULL;
-    char *rest = NULL, seconds[16];
+    char *rest = NULL, seconds[16], why[256];
+    if (!late_pq_load(why, sizeof why))
+        return ufi_fail(err, UF_E_UNSUPPORTED, "PostgreSQL's library cannot be loaded: %s", why);
     snprintf(seconds, sizeof seconds, "%d", CONNECT_TIMEOUT_S);
     ufi_postgres *p = ufi_calloc(1, sizeof *p);
     if (!p)

@@ -6,10 +6,9 @@
 #ifndef UFI_GALLERY_POSTGRES_H
 #define UFI_GALLERY_POSTGRES_H
 
-#include <libpq-fe.h>
-
 #include "gallery/address.h"
 #include "gallery/sql.h"
+#include "late_pq.h" /* libpq-fe.h */
 
 enum {
     UFI_PG_MAX_ARGS = 64,

@@ -10,6 +10,7 @@
 #define UFI_GRAPH_GRAPH_H
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "tensor/tensor.h"
 
@@ -92,6 +93,7 @@ typedef struct ufi_graph {
     uint32_t node_count, node_cap;
     uint32_t *inputs, *outputs; /* value ids */
     uint32_t input_count, output_count;
+    ufi_file_map map; /* borrowed: the file that constants lie in; empty when none does */
 } ufi_graph;
 
 void ufi_graph_init(ufi_graph *g);

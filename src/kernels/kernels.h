@@ -74,7 +74,7 @@ typedef struct ufk_hconv_args {
 
 /* The kernels of one of the formats. bf16x3 is FP32: each number is a pair of BF16 (16 of its 24
  * bits), and of their four products the three larger ones are summed, so a product is off by at
- * most 3 * 2^-16 of itself. An infinite operand makes NaN. */
+ * most 3 * 2^-16 of itself. An infinite operand may make NaN. */
 typedef struct ufk_hconv {
     size_t nr, nu, mr; /* as conv_nr (at most 64), conv_nu, conv_mr */
     size_t group;      /* 1 or 2: so many consecutive k of one column lie together */
@@ -395,6 +395,9 @@ const ufk_table *ufk_default_table(void);
 size_t ufk_conv_packed_floats(const ufk_table *t, size_t k, size_t n);
 void ufk_conv_pack(const ufk_table *t, float *packed, const float *b, size_t b_stride, size_t k,
                    size_t n);
+/* The same from the transpose of B, [n][k], without gaps. */
+void ufk_conv_pack_transposed(const ufk_table *t, float *packed, const float *b, size_t k,
+                              size_t n);
 /* Packs B[runs * run_length][n] for `conv_u8` of table `t`: panels as for conv_f32, each preceded
  * by the int32 sums of its columns, then [k / 4][column][4 consecutive k], where every run starts a
  * new group of 4 and is filled up with zeros. */

@@ -20,6 +20,8 @@ void ufk_quant_init(ufk_table *t, uint32_t flags);
 void ufk_sketch_init(ufk_table *t, uint32_t flags);
 void ufk_rows_init(ufk_table *t, uint32_t flags);
 
+#define UFK_BF16_MOST 0x1.FEp127f /* the largest finite number of BF16 */
+
 /* Overwrite the topic's fields with the variants of one instruction set; each is defined where
  * kernels.def has a row for it, in src/kernels/{x86,arm}/<topic>_<isa>.c. */
 #define UFK_SELECT(topic)                               \
@@ -50,6 +52,8 @@ UFK_SELECT(rows);
 /* The reference of a topic, for cases that a variant leaves to it. */
 void ufk_conv_u8_c(const ufk_qconv_args *args);
 void ufk_dwconv_u8_c(const ufk_qdwconv_args *a);
+void ufk_transpose_f32_c(float *out, size_t out_row_stride, const float *in, size_t in_row_stride,
+                         size_t rows, size_t cols);
 /* The variant that AMX leaves small cases to; its panels are the same. */
 void ufk_conv_u8_avx512vnni(const ufk_qconv_args *args);
 

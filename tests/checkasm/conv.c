@@ -116,6 +116,17 @@ TEST(conv_matches_reference_over_kernels)
     }
 }
 
+/* Rows of a 3x3 filter over single planes: the AVX-512 variant has a way of its own for stride 2.
+ */
+TEST(conv_matches_reference_over_planes)
+{
+    for (size_t m = 1; m <= 45; m++)
+        for (size_t n = 1; n <= 67; n += ca_range(1, 9)) {
+            conv_case k = random_case(m, n, 1, 3, true);
+            check_case(&k);
+        }
+}
+
 TEST(dispatch_takes_the_best_generation)
 {
     for (size_t t = 0; t < ca_table_count(); t++) {
@@ -152,6 +163,35 @@ BENCH(conv)
             CA_TIME(seconds, ca_table(t)->conv_f32(&a));
             snprintf(text, sizeof text, "m %zu k %zu n %zu", m, k, n);
             ca_report(ca_table(t)->conv_f32_name, text, seconds, (double)(m * k * n), "GMAC/s");
+            ca_release();
+        }
+}
+
+/* The first layer of a network: planes of a picture, halved. */
+BENCH(conv_planes)
+{
+    static const size_t widths[] = {16, 64};
+    for (size_t t = 1; t < ca_table_count(); t++)
+        for (size_t w = 0; w < 2; w++) {
+            const size_t m = 160, n = widths[w], row = 2 * m + 2;
+            char text[64];
+            ufk_conv_args a = {.a = ca_random_floats(9 * row),
+                               .a_stride = 2,
+                               .runs_y = 3,
+                               .run_stride_y = 3 * row,
+                               .runs_x = 3,
+                               .run_stride_x = row,
+                               .run_length = 3,
+                               .m = m,
+                               .n = n,
+                               .c_stride = n};
+            float *packed = ca_alloc(ufk_conv_packed_floats(ca_table(t), 27, n) * 4, 64);
+            ufk_conv_pack(ca_table(t), packed, ca_random_floats(27 * n), n, 27, n);
+            a.b = packed;
+            a.c = ca_output_floats(m * n);
+            CA_TIME(seconds, ca_table(t)->conv_f32(&a));
+            snprintf(text, sizeof text, "3 planes, stride 2, m %zu n %zu", m, n);
+            ca_report(ca_table(t)->conv_f32_name, text, seconds, (double)(m * 27 * n), "GMAC/s");
             ca_release();
         }
 }

@@ -24,6 +24,32 @@ TEST(quantize)
     }
 }
 
+/* Quotients next to a half, where one unit decides, for many scales. */
+TEST(quantize_rounds_like_the_division)
+{
+    enum { STEPS = 256, NEAR = 5 };
+    for (int round = 0; round < 3000; round++) {
+        const int exponent = round % 10 ? (int)ca_range(0, 20) - 12 : (int)ca_range(0, 240) - 120;
+        const float scale = ldexpf(1 + fabsf(ca_float()), exponent);
+        float *in = ca_alloc(STEPS * NEAR * sizeof *in, 64);
+        uint8_t *want = ca_alloc(STEPS * NEAR, 1);
+        for (int i = 0; i < STEPS * NEAR; i++) {
+            in[i] = (float)(i / NEAR - 128 + 0.5) * scale;
+            for (int k = NEAR / 2; k < i % NEAR; k++)
+                in[i] = nextafterf(in[i], INFINITY);
+            for (int k = i % NEAR; k < NEAR / 2; k++)
+                in[i] = nextafterf(in[i], -INFINITY);
+        }
+        ca_table(0)->quantize_u8(want, in, STEPS * NEAR, scale, 128);
+        for (size_t t = 1; t < ca_table_count(); t++) {
+            uint8_t *got = ca_alloc(STEPS * NEAR, 1);
+            ca_table(t)->quantize_u8(got, in, STEPS * NEAR, scale, 128);
+            ca_check_bytes(ca_table(t)->quant_u8_name, got, want, STEPS * NEAR);
+        }
+        ca_release();
+    }
+}
+
 TEST(dequantize)
 {
     for (size_t count = 1; count < 80; count++) {

@@ -9,6 +9,11 @@
 #include "base/cpu.h"
 #include "base/mem.h"
 
+enum {
+    MORE_BYTES = 1 << 20,      /* a block behind the first */
+    RELEASED_BYTES = 64 << 10, /* weights that leave memory when their form is made */
+};
+
 typedef struct packed {
     const void *data;
     cpu_pack_kind kind;
@@ -17,6 +22,13 @@ typedef struct packed {
     size_t bytes;
 } packed;
 
+/* Forms lie one after the other in few blocks, so that these can be of huge pages: touching memory
+ * in pages of 4 KiB costs more than packing. */
+typedef struct block {
+    uint8_t *data;
+    size_t used, size;
+} block;
+
 struct cpu_program {
     const ufi_graph *graph; /* the caller's, or `widened` */
     ufi_graph widened;
@@ -24,6 +36,8 @@ struct cpu_program {
     ufi_mutex *mutex;
     packed *entries; /* everything below: under the mutex */
     size_t count, cap;
+    block *blocks;
+    size_t block_count;
     size_t bytes;
 };
 
@@ -126,8 +140,9 @@ void cpu_program_destroy(void *program)
     cpu_program *p = program;
     if (!p)
         return;
-    for (size_t i = 0; i < p->count; i++)
-        ufi_free(p->entries[i].form);
+    for (size_t i = 0; i < p->block_count; i++)
+        ufi_free(p->blocks[i].data);
+    ufi_free(p->blocks);
     ufi_free(p->entries);
     ufi_mutex_destroy(p->mutex);
     ufi_graph_free(&p->widened);
@@ -146,12 +161,9 @@ size_t cpu_program_packed_bytes(const void *program)
 /* ---- the forms ---- */
 
 /* [O][I][kh][kw] of one group -> matrix [(kh, kw, I)][O]. */
-static void make_matrix(const ufk_table *k, float *matrix, const float *from, size_t o, size_t in,
-                        size_t taps)
+static void make_matrix(float *matrix, const float *from, size_t o, size_t in, size_t taps)
 {
-    if (taps == 1)
-        k->transpose_f32(matrix, o, from, in, o, in);
-    for (size_t j = 0; taps > 1 && j < o; j++)
+    for (size_t j = 0; j < o; j++)
         for (size_t i = 0; i < in; i++)
             for (size_t t = 0; t < taps; t++)
                 matrix[(t * in + i) * o + j] = from[(j * in + i) * taps + t];
@@ -166,7 +178,11 @@ static void pack_conv(const ufk_table *k, float *out, const ufi_tensor *w, uint3
     const float *src = w->data;
     size_t group_floats = ufk_conv_packed_floats(k, in * taps, o);
     for (uint32_t g = 0; g < groups; g++) {
-        make_matrix(k, matrix, src + g * o * in * taps, o, in, taps);
+        if (taps == 1) {
+            ufk_conv_pack_transposed(k, out + g * group_floats, src + g * o * in, in, o);
+            continue;
+        }
+        make_matrix(matrix, src + g * o * in * taps, o, in, taps);
         ufk_conv_pack(k, out + g * group_floats, matrix, o, in * taps, o);
     }
 }
@@ -199,14 +215,6 @@ static void pack_winograd(const ufk_table *k, float *out, const ufi_tensor *w, i
     size_t floats = ufk_conv_packed_floats(k, in, o);
     for (int p = 0; p < positions; p++)
         ufk_conv_pack(k, out + (size_t)p * floats, matrices + (size_t)p * in * o, o, in, o);
-}
-
-/* [N][K] -> [K][N] -> panels. */
-static void pack_gemm_t(const ufk_table *k, float *out, const ufi_tensor *w, float *matrix)
-{
-    size_t n = (size_t)w->shape.dims[0], depth = (size_t)w->shape.dims[1];
-    k->transpose_f32(matrix, n, w->data, depth, n, depth);
-    ufk_conv_pack(k, out, matrix, n, depth, n);
 }
 
 static void pack_vector(float *out, const ufi_tensor *w, uint32_t n)
@@ -254,7 +262,7 @@ static void pack_hconv(const ufk_table *k, const ufk_hconv *h, uint16_t *out, co
     const int64_t *d = w->shape.dims;
     const size_t o = (size_t)d[0], in = (size_t)d[1], taps = (size_t)(d[2] * d[3]);
     const size_t runs = rows ? (size_t)d[2] : 1;
-    make_matrix(k, matrix, w->data, o, in, taps);
+    make_matrix(matrix, w->data, o, in, taps);
     ufk_hconv_pack(h, out, matrix, runs, in * taps / runs, o);
 }
 
@@ -282,7 +290,7 @@ static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tens
     *scratch = 0;
     switch (kind) {
     case CPU_PACK_CONV:
-        *scratch = count / n * sizeof(float);
+        *scratch = d[2] * d[3] == 1 ? 0 : count / n * sizeof(float);
         floats = n * ufk_conv_packed_floats(k, (size_t)(d[1] * d[2] * d[3]), (size_t)d[0] / n);
         break;
     case CPU_PACK_DEPTHWISE:
@@ -299,7 +307,6 @@ static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tens
         floats = ufk_conv_packed_floats(k, (size_t)d[0], (size_t)d[1]);
         break;
     case CPU_PACK_GEMM_T:
-        *scratch = count * sizeof(float);
         floats = ufk_conv_packed_floats(k, (size_t)d[1], (size_t)d[0]);
         break;
     case CPU_PACK_VECTOR:
@@ -348,7 +355,8 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
                       (size_t)w->shape.dims[1]);
         break;
     case CPU_PACK_GEMM_T:
-        pack_gemm_t(k, out, w, scratch);
+        ufk_conv_pack_transposed(k, out, w->data, (size_t)w->shape.dims[1],
+                                 (size_t)w->shape.dims[0]);
         break;
     case CPU_PACK_VECTOR:
         pack_vector(out, w, n);
@@ -376,6 +384,42 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
 }
 
 /* ---- the cache ---- */
+
+/* Constants that have no packed form are small. */
+static size_t constant_bytes(const ufi_graph *g)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < g->value_count; i++) {
+        const ufi_value *v = &g->values[i];
+        const ufi_tensor t = {v->dtype, UFI_PLAIN, v->shape, NULL};
+        bytes += v->data ? ufi_tensor_bytes(&t) : 0;
+    }
+    return bytes;
+}
+
+/* Room in the last block, or in a new one: the first is for all constants, later ones for forms
+ * that are larger than their constants. */
+static void *find_room(cpu_program *p, size_t bytes)
+{
+    bytes = (bytes + UFI_ALIGN - 1) / UFI_ALIGN * UFI_ALIGN;
+    block *last = p->block_count ? &p->blocks[p->block_count - 1] : NULL;
+    if (!last || last->size - last->used < bytes) {
+        size_t size = last ? MORE_BYTES : constant_bytes(p->graph);
+        size = size < bytes ? bytes : size;
+        block *blocks = ufi_realloc(p->blocks, p->block_count + 1, sizeof *blocks);
+        if (!blocks)
+            return NULL;
+        p->blocks = blocks;
+        last = &blocks[p->block_count];
+        *last = (block){ufi_aligned_malloc(size), 0, size};
+        if (!last->data)
+            return NULL;
+        p->block_count++;
+    }
+    void *room = last->data + last->used;
+    last->used += bytes;
+    return room;
+}
 
 static bool belongs_to_program(const cpu_program *p, const void *data)
 {
@@ -422,18 +466,16 @@ static uf_status pack_new(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, 
     uint8_t *to = NULL;
     if (!scratch_bytes || scratch) {
         if (keep)
-            to = ufi_aligned_malloc(bytes);
+            to = find_room(p, bytes);
         else if ((to = ufi_arena_alloc(arena, bytes + 64, 1)))
             to = (uint8_t *)(((uintptr_t)to + 63) & ~(uintptr_t)63);
     }
     if (to)
         pack_into(k, to, kind, w, n, scratch);
     ufi_free(scratch);
-    if (to && keep && !keep_packed(p, (packed){w->data, kind, n, to, bytes})) {
-        ufi_free(to);
-        to = NULL;
-    }
-    if (!to)
+    if (ufi_tensor_bytes(w) >= RELEASED_BYTES)
+        ufi_file_map_release(&p->graph->map, w->data, ufi_tensor_bytes(w));
+    if (!to || (keep && !keep_packed(p, (packed){w->data, kind, n, to, bytes})))
         return ufi_fail(err, UF_E_NOMEM, "no memory to pack %zu bytes of weights", bytes);
     *out = to;
     return UF_OK;

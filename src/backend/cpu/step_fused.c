@@ -1,13 +1,13 @@
 /*
- * A 1x1 convolution and the depthwise 3x3 behind it as one step. The tensor between them is usually
- * the largest of its neighbourhood; a few rows of it at a time stay in the second-level cache
- * instead of making a trip to memory and back. Rows that two bands of output share between workers
- * are computed twice, so maps that fit the cache anyway are left alone.
+ * A 1x1 convolution, or the first one of a network over planes, and the depthwise 3x3 behind it as
+ * one step. The tensor between them is usually the largest of its neighbourhood; a few rows of it
+ * at a time stay in the second-level cache instead of making a trip to memory and back. Rows that
+ * two bands of output share between workers are computed twice, so maps that fit the cache anyway
+ * are left alone.
  */
 #include <string.h>
 
-#include "backend/cpu/build.h"
-#include "backend/cpu/conv_shape.h"
+#include "backend/cpu/planar.h"
 
 /* Smallest tensor between the two that is worth the trouble, and rows of it that are kept. */
 #define MIN_BYTES ((size_t)320 << 10)
@@ -15,11 +15,13 @@
 
 typedef struct fused_params {
     cpu_conv_shape point, depth;
+    bool is_planar;
+    cpu_planar planar; /* the first one where it is no 1x1 convolution */
     const float *point_weights, *depth_weights;
     const ufk_hconv *half; /* not NULL: the 1x1 convolution in 16 bits, of half_weights */
     const uint16_t *half_weights;
     size_t half_low, narrow_halves; /* b_low; room for the narrowed pixels */
-    size_t kept_floats;             /* scratch of the tensor between; narrowed pixels follow */
+    size_t kept_floats; /* scratch of the tensor between; narrowed pixels or planes follow */
     ufk_epilogue point_epilogue, depth_epilogue;
     bool has_residual;  /* of the depthwise one */
     size_t chunk;       /* output rows done at once */
@@ -65,11 +67,18 @@ static void pointwise_half(const fused_job *job, const ufk_conv_args *wide, uint
     h->conv(&a);
 }
 
-static void pointwise_rows(const fused_job *job, size_t image, size_t from, size_t to, float *rows,
-                           uint16_t *narrow)
+/* Rows from .. to - 1 of the tensor between. */
+static void first_rows(const fused_job *job, size_t image, size_t from, size_t to, float *rows,
+                       float *scratch)
 {
     const cpu_conv_shape *s = &job->p->point;
     const float *in = job->step->in[0].t.data;
+    if (job->p->is_planar) {
+        if (to > from)
+            cpu_planar_rows(&job->p->planar, job->plan->k, in + image * s->in_c * s->in_h * s->in_w,
+                            from, to - from, scratch, rows);
+        return;
+    }
     ufk_conv_args a = {
         .a = in + (image * s->in_h + from) * s->in_w * s->in_c,
         .a_stride = s->in_c,
@@ -84,7 +93,7 @@ static void pointwise_rows(const fused_job *job, size_t image, size_t from, size
         .epilogue = job->p->point_epilogue,
     };
     if (a.m && job->p->half)
-        pointwise_half(job, &a, narrow);
+        pointwise_half(job, &a, (uint16_t *)(void *)scratch);
     else if (a.m)
         job->plan->k->conv_f32(&a);
 }
@@ -141,8 +150,7 @@ static void fused_task(void *arg, size_t task, size_t worker)
         size_t reused = have_to > from ? have_to - from : 0;
         if (reused)
             memmove(kept, kept + (from - have_from) * row, reused * row * sizeof *kept);
-        pointwise_rows(job, image, from + reused, to, kept + reused * row,
-                       (uint16_t *)(void *)(kept + p->kept_floats));
+        first_rows(job, image, from + reused, to, kept + reused * row, kept + p->kept_floats);
         depthwise_rows(job, image, y, rows, from, to, kept);
         have_from = from;
         have_to = to;
@@ -180,7 +188,8 @@ bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *s
         return false;
     if (cpu_has_input(second, 4) && second->in[4] == first->out[0])
         return false;
-    return is_pointwise(&point) && is_depthwise_3x3(&depth) && depth.out_h >= 8 &&
+    const bool is_planar = cpu_is_planar_conv(b, first) && !cpu_half_kernels(b, first);
+    return (is_pointwise(&point) || is_planar) && is_depthwise_3x3(&depth) && depth.out_h >= 8 &&
            depth.in_h * depth.in_w * depth.in_c * sizeof(float) >= MIN_BYTES;
 }
 
@@ -229,22 +238,24 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
         return UF_E_NOMEM;
     cpu_conv_shape_read(b, first, &p->point);
     cpu_conv_shape_read(b, second, &p->depth);
+    p->is_planar = !is_pointwise(&p->point);
     ufi_tensor w = cpu_constant(b, first->in[1]);
     p->half = cpu_half_kernels(b, first);
     uf_status st =
-        p->half ? cpu_pack_halves(b->program, &b->plan->arena, cpu_half_pack(b, p->half, false), &w,
-                                  &p->half_weights, b->err)
-                : pack(b, first, CPU_PACK_CONV, &p->point_weights);
+        p->is_planar ? cpu_planar_read(b, first, &p->planar)
+        : p->half ? cpu_pack_halves(b->program, &b->plan->arena, cpu_half_pack(b, p->half, false),
+                                    &w, &p->half_weights, b->err)
+                  : pack(b, first, CPU_PACK_CONV, &p->point_weights);
     if (!st)
         st = pack(b, second, CPU_PACK_DEPTHWISE, &p->depth_weights);
     if (p->half && p->half->pairs)
         p->half_low = ufk_hconv_plane_halves(p->half, 1, p->point.in_c, p->point.out_c);
-    if (!st)
+    if (!st && !p->is_planar)
         st = epilogue_of(b, first, p->point.out_c, &p->point_epilogue);
     if (!st)
         st = epilogue_of(b, second, p->depth.out_c, &p->depth_epilogue);
     if (!st)
-        st = cpu_in(b, first->in[0], UFI_NHWC, &in[0]);
+        st = cpu_in(b, first->in[0], p->is_planar ? UFI_PLAIN : UFI_NHWC, &in[0]);
     p->has_residual = cpu_has_input(second, 4);
     if (!st && p->has_residual)
         st = cpu_in(b, second->in[4], UFI_NHWC, &in[in_count++]);
@@ -258,6 +269,8 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
     size_t rows = (p->chunk - 1) * p->depth.stride_h + 3;
     p->kept_floats = (rows + 1) * p->depth.in_w * p->depth.in_c;
     step->worker_bytes = p->kept_floats * sizeof(float);
+    if (p->is_planar)
+        step->worker_bytes += cpu_planar_scratch_floats(&p->planar, rows + 1) * sizeof(float);
     if (p->half) {
         step->arithmetic = cpu_half_arithmetic(b, p->half);
         p->narrow_halves = rows * p->point.in_w * p->point.in_c;

@@ -5,8 +5,7 @@
  */
 #include <string.h>
 
-#include "backend/cpu/build.h"
-#include "backend/cpu/conv_shape.h"
+#include "backend/cpu/planar.h"
 
 #define MAX_PLANES 4
 #define MIN_WIDTH 24
@@ -14,9 +13,7 @@
 #define BAND_BYTES ((size_t)256 << 10)
 
 typedef struct planar_params {
-    cpu_conv_shape s;
-    const float *weights; /* (in_c, kernel_h, kernel_w) x out_c, packed */
-    ufk_epilogue epilogue;
+    cpu_planar conv;
     size_t band, bands; /* output rows of a task, tasks of an image */
 } planar_params;
 
@@ -45,18 +42,22 @@ static void copy_planes(float *to, const cpu_conv_shape *s, const float *image, 
     }
 }
 
-static void planar_task(void *arg, size_t task, size_t worker)
+static size_t padded_width(const cpu_conv_shape *s)
 {
-    const planar_job *job = arg;
-    const planar_params *p = job->p;
+    return s->in_w + s->pads[1] + s->pads[3];
+}
+
+size_t cpu_planar_scratch_floats(const cpu_planar *p, size_t rows)
+{
+    return cpu_conv_band_rows(&p->s, rows) * padded_width(&p->s) * p->s.in_c;
+}
+
+void cpu_planar_rows(const cpu_planar *p, const ufk_table *k, const float *image, size_t y,
+                     size_t rows, float *scratch, float *out)
+{
     const cpu_conv_shape *s = &p->s;
-    size_t image = task / p->bands, y0 = task % p->bands * p->band;
-    size_t rows = s->out_h - y0 < p->band ? s->out_h - y0 : p->band;
-    size_t padded_w = s->in_w + s->pads[1] + s->pads[3], span = cpu_conv_band_rows(s, rows);
-    float *band = cpu_worker_scratch(job->plan, worker);
-    copy_planes(band, s,
-                (const float *)job->step->in[0].t.data + image * s->in_c * s->in_h * s->in_w,
-                y0 * s->stride_h, span, padded_w);
+    const size_t padded_w = padded_width(s), span = cpu_conv_band_rows(s, rows);
+    copy_planes(scratch, s, image, y * s->stride_h, span, padded_w);
     ufk_conv_args a = {.a_stride = s->stride_w,
                        .runs_y = s->in_c,
                        .run_stride_y = span * padded_w,
@@ -68,18 +69,31 @@ static void planar_task(void *arg, size_t task, size_t worker)
                        .m = s->out_w,
                        .n = s->out_c,
                        .epilogue = p->epilogue};
-    float *out = (float *)job->step->out[0].t.data;
     for (size_t r = 0; r < rows; r++) {
-        a.a = band + r * s->stride_h * padded_w;
-        a.c = out + ((image * s->out_h + y0 + r) * s->out_w) * s->out_c;
-        job->plan->k->conv_f32(&a);
+        a.a = scratch + r * s->stride_h * padded_w;
+        a.c = out + r * s->out_w * s->out_c;
+        k->conv_f32(&a);
     }
+}
+
+static void planar_task(void *arg, size_t task, size_t worker)
+{
+    const planar_job *job = arg;
+    const planar_params *p = job->p;
+    const cpu_conv_shape *s = &p->conv.s;
+    size_t image = task / p->bands, y = task % p->bands * p->band;
+    size_t rows = s->out_h - y < p->band ? s->out_h - y : p->band;
+    const float *in = job->step->in[0].t.data;
+    float *out = job->step->out[0].t.data;
+    cpu_planar_rows(&p->conv, job->plan->k, in + image * s->in_c * s->in_h * s->in_w, y, rows,
+                    cpu_worker_scratch(job->plan, worker),
+                    out + (image * s->out_h + y) * s->out_w * s->out_c);
 }
 
 static uf_status run_planar(const cpu_step *s, cpu_plan *plan, uf_error *err)
 {
     planar_job job = {s, s->params, plan};
-    ufi_pool_run(plan->pool, planar_task, &job, job.p->s.batch * job.p->bands);
+    ufi_pool_run(plan->pool, planar_task, &job, job.p->conv.s.batch * job.p->bands);
     return UF_OK;
 }
 
@@ -91,6 +105,20 @@ bool cpu_is_planar_conv(const cpu_builder *b, const ufi_node *n)
            b->places[n->in[0]].buffer[UFI_NHWC] < 0;
 }
 
+uf_status cpu_planar_read(cpu_builder *b, const ufi_node *n, cpu_planar *out)
+{
+    cpu_conv_shape *s = &out->s;
+    cpu_conv_shape_read(b, n, s);
+    ufi_tensor w = cpu_constant(b, n->in[1]);
+    w.shape = ufi_shape_make(
+        2, (const int64_t[]){(int64_t)s->out_c, (int64_t)(s->in_c * s->kernel_h * s->kernel_w)});
+    uf_status st =
+        cpu_pack(b->program, &b->plan->arena, CPU_PACK_GEMM_T, &w, 1, &out->weights, b->err);
+    return st ? st
+              : cpu_epilogue(b, n, cpu_has_input(n, 2) ? n->in[2] : UFI_NONE,
+                             cpu_has_input(n, 3) ? n->in[3] : UFI_NONE, s->out_c, &out->epilogue);
+}
+
 uf_status cpu_build_planar(cpu_builder *b, const ufi_node *n)
 {
     planar_params *p = cpu_params(b, sizeof *p);
@@ -98,16 +126,8 @@ uf_status cpu_build_planar(cpu_builder *b, const ufi_node *n)
     cpu_step *step;
     if (!p)
         return UF_E_NOMEM;
-    cpu_conv_shape *s = &p->s;
-    cpu_conv_shape_read(b, n, s);
-    ufi_tensor w = cpu_constant(b, n->in[1]);
-    w.shape = ufi_shape_make(
-        2, (const int64_t[]){(int64_t)s->out_c, (int64_t)(s->in_c * s->kernel_h * s->kernel_w)});
-    uf_status st =
-        cpu_pack(b->program, &b->plan->arena, CPU_PACK_GEMM_T, &w, 1, &p->weights, b->err);
-    if (!st)
-        st = cpu_epilogue(b, n, cpu_has_input(n, 2) ? n->in[2] : UFI_NONE,
-                          cpu_has_input(n, 3) ? n->in[3] : UFI_NONE, s->out_c, &p->epilogue);
+    const cpu_conv_shape *s = &p->conv.s;
+    uf_status st = cpu_planar_read(b, n, &p->conv);
     if (!st)
         st = cpu_in(b, n->in[0], UFI_PLAIN, &in);
     if (!st)
@@ -116,7 +136,7 @@ uf_status cpu_build_planar(cpu_builder *b, const ufi_node *n)
         st = cpu_add_step(b, n, run_planar, b->k->conv_f32_name, &in, 1, &out, 1, p, &step);
     if (st)
         return st;
-    size_t row_bytes = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c * sizeof(float);
+    size_t row_bytes = padded_width(s) * s->in_c * sizeof(float);
     size_t most = BAND_BYTES / (row_bytes * s->stride_h), tasks = 2 * b->workers;
     p->band = most ? most : 1;
     if (b->workers > 1 && s->batch < tasks && p->band > (s->out_h + tasks - 1) / tasks)
@@ -124,6 +144,6 @@ uf_status cpu_build_planar(cpu_builder *b, const ufi_node *n)
     if (p->band > s->out_h)
         p->band = s->out_h;
     p->bands = (s->out_h + p->band - 1) / p->band;
-    step->worker_bytes = cpu_conv_band_rows(s, p->band) * row_bytes;
+    step->worker_bytes = cpu_planar_scratch_floats(&p->conv, p->band) * sizeof(float);
     return UF_OK;
 }

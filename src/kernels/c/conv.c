@@ -40,6 +40,18 @@ void ufk_conv_pack(const ufk_table *t, float *packed, const float *b, size_t b_s
     }
 }
 
+void ufk_conv_pack_transposed(const ufk_table *t, float *packed, const float *b, size_t k, size_t n)
+{
+    for (size_t j = 0; j < n; j += t->conv_nr) {
+        const size_t columns = n - j < t->conv_nr ? n - j : t->conv_nr;
+        const size_t width = last_panel_width(t, columns);
+        t->transpose_f32(packed, width, b + j * k, k, columns, k);
+        for (size_t i = 0; columns < width && i < k; i++)
+            memset(packed + i * width + columns, 0, (width - columns) * sizeof *packed);
+        packed += width * k;
+    }
+}
+
 /* One pixel, one panel. `b` walks its rows in the order of the runs. */
 static void pixel_panel(const ufk_conv_args *args, size_t i, size_t j, const float *b)
 {

@@ -127,12 +127,14 @@ static void ufk_narrow_bf16_c(uint16_t *out, uint16_t *low, const float *in, siz
         out[i] = ufi_f32_to_bf16(in[i]);
 }
 
+/* A number so large that the nearest one is infinite is split at the largest that is not. */
 static void ufk_split_bf16_c(uint16_t *out, uint16_t *low, const float *in, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        out[i] = ufi_f32_to_bf16(in[i]);
+        const float most = UFK_BF16_MOST, x = in[i] > most ? most : in[i] < -most ? -most : in[i];
+        out[i] = ufi_f32_to_bf16(x);
         const float rest = in[i] - ufi_bf16_to_f32(out[i]);
-        low[i] = isnan(rest) ? 0 : ufi_f32_to_bf16(rest); /* of an infinity */
+        low[i] = isnan(rest) ? 0 : ufi_f32_to_bf16(rest); /* of NaN */
     }
 }
 

@@ -1,10 +1,11 @@
 /* Transpose: the reference, in blocks that fit the first-level cache. */
+#include "base/cpu.h"
 #include "kernels/topics.h"
 
 #define BLOCK 32
 
-static void ufk_transpose_f32_c(float *out, size_t out_row_stride, const float *in,
-                                size_t in_row_stride, size_t rows, size_t cols)
+void ufk_transpose_f32_c(float *out, size_t out_row_stride, const float *in, size_t in_row_stride,
+                         size_t rows, size_t cols)
 {
     if (rows == 3) { /* planes of a picture to pixels */
         const float *a = in, *b = in + in_row_stride, *d = b + in_row_stride;
@@ -23,4 +24,8 @@ void ufk_transpose_init(ufk_table *t, uint32_t flags)
 {
     t->transpose_f32 = ufk_transpose_f32_c;
     t->transpose_f32_name = "transpose_f32_c";
+#if defined(__x86_64__)
+    if (flags & UFI_CPU_AVX2)
+        ufk_transpose_select_avx2(t);
+#endif
 }

@@ -134,7 +134,15 @@ static void ufk_narrow_bf16_amx(uint16_t *out, uint16_t *low, const float *in, s
  * what is left, hold the first exactly, and the first 16 bits of an FP32 number, without FP16's
  * limits of range. The product of the low parts, which is left out, is below 2^-16 of the whole. */
 
-/* What is left of 16 numbers whose nearest ones are `high`; of an infinity nothing, not NaN. */
+/* What the high parts are rounded from: beyond the largest number of BF16 that one would become
+ * infinite. Bounds come first, which lets NaN through. */
+ALWAYS_INLINE __m512 bounded(__m512 x)
+{
+    const __m512 most = _mm512_set1_ps(UFK_BF16_MOST), least = _mm512_set1_ps(-UFK_BF16_MOST);
+    return _mm512_min_ps(most, _mm512_max_ps(least, x));
+}
+
+/* What is left of 16 numbers whose nearest ones are `high`; of NaN nothing. */
 ALWAYS_INLINE __m512 rest_of(__m512 x, __m256i high)
 {
     const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
@@ -147,7 +155,7 @@ static void ufk_split_bf16_amx(uint16_t *out, uint16_t *low, const float *in, si
     size_t i = 0;
     for (; i + 32 <= count; i += 32) {
         const __m512 x = _mm512_loadu_ps(in + i), y = _mm512_loadu_ps(in + i + 16);
-        const __m512i high = (__m512i)_mm512_cvtne2ps_pbh(y, x);
+        const __m512i high = (__m512i)_mm512_cvtne2ps_pbh(bounded(y), bounded(x));
         const __m512bh rest = _mm512_cvtne2ps_pbh(rest_of(y, _mm512_extracti64x4_epi64(high, 1)),
                                                   rest_of(x, _mm512_castsi512_si256(high)));
         _mm512_storeu_si512(out + i, high);
@@ -156,7 +164,7 @@ static void ufk_split_bf16_amx(uint16_t *out, uint16_t *low, const float *in, si
     for (; i < count; i += 16) {
         const __mmask16 mask = first_lanes(count - i);
         const __m512 x = _mm512_maskz_loadu_ps(mask, in + i);
-        const __m256i high = (__m256i)_mm512_cvtneps_pbh(x);
+        const __m256i high = (__m256i)_mm512_cvtneps_pbh(bounded(x));
         _mm256_mask_storeu_epi16(out + i, mask, high);
         _mm256_mask_storeu_epi16(low + i, mask, (__m256i)_mm512_cvtneps_pbh(rest_of(x, high)));
     }

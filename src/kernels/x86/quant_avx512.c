@@ -20,15 +20,38 @@ static inline __m512 load_bytes(const uint8_t *p, __mmask16 mask)
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, p)));
 }
 
+/* Quotients by a division, or, three times as fast, by the reciprocal: its product with x is off by
+ * two units at most, and two corrections by the remainder, which is exact, make of it what the
+ * division gives (Markstein 1990). What is out of range would give NaN and is cut before. */
+typedef struct quotient {
+    __m512 scale, reciprocal, least, most;
+    bool divide; /* a scale so small or large that remainders could underflow */
+} quotient;
+
+static inline __m512 quotient_of(const quotient *q, __m512 x)
+{
+    if (q->divide)
+        return _mm512_div_ps(x, q->scale);
+    x = _mm512_min_ps(_mm512_max_ps(x, q->least),
+                      q->most); /* max first: of a NaN it is the bound */
+    __m512 y = _mm512_mul_ps(x, q->reciprocal);
+    y = _mm512_fmadd_ps(_mm512_fnmadd_ps(y, q->scale, x), q->reciprocal, y);
+    return _mm512_fmadd_ps(_mm512_fnmadd_ps(y, q->scale, x), q->reciprocal, y);
+}
+
 static void ufk_quantize_u8_avx512(uint8_t *out, const float *in, size_t count, float scale,
                                    uint8_t zero)
 {
-    const __m512 divisor = _mm512_set1_ps(scale), lo = _mm512_set1_ps(-(float)zero);
-    const __m512 hi = _mm512_set1_ps((float)(255 - zero));
+    const __m512 lo = _mm512_set1_ps(-(float)zero), hi = _mm512_set1_ps((float)(255 - zero));
     const __m512i shift = _mm512_set1_epi32(zero);
+    const quotient q = {.scale = _mm512_set1_ps(scale),
+                        .reciprocal = _mm512_set1_ps(1 / scale),
+                        .least = _mm512_set1_ps(-300 * scale),
+                        .most = _mm512_set1_ps(300 * scale),
+                        .divide = !(scale > 0x1p-60f && scale < 0x1p60f)};
     for (size_t i = 0; i < count; i += 16) {
         const __mmask16 mask = tail_mask(count - i);
-        __m512 v = _mm512_div_ps(_mm512_maskz_loadu_ps(mask, in + i), divisor);
+        __m512 v = quotient_of(&q, _mm512_maskz_loadu_ps(mask, in + i));
         v = _mm512_min_ps(_mm512_max_ps(v, lo), hi);
         const __m512i x = _mm512_add_epi32(_mm512_cvtps_epi32(v), shift);
         _mm_mask_storeu_epi8(out + i, mask, _mm512_cvtepi32_epi8(x));
