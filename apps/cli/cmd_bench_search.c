@@ -398,7 +398,7 @@ const cli_command cli_bench_search = {
                 {"lists", 'l', "L", "lists of an inverted file (0: none)"},
                 {"look", 0, "L", "lists that a search looks at"},
                 {"min-score", 0, "S", "answers below are of no interest (-1)"},
-                {"miss-rate", 0, "P", "probability that a right answer is passed over (1e-5)"},
+                {"miss-rate", 0, "P", "probability that a right answer is passed over (5e-5)"},
                 {"verify", 0, "N", "probes checked against all vectors in FP32 (200)"},
                 {"threshold", 0, "S", "of open-set decisions (default: 1 % of strangers pass)"},
                 {"dir", 0, "DIR", "where the snapshot is written ($TMPDIR or /tmp)"},
