@@ -122,8 +122,7 @@ typedef struct uf_search_options {
                          codes are read); default 5e-5 */
     const uint64_t *groups; /* only these, ascending, when not NULL */
     size_t group_count;
-    uint32_t
-        lists; /* of an IVF, to look at; 0 (default): an eighth of the square root of the count */
+    uint32_t lists; /* of an IVF, to look at; 0 (default): a quarter of them */
 } uf_search_options;
 #define UF_SEARCH_OPTIONS_INIT     \
     {                              \
