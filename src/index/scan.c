@@ -307,7 +307,7 @@ static void pick(uf_searcher *s, ufi_search_worker *w, const ufi_piece *piece, s
                                           (n.segment * UFI_SEGMENT_SLOTS + (n.entry[i] & 0xFFFF)));
         return;
     }
-    for (size_t i = 0; i < n.count; i++)
+    for (size_t i = 0; i < n.count && i < UFK_SKETCH_AHEAD; i++)
         __builtin_prefetch(g->level + (size_t)(n.entry[i] & 0xFFFF) * (s->x->width / 8), 0, 2);
     if (w->pending.count)
         weigh_pending(s, w);

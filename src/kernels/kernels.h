@@ -181,7 +181,8 @@ enum {
     UFK_SKETCH_ROWS = 4,
     UFK_SKETCH_LEVEL = 31,
     UFK_SKETCH_PROBES = 4,
-    UFK_SKETCH_PROBE_BITS = 4
+    UFK_SKETCH_PROBE_BITS = 4,
+    UFK_SKETCH_AHEAD = 64 /* so many vectors ahead bits are fetched that may lie anywhere */
 };
 typedef struct ufk_sketch_args {
     const uint8_t *codes; /* [blocks][rows][32] */
@@ -374,7 +375,8 @@ typedef struct ufk_table {
     size_t (*sketch_pick)(uint32_t *out, const uint16_t *sums, const uint32_t *held, size_t blocks,
                           uint32_t first, uint16_t least);
     /* out[i] = sum over b < 4 of 2^b * (bits in which vector places[i] % 2^16 and plane b differ);
-     * planes [4][words], vector v at bits + 8 * words * v: the next are fetched ahead. */
+     * planes [4][words], vector v at bits + 8 * words * v. The first UFK_SKETCH_AHEAD should be on
+     * their way to the cache; the others are fetched ahead. */
     void (*sketch_count)(uint32_t *out, const uint64_t *planes, const uint8_t *bits,
                          const uint32_t *places, size_t count, size_t words);
     const char *sketch_name;

@@ -119,7 +119,7 @@ static size_t ufk_sketch_pick_avx2(uint32_t *out, const uint16_t *sums, const ui
     return count;
 }
 
-enum { AHEAD = 12 }; /* bits lie anywhere: their cache lines are asked for this early */
+enum { AHEAD = UFK_SKETCH_AHEAD };
 
 /* Words of 64 bits and the scalar popcnt: as fast as vpshufb here, and simpler. */
 static void ufk_sketch_count_avx2(uint32_t *out, const uint64_t *planes, const uint8_t *bits,

@@ -6,7 +6,7 @@
 
 #include "kernels/topics.h"
 
-enum { TOGETHER = 8, AHEAD = 2 * TOGETHER }; /* bits lie anywhere: they are asked for early */
+enum { TOGETHER = 8, AHEAD = UFK_SKETCH_AHEAD };
 
 static inline __attribute__((always_inline)) __m512i count_one(const uint64_t *planes,
                                                                const uint8_t *vector, size_t words)
