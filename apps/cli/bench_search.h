@@ -4,6 +4,14 @@
 
 #include "bench_exact.h"
 
+enum { BENCH_LOOKS = 7 };
+
+/* What a search of an inverted file finds that looks at so many lists. */
+typedef struct bench_look {
+    uint32_t lists;
+    double recall, recall_mated, ms; /* of the checked probes: top answers as exact FP32 */
+} bench_look;
+
 typedef struct search_bench {
     vector_source source;
     size_t probe_count, batch, check_count;
@@ -26,6 +34,8 @@ typedef struct search_bench {
     uf_index_info info;
     uf_search_work work;
     size_t agreed, agreed_mated, decided_alike, recognised;
+    bench_look looks[BENCH_LOOKS]; /* with lists */
+    size_t look_count;
 } search_bench;
 
 void bench_search_report(search_bench *b, bool as_json);

@@ -98,6 +98,18 @@ static void check_json(cli_json *j, const search_bench *b)
     json_number(j, "agreement_mated", (double)b->agreed_mated / ceil(n / 2));
     json_number(j, "recognised_mated", (double)b->recognised / ceil(n / 2));
     json_number(j, "exact_s", b->exact_s);
+    if (b->look_count)
+        json_open(j, "looks", '[');
+    for (size_t i = 0; i < b->look_count; i++) {
+        json_open(j, NULL, '{');
+        json_integer(j, "lists", b->looks[i].lists);
+        json_number(j, "recall", b->looks[i].recall);
+        json_number(j, "recall_mated", b->looks[i].recall_mated);
+        json_number(j, "ms_per_probe", b->looks[i].ms);
+        json_close(j, '}');
+    }
+    if (b->look_count)
+        json_close(j, ']');
 }
 
 static void report_json(const search_bench *b)
@@ -167,6 +179,11 @@ static void report_text(const search_bench *b)
                "%.4f for %zu; %zu of %zu mates named\n",
                b->check_count, b->agreed, (double)b->threshold, b->decided_alike, b->recognised,
                (b->check_count + 1) / 2);
+    for (size_t i = 0; i < b->look_count; i++)
+        printf("looking at %u of %u lists: top answer the same for %.2f %% (with a mate %.2f %%), "
+               "%.3f ms per probe\n",
+               b->looks[i].lists, b->info.lists, 100 * b->looks[i].recall,
+               100 * b->looks[i].recall_mated, b->looks[i].ms);
 }
 
 void bench_search_report(search_bench *b, bool as_json)

@@ -177,7 +177,8 @@ static int drop_old(migration *m)
     if (uf_gallery_describe(m->g.g, &s, &err) ||
         uf_gallery_templates(m->g.g, NULL, NULL, NULL, note_model, &all, &err))
         return cli_fail(&err);
-    for (size_t i = 0; !status && i < all.count; i++)
+    /* The newest first: one that searches never took is refused before anything is gone. */
+    for (size_t i = all.count; !status && i-- > 0;)
         if (strcmp(all.ids[i], s.model_id) != 0 &&
             uf_gallery_drop_model(m->g.g, all.ids[i], &all.templates[i], &err))
             status = cli_fail(&err);
@@ -232,8 +233,8 @@ const cli_command cli_gallery_migrate = {
     .details =
         "Old and new templates stay side by side until --drop-old. People whose crops were not\n"
         "kept (enroll --keep-crops) are named: they must enrol again (exit status 1). It can be\n"
-        "interrupted and called again. --drop-old after --roll-back deletes what was made for the\n"
-        "model that was given up.\n" GALLERY_DETAILS,
+        "interrupted and called again. --drop-old before --cut-over is refused; after\n"
+        "--roll-back it deletes what was made for the model that was given up.\n" GALLERY_DETAILS,
     .examples = "  uniface gallery migrate -g staff.ufg --embedder new.ufm\n"
                 "  uniface gallery migrate -g staff.ufg --cut-over\n"
                 "  uniface gallery migrate -g staff.ufg --drop-old\n",

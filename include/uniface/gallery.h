@@ -282,7 +282,8 @@ UF_API uf_status uf_gallery_migrate(uf_gallery *g, const char *model_id, uint32_
                                     uf_error *err);
 /* The model that searches take by default (cut-over, and back). */
 UF_API uf_status uf_gallery_set_model(uf_gallery *g, const char *model_id, uf_error *err);
-/* Ends the old: deletes all templates of a model that is not the default. */
+/* Ends the old: deletes all templates of a model that is not the default. UF_E_STATE for the
+ * default, and for a newer one that never was: it waits for uf_gallery_set_model. */
 UF_API uf_status uf_gallery_drop_model(uf_gallery *g, const char *model_id, uint64_t *templates,
                                        uf_error *err);
 /* Copies all collections, people, templates and crops into another gallery (SQLite to PostgreSQL

@@ -119,15 +119,14 @@ typedef struct uf_search_options {
     float min_score;  /* answers below are of no interest; default -1: all are. A threshold here
                          makes probes without a mate as fast as those with one */
     double miss_rate; /* probability that a right answer is passed over; 0: none is (all 8-bit
-                         codes are read); default 1e-5 */
+                         codes are read); default 5e-5 */
     const uint64_t *groups; /* only these, ascending, when not NULL */
     size_t group_count;
-    uint32_t
-        lists; /* of an IVF, to look at; 0 (default): an eighth of the square root of the count */
+    uint32_t lists; /* of an IVF, to look at; 0 (default): a quarter of them */
 } uf_search_options;
 #define UF_SEARCH_OPTIONS_INIT     \
     {                              \
-        1, -1.0f, 1e-5, NULL, 0, 0 \
+        1, -1.0f, 5e-5, NULL, 0, 0 \
     }
 
 typedef struct uf_hit {

@@ -31,6 +31,23 @@ uf_status ufi_random(void *out, size_t size, uf_error *err)
     return UF_OK;
 }
 
+uf_status ufi_random_draw(ufi_random_pool *pool, void *out, size_t size, uf_error *err)
+{
+    if (size > sizeof pool->bytes)
+        return ufi_random(out, size, err);
+    if (pool->left < size) {
+        const uf_status st = ufi_random(pool->bytes, sizeof pool->bytes, err);
+        if (st)
+            return st;
+        pool->left = sizeof pool->bytes;
+    }
+    uint8_t *drawn = pool->bytes + sizeof pool->bytes - pool->left;
+    memcpy(out, drawn, size);
+    ufi_wipe(drawn, size);
+    pool->left -= size;
+    return UF_OK;
+}
+
 /* ---- locked memory ---- */
 
 typedef struct secret_header {
@@ -107,14 +124,12 @@ uf_status ufi_seal_ready(uf_error *err)
     return UF_OK;
 }
 
-uf_status ufi_seal_apart(uint8_t *data, size_t size, uint8_t nonce[UFI_SEAL_NONCE_BYTES],
+static uf_status encrypt(uint8_t *data, size_t size, const uint8_t nonce[UFI_SEAL_NONCE_BYTES],
                          uint8_t tag[UFI_SEAL_TAG_BYTES], const void *bound, size_t bound_size,
                          const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
 {
     uint8_t nothing;
-    uf_status st = ufi_seal_ready(err);
-    if (!st)
-        st = ufi_random(nonce, UFI_SEAL_NONCE_BYTES, err);
+    const uf_status st = ufi_seal_ready(err);
     data = data ? data : &nothing; /* libsodium wants a place also for no bytes */
     if (!st)
         crypto_aead_xchacha20poly1305_ietf_encrypt_detached(data, tag, NULL, data, size, bound,
@@ -179,7 +194,7 @@ uf_status ufi_seal_ready(uf_error *err)
                     "this build has no encryption: build it with libsodium (-Dsodium=enabled)");
 }
 
-uf_status ufi_seal_apart(uint8_t *data, size_t size, uint8_t nonce[UFI_SEAL_NONCE_BYTES],
+static uf_status encrypt(uint8_t *data, size_t size, const uint8_t nonce[UFI_SEAL_NONCE_BYTES],
                          uint8_t tag[UFI_SEAL_TAG_BYTES], const void *bound, size_t bound_size,
                          const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
 {
@@ -209,16 +224,34 @@ uf_status ufi_secret_derive(uint8_t out[UFI_SECRET_BYTES], const uint8_t secret[
 
 #endif
 
-uf_status ufi_seal(uint8_t *out, const void *plain, size_t size, const void *bound,
-                   size_t bound_size, const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
+uf_status ufi_seal_apart(uint8_t *data, size_t size, uint8_t nonce[UFI_SEAL_NONCE_BYTES],
+                         uint8_t tag[UFI_SEAL_TAG_BYTES], const void *bound, size_t bound_size,
+                         const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
+{
+    const uf_status st = ufi_random(nonce, UFI_SEAL_NONCE_BYTES, err);
+    return st ? st : encrypt(data, size, nonce, tag, bound, bound_size, secret, err);
+}
+
+uf_status ufi_seal_with(uint8_t *out, const uint8_t nonce[UFI_SEAL_NONCE_BYTES], const void *plain,
+                        size_t size, const void *bound, size_t bound_size,
+                        const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
 {
     uint8_t *body = out + UFI_SEAL_NONCE_BYTES;
+    memcpy(out, nonce, UFI_SEAL_NONCE_BYTES);
     if (size > 0)
         memmove(body, plain, size);
-    uf_status st = ufi_seal_apart(body, size, out, body + size, bound, bound_size, secret, err);
+    const uf_status st = encrypt(body, size, nonce, body + size, bound, bound_size, secret, err);
     if (st)
         ufi_wipe(body, size);
     return st;
+}
+
+uf_status ufi_seal(uint8_t *out, const void *plain, size_t size, const void *bound,
+                   size_t bound_size, const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
+{
+    uint8_t nonce[UFI_SEAL_NONCE_BYTES];
+    const uf_status st = ufi_random(nonce, sizeof nonce, err);
+    return st ? st : ufi_seal_with(out, nonce, plain, size, bound, bound_size, secret, err);
 }
 
 uf_status ufi_unseal(void *plain, const uint8_t *sealed, size_t size, const void *bound,

@@ -23,11 +23,23 @@ enum {
 uf_status ufi_seal_ready(uf_error *err);
 /* Random bytes for keys. Errors: UF_E_IO. */
 uf_status ufi_random(void *out, size_t size, uf_error *err);
+/* Random bytes asked of the system many at a time, since a call costs as much as sealing hundreds
+ * of bytes. All zero is empty. To be wiped when the work is done: a child of this process would
+ * draw the same. Thread: confined. */
+typedef struct ufi_random_pool {
+    size_t left;
+    uint8_t bytes[1024];
+} ufi_random_pool;
+uf_status ufi_random_draw(ufi_random_pool *pool, void *out, size_t size, uf_error *err);
 
 /* XChaCha20-Poly1305 (IETF draft) with a random nonce: out gets nonce, ciphertext, tag: size +
  * UFI_SEAL_EXTRA bytes. `bound` (associated data) is authenticated, not stored. */
 uf_status ufi_seal(uint8_t *out, const void *plain, size_t size, const void *bound,
                    size_t bound_size, const uint8_t secret[UFI_SECRET_BYTES], uf_error *err);
+/* The same with a nonce that was drawn before, and is used for nothing else. */
+uf_status ufi_seal_with(uint8_t *out, const uint8_t nonce[UFI_SEAL_NONCE_BYTES], const void *plain,
+                        size_t size, const void *bound, size_t bound_size,
+                        const uint8_t secret[UFI_SECRET_BYTES], uf_error *err);
 /* The reverse: `size` is that of the sealed bytes; `plain` gets size - UFI_SEAL_EXTRA of them.
  * UF_E_MISMATCH: wrong secret, other bound data, or changed bytes; `plain` is zeroed then. */
 uf_status ufi_unseal(void *plain, const uint8_t *sealed, size_t size, const void *bound,

@@ -134,7 +134,7 @@ static uf_status prepare_row(enroller *e, const uf_person *p, const int64_t *tim
     if (e->is_new) {
         e->row = (ufi_person_row){.number = e->person++, .created = times ? times[0] : e->now};
         if (g->encrypted)
-            st = ufi_random(e->key, sizeof e->key, err);
+            st = ufi_random_draw(&g->ring->random, e->key, sizeof e->key, err);
     }
     e->row.collection = e->collection;
     e->row.collection_name = e->collection_name;

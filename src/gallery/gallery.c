@@ -58,6 +58,8 @@ uf_status ufi_gallery_begin(uf_gallery *g, uf_error *err)
 uf_status ufi_gallery_end(uf_gallery *g, uf_status st, uf_error *err)
 {
     g->depth = 0;
+    if (g->encrypted)
+        ufi_wipe(&g->ring->random, sizeof g->ring->random);
     if (!st)
         return g->sql->ops->commit(g->sql, err);
     g->sql->ops->rollback(g->sql);

@@ -41,6 +41,7 @@ typedef struct ufi_key_ring {
     int64_t numbers[UFI_MASTERS_MAX];
     uint8_t masters[UFI_MASTERS_MAX][UFI_SECRET_BYTES];
     size_t count;
+    ufi_random_pool random; /* of the transaction that writes; under the gallery's lock */
 } ufi_key_ring;
 
 /* The index of one model's templates in one collection. */

@@ -198,42 +198,77 @@ uf_status uf_gallery_migrate(uf_gallery *g, const char *model_id, uint32_t dimen
 
 /* ---- cut-over, and the end of the old ---- */
 
+/* The newest model that searches took by default, ever; 0 when none was set. */
+static uf_status newest_used(uf_gallery *g, int64_t *model, uf_error *err)
+{
+    return ufi_sql_integer(g->sql,
+                           "SELECT max(number) FROM setting WHERE name IN ('default_model',"
+                           " 'newest_used')",
+                           NULL, 0, 0, model, err);
+}
+
+static uf_status set_model(uf_gallery *g, const char *model_id, uf_error *err)
+{
+    int64_t model, newest;
+    uint32_t dimension;
+    uf_status st = ufi_model_find(g, model_id, &model, &dimension, err);
+    if (!st)
+        st = newest_used(g, &newest, err);
+    if (!st)
+        st = ufi_setting_put(g->sql, "newest_used", model > newest ? model : newest, NULL, 0, err);
+    if (!st)
+        st = ufi_setting_put(g->sql, "default_model", model, NULL, 0, err);
+    return st ? st : ufi_audit_in(g, "set_model", "", model_id, err);
+}
+
 uf_status uf_gallery_set_model(uf_gallery *g, const char *model_id, uf_error *err)
 {
-    int64_t model;
-    uint32_t dimension;
     uf_status st = ufi_text_check(model_id, UFI_MODEL_ID_MAX, "the model id", err);
     if (!st)
         st = ufi_gallery_enter_to_write(g, err);
     if (st)
         return st;
     st = ufi_gallery_begin(g, err);
-    if (!st) {
-        st = ufi_model_find(g, model_id, &model, &dimension, err);
-        if (!st)
-            st = ufi_setting_put(g->sql, "default_model", model, NULL, 0, err);
-        if (!st)
-            st = ufi_audit_in(g, "set_model", "", model_id, err);
-        st = ufi_gallery_end(g, st, err);
-    }
+    if (!st)
+        st = ufi_gallery_end(g, set_model(g, model_id, err), err);
     return ufi_gallery_leave(g, st, err);
+}
+
+/* Templates of a model that is in use, or is about to be, are not the old ones. */
+static uf_status drop_check(uf_gallery *g, const char *model_id, int64_t model, uf_error *err)
+{
+    uf_gallery_stats s = {0};
+    int64_t newest, in_use = 0;
+    uint32_t dimension;
+    uf_status st = ufi_default_model(g, &s, err);
+    if (st)
+        return st;
+    if (strcmp(s.model_id, model_id) == 0)
+        return ufi_fail(err, UF_E_STATE, "model %s is the one in use: set another one first",
+                        model_id);
+    st = newest_used(g, &newest, err);
+    if (!st && s.model_id[0])
+        st = ufi_model_find(g, s.model_id, &in_use, &dimension, err);
+    if (!st && model > newest && model > in_use)
+        st = ufi_fail(err, UF_E_STATE,
+                      "model %s is newer than the one in use, %s, and searches never took it: "
+                      "nothing was deleted. Cut over to it first, then the old templates can go; "
+                      "to give it up, cut over, roll back and drop again",
+                      model_id, s.model_id);
+    return st;
 }
 
 /* The census goes first: from then on searches say that there are no templates of the model. */
 static uf_status drop_begin(uf_gallery *g, const char *model_id, int64_t *model, int64_t *erasure,
                             uf_error *err)
 {
-    uf_gallery_stats s = {0};
     uint32_t dimension;
     uf_status st = ufi_gallery_begin(g, err);
     if (st)
         return st;
     st = ufi_model_find(g, model_id, model, &dimension, err);
     if (!st)
-        st = ufi_default_model(g, &s, err);
-    if (!st && strcmp(s.model_id, model_id) == 0)
-        st = ufi_fail(err, UF_E_STATE, "model %s is the one in use: set another one first",
-                      model_id);
+        st = drop_check(g, model_id, *model, err);
     const ufi_value args[] = {ufi_integer(*model)};
     if (!st)
         st = ufi_sql_run(g->sql, "DELETE FROM census WHERE model = ?1", args, 1, NULL, err);

@@ -109,8 +109,11 @@ uf_status ufi_record_seal(const uf_gallery *g, const uint8_t key[UFI_SECRET_BYTE
                           const uint8_t bound[UFI_BOUND_BYTES], const void *plain, size_t size,
                           uint8_t *out, uf_error *err)
 {
-    if (g->encrypted)
-        return ufi_seal(out, plain, size, bound, UFI_BOUND_BYTES, key, err);
+    if (g->encrypted) {
+        uint8_t nonce[UFI_SEAL_NONCE_BYTES];
+        const uf_status st = ufi_random_draw(&g->ring->random, nonce, sizeof nonce, err);
+        return st ? st : ufi_seal_with(out, nonce, plain, size, bound, UFI_BOUND_BYTES, key, err);
+    }
     if (size > 0)
         memcpy(out, plain, size);
     plain_digest(bound, plain, size, out + size);

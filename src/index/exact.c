@@ -128,29 +128,58 @@ uf_status ufi_search_finish(uf_searcher *s, uf_hit *hits, uint32_t *count, uf_se
     return UF_OK;
 }
 
-uf_status ufi_search_score_exact(uf_searcher *s, uf_search_work *work, uf_error *err)
+/* By their sums, best first. */
+static int by_sum(const void *a, const void *b)
 {
-    const uf_index *x = s->x;
-    uf_status st = UF_OK;
-    for (unsigned w = 0; !st && w < ufi_pool_size(s->pool); w++) {
-        ufi_slots *l = &s->workers[w].slots;
-        for (size_t at = 0; !st && at < l->count; at += UFI_SEARCH_CODES) {
-            ufi_candidate c[UFI_SEARCH_CODES];
-            size_t n = 0;
-            for (size_t i = at; i < l->count && n < UFI_SEARCH_CODES; i++) {
-                const ufi_segment *g = &x->segments[l->slot[i] / UFI_SEGMENT_SLOTS];
-                const uint32_t place = l->slot[i] % UFI_SEGMENT_SLOTS;
-                c[n++] = (ufi_candidate){g->key[place], g->group[place], 0, 0, l->slot[i]};
-            }
-            st = score_exactly(s, c, n, err);
-            for (size_t i = 0; !st && i < n; i++) {
-                ufi_candidates_push(&s->candidates, &c[i]);
-                ufi_top_offer(&s->top, c[i].group, c[i].score);
-            }
-            work->exact += n;
-        }
-        l->count = 0;
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+static uf_status score_slots(uf_searcher *s, ufi_found *f, const uint64_t *entries, size_t count,
+                             uf_error *err)
+{
+    ufi_candidate c[UFI_SEARCH_CODES];
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t slot = (uint32_t)entries[i], place = slot % UFI_SEGMENT_SLOTS;
+        const ufi_segment *g = &s->x->segments[slot / UFI_SEGMENT_SLOTS];
+        c[i] = (ufi_candidate){g->key[place], g->group[place], 0, 0, slot};
     }
-    s->floor = fmaxf(s->floor, ufi_top_floor(&s->top));
+    const uf_status st = score_exactly(s, c, count, err);
+    for (size_t i = 0; !st && i < count; i++) {
+        ufi_candidates_push(&f->candidates, &c[i]);
+        ufi_top_offer(&f->top, c[i].group, c[i].score);
+    }
+    f->floor = fmaxf(f->floor, ufi_top_floor(&f->top));
+    return st;
+}
+
+uf_status ufi_search_score_exact(uf_searcher *s, bool ranked, uf_search_work *work, uf_error *err)
+{
+    ufi_found *f = &s->workers[0].found[s->at];
+    ufi_slots *l = &f->slots;
+    uf_status st = UF_OK;
+    for (unsigned w = 1; w < ufi_pool_size(s->pool); w++) {
+        ufi_slots *other = &s->workers[w].found[s->at].slots;
+        for (size_t i = 0; i < other->count; i++)
+            ufi_slots_push(l, other->entry[i]);
+        other->count = 0;
+    }
+    if (ranked && l->count)
+        qsort(l->entry, l->count, sizeof *l->entry, by_sum);
+    /* The first few may tell that the others need not be fetched. */
+    size_t most = ranked ? 16 : UFI_SEARCH_CODES;
+    for (size_t at = 0, n; !st && at < l->count; at += n) {
+        const uint16_t least = ufi_search_least_sum(&s->full[s->at], f->floor);
+        for (n = 0; n < most && at + n < l->count; n++)
+            if (ranked && l->entry[at + n] >> 32 < least)
+                break;
+        if (!n)
+            break;
+        st = score_slots(s, f, l->entry + at, n, err);
+        work->exact += n;
+        most = most < UFI_SEARCH_CODES ? 2 * most : UFI_SEARCH_CODES;
+    }
+    l->count = 0;
+    ufi_search_share_floor(s, s->at);
     return st;
 }

@@ -31,15 +31,15 @@ typedef struct ufi_segment {
     uint32_t live;
     uint32_t list;              /* of the IVF */
     uint8_t *plane[UFI_PLANES]; /* [block][rows of the plane][32] */
-    float *factor;              /* estimate of the cosine = factor * sum of +-probe */
+    float *factor;              /* 1 / sum of the sizes of its coordinates; no search asks for it */
     float *step;                /* vector = step * code; NULL for UF_INDEX_SKETCH */
     int8_t *code;               /* [slot][width]; NULL for UF_INDEX_SKETCH */
     uint8_t *level;             /* [slot][width / 8]: sign of the coordinate times whether it is
                                    large; NULL for UF_INDEX_SKETCH */
     float *vector;              /* [slot][dimension]; UF_INDEX_FLOAT only */
     uint64_t *key, *group;
-    uint32_t *mask;             /* a bit a slot: it holds a vector; a word a block */
-    float factor_max, step_max; /* of all that were ever put in */
+    uint32_t *mask; /* a bit a slot: it holds a vector; a word a block */
+    float step_max; /* of all that were ever put in */
 } ufi_segment;
 
 struct uf_index {
@@ -133,7 +133,7 @@ typedef struct ufi_probe {
     float *rotated; /* [width] */
     int8_t *code;   /* [width] */
     float step;
-    uint8_t *tables; /* [rows of both planes][2][16] */
+    uint8_t *tables; /* of plane 0, of plane 1: as ufk_sketch_args wants them */
     uint64_t *bits;  /* [4][width / 64]: coordinate = half_step * sum of +-2^b */
     float half_step;
     float unit; /* sum of +-probe = unit * sum of table values - offset[plane] */

@@ -20,12 +20,12 @@ static bool grow(void **items, size_t count, size_t *room, size_t size, bool *fa
     return true;
 }
 
-void ufi_slots_push(ufi_slots *l, uint32_t slot)
+void ufi_slots_push(ufi_slots *l, uint64_t entry)
 {
-    void *items = l->slot;
-    if (grow(&items, l->count, &l->room, sizeof *l->slot, &l->failed)) {
-        l->slot = items;
-        l->slot[l->count++] = slot;
+    void *items = l->entry;
+    if (grow(&items, l->count, &l->room, sizeof *l->entry, &l->failed)) {
+        l->entry = items;
+        l->entry[l->count++] = entry;
     }
 }
 

@@ -97,10 +97,11 @@ bool ufi_search_leaders_suffice(const uf_searcher *s)
     double step = 0;
     for (size_t i = 0; i < s->piece_count; i++)
         step = fmax(step, (double)s->x->segments[s->pieces[i].segment].step_max);
-    const double slack = s->z * sqrt((step * step + own * own) / 12) + 1e-5;
+    const double slack = s->z_codes * sqrt((step * step + own * own) / 12) + 1e-5;
     for (unsigned w = 0; w < ufi_pool_size(s->pool); w++) {
         const uint32_t least = s->workers[w].leaders[s->at].least;
-        if (least > 0 && (double)score_of(least) + slack >= (double)s->floor)
+        if (least > 0 &&
+            (double)score_of(least) + slack >= (double)s->workers[0].found[s->at].floor)
             return false;
     }
     return true;

@@ -14,7 +14,7 @@ size_t ufi_probe_layout(const uf_index *x, ufi_probe *p, uint8_t *memory)
     size_t at = 0;
     p->vector = ufi_carve(memory, &at, x->dimension * sizeof *p->vector);
     p->rotated = ufi_carve(memory, &at, x->width * sizeof *p->rotated);
-    p->tables = ufi_carve(memory, &at, (x->rows[0] + x->rows[1]) * 32);
+    p->tables = ufi_carve(memory, &at, (x->rows[0] + x->rows[1]) * 64);
     p->code = ufi_carve(memory, &at, x->width);
     p->bits = ufi_carve(memory, &at, UFK_SKETCH_PROBE_BITS * (x->width / 8));
     return at;
@@ -48,6 +48,19 @@ static float size_of_four(const float *q)
     return fabsf(q[0]) + fabsf(q[1]) + fabsf(q[2]) + fabsf(q[3]);
 }
 
+/* The sums of +-q[0..3] for all signs, from 0 on, in units; twice. */
+static void make_table(uint8_t *table, const float *q, float inverse)
+{
+    float sum[16] = {size_of_four(q) - q[0] - q[1] - q[2] - q[3]};
+    for (int k = 0; k < 4; k++)
+        for (int i = 0; i < 1 << k; i++)
+            sum[(1 << k) + i] = sum[i] + 2 * q[k];
+    for (int i = 0; i < 16; i++) {
+        const int level = (int)(sum[i] * inverse + 0.5f);
+        table[i] = table[16 + i] = (uint8_t)(level < UFK_SKETCH_LEVEL ? level : UFK_SKETCH_LEVEL);
+    }
+}
+
 static void make_tables(const uf_index *x, ufi_probe *p)
 {
     float largest = 0;
@@ -56,21 +69,15 @@ static void make_tables(const uf_index *x, ufi_probe *p)
     p->unit = 2 * largest / UFK_SKETCH_LEVEL;
     const float inverse = 1 / p->unit;
     const float *q = p->rotated;
-    uint8_t *table = p->tables;
-    for (int plane = 0; plane < UFI_PLANES; plane++) {
+    uint8_t *tables = p->tables;
+    for (int plane = 0; plane < UFI_PLANES; tables += x->rows[plane++] * 64) {
         p->offset[plane] = 0;
         p->square[plane] = 0;
-        for (size_t r = 0; r < 2 * x->rows[plane]; r++, q += 4, table += 16) {
-            const float size = size_of_four(q);
-            p->offset[plane] += size;
+        for (size_t r = 0; r < 2 * x->rows[plane]; r++, q += 4) {
+            p->offset[plane] += size_of_four(q);
             for (int k = 0; k < 4; k++)
                 p->square[plane] += q[k] * q[k];
-            for (unsigned bits = 0; bits < 16; bits++) {
-                float sum = size;
-                for (unsigned k = 0; k < 4; k++)
-                    sum += bits >> k & 1 ? q[k] : -q[k];
-                table[bits] = (uint8_t)fminf(sum * inverse + 0.5f, UFK_SKETCH_LEVEL);
-            }
+            make_table(tables + ufk_sketch_table(r / 2, r % 2), q, inverse);
         }
     }
 }

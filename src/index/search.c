@@ -15,6 +15,16 @@ enum { LEADERS = 96, SKETCH_LEADERS = 24 };
 
 /* ---- making ---- */
 
+static bool make_picks(ufi_search_worker *w)
+{
+    enum { ALL = UFI_SEARCH_TILE * UFK_SKETCH_BLOCK, ROOM = ALL + 16 };
+    w->pick_memory = ufi_aligned_malloc((2 * ROOM + ALL) * sizeof *w->pick_memory);
+    w->pending.entry = w->pick_memory;
+    w->next.entry = w->pick_memory + ROOM;
+    w->differ = w->pick_memory + 2 * ROOM;
+    return w->pick_memory != NULL;
+}
+
 static bool make_workers(uf_searcher *s)
 {
     const unsigned count = ufi_pool_size(s->pool);
@@ -25,7 +35,8 @@ static bool make_workers(uf_searcher *s)
         if (s->x->kernels->dot_many_pays)
             s->workers[w].near =
                 ufi_malloc((size_t)UFK_DOT_CODES * UFK_DOT_PROBES, sizeof *s->workers[w].near);
-        if (!s->workers[w].sums || (s->x->kernels->dot_many_pays && !s->workers[w].near))
+        if (!s->workers[w].sums || (s->x->kernels->dot_many_pays && !s->workers[w].near) ||
+            !make_picks(&s->workers[w]))
             return false;
     }
     return s->workers != NULL;
@@ -56,6 +67,7 @@ uf_status uf_searcher_create(uf_searcher **out, uf_index *x, uint32_t threads, u
     if (!s)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a searcher");
     s->x = x;
+    s->z_rate = -1;
     uf_status st = ufi_pool_create(&s->pool, threads ? threads : ufi_cpu_count(), err);
     if (!st && (!make_workers(s) || !make_probes(s)))
         st = ufi_fail(err, UF_E_NOMEM, "no memory for a searcher");
@@ -76,8 +88,11 @@ void uf_searcher_destroy(uf_searcher *s)
     for (unsigned w = 0; s->workers && w < ufi_pool_size(s->pool); w++) {
         ufi_free(s->workers[w].sums);
         ufi_free(s->workers[w].near);
-        ufi_free(s->workers[w].slots.slot);
-        ufi_free(s->workers[w].candidates.item);
+        ufi_free(s->workers[w].pick_memory);
+        for (size_t p = 0; p < UFI_SEARCH_PROBES; p++) {
+            ufi_free(s->workers[w].found[p].slots.entry);
+            ufi_free(s->workers[w].found[p].candidates.item);
+        }
     }
     ufi_free(s->workers);
     ufi_pool_destroy(s->pool);
@@ -117,6 +132,7 @@ static bool room(void **p, size_t *have, size_t want, size_t size)
 #define ROOM(s, field, want) \
     room((void **)&(s)->field, &(s)->field##_room, want, sizeof *(s)->field)
 
+/* And the tops of what is found. */
 static bool make_leaders(uf_searcher *s)
 {
     const unsigned count = ufi_pool_size(s->pool);
@@ -124,13 +140,20 @@ static bool make_leaders(uf_searcher *s)
     const size_t wanted = least + 4 * (size_t)s->options.top_k;
     if (s->leader_memory && s->workers[0].leaders[0].wanted == wanted)
         return true;
+    const size_t k = s->options.top_k, one = 2 * wanted + k + (k + 1) / 2;
     ufi_free(s->leader_memory);
-    s->leader_memory = ufi_malloc(count * UFI_SEARCH_PROBES, 2 * wanted * sizeof(uint64_t));
+    s->leader_memory = ufi_malloc(count * UFI_SEARCH_PROBES, one * sizeof(uint64_t));
     if (!s->leader_memory)
         return false;
-    for (size_t i = 0; i < count * UFI_SEARCH_PROBES; i++)
-        s->workers[i / UFI_SEARCH_PROBES].leaders[i % UFI_SEARCH_PROBES] =
-            (ufi_leaders){.entry = s->leader_memory + i * 2 * wanted, .wanted = wanted};
+    for (size_t i = 0; i < count * UFI_SEARCH_PROBES; i++) {
+        ufi_search_worker *w = &s->workers[i / UFI_SEARCH_PROBES];
+        uint64_t *memory = s->leader_memory + i * one;
+        w->leaders[i % UFI_SEARCH_PROBES] = (ufi_leaders){.entry = memory, .wanted = wanted};
+        w->found[i % UFI_SEARCH_PROBES].top =
+            (ufi_top){.group = memory + 2 * wanted,
+                      .score = (float *)(void *)(memory + 2 * wanted + k),
+                      .wanted = k};
+    }
     return true;
 }
 
@@ -208,129 +231,100 @@ static size_t make_filter(uf_searcher *s)
 
 /* ---- one probe ---- */
 
-/* Scores what the workers collected. */
-static uf_status score(uf_searcher *s, uf_search_work *work, uf_error *err)
+static void begin(uf_searcher *s)
 {
-    if (s->x->options.detail == UF_INDEX_SKETCH)
-        return ufi_search_score_exact(s, work, err);
-    ufi_search_score(s);
-    return UF_OK;
+    for (unsigned w = 0; w < ufi_pool_size(s->pool); w++) {
+        for (size_t p = 0; p < s->probe_count; p++) {
+            ufi_found *f = &s->workers[w].found[p];
+            f->slots.count = f->candidates.count = f->top.count = 0;
+            f->slots.failed = f->candidates.failed = false;
+            f->floor = s->options.min_score;
+        }
+    }
 }
 
-static bool failed(const uf_searcher *s)
+/* Candidates of all workers for s->at, and its answers. */
+static uf_status finish(uf_searcher *s, uf_hit *hits, uint32_t *count, uf_search_work *work,
+                        uf_error *err)
 {
-    bool bad = s->candidates.failed;
-    for (unsigned w = 0; w < ufi_pool_size(s->pool); w++)
-        bad = bad || s->workers[w].slots.failed || s->workers[w].candidates.failed;
-    return bad;
-}
-
-static void begin_probe(uf_searcher *s, size_t at)
-{
-    s->at = at;
-    s->has_sums = s->probe_count == 1;
-    s->full = s->refined[at] || s->x->rows[1] == 0;
-    s->floor = s->floors[at];
+    bool failed = false;
+    s->floor = s->options.min_score;
     s->top.count = 0;
     s->top.wanted = s->options.top_k;
     s->candidates.count = 0;
     s->candidates.failed = false;
     for (unsigned w = 0; w < ufi_pool_size(s->pool); w++) {
-        s->workers[w].slots.failed = s->workers[w].candidates.failed = false;
-        s->workers[w].slots.count = s->workers[w].candidates.count = 0;
+        const ufi_found *f = &s->workers[w].found[s->at];
+        for (size_t i = 0; i < f->candidates.count; i++) {
+            const ufi_candidate *c = &f->candidates.item[i];
+            ufi_candidates_push(&s->candidates, c);
+            ufi_top_offer(&s->top, c->group, c->score - c->slack);
+        }
+        failed = failed || f->slots.failed || f->candidates.failed;
     }
+    s->floor = fmaxf(s->floor, ufi_top_floor(&s->top));
+    if (failed || s->candidates.failed)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for the candidates of a search");
+    return ufi_search_finish(s, hits, count, work, err);
 }
 
-static uf_status score_leaders(uf_searcher *s, size_t at, uf_search_work *work, uf_error *err)
+static uf_status score_all(uf_searcher *s, uf_search_work *work, uf_error *err)
 {
-    begin_probe(s, at);
-    ufi_search_take_leaders(s);
-    uf_status st = score(s, work, err);
-    s->floors[at] = s->floor;
-    return st;
-}
-
-/* Reads plane 1 for those probes for which plane 0 leaves most of the blocks. (Where it leaves
- * fewer, there are hardly more vectors left than blocks: their codes cost less than the plane.) */
-static uf_status refine(uf_searcher *s, uf_search_work *work, uf_error *err)
-{
-    size_t count = 0;
-    uf_status st = UF_OK;
-    if (!s->x->rows[1])
+    ufi_search_score_all(s);
+    if (s->x->options.detail != UF_INDEX_SKETCH)
         return UF_OK;
-    for (size_t i = 0; !st && i < s->probe_count; i++) {
-        st = score_leaders(s, i, work, err);
-        s->refined[i] = ufi_search_blocks_left(s) > s->block_count / 2;
-        count += s->refined[i];
-    }
-    if (!st && count)
-        ufi_search_refine(s);
-    return st;
-}
-
-/* `all`: the sketches are not asked. */
-static uf_status search_probe(uf_searcher *s, size_t at, bool all, uf_hit *hits, uint32_t *count,
-                              uf_search_work *work, uf_error *err)
-{
-    /* A single probe that was not refined is still as `refine` left it. */
-    const bool scored = s->probe_count == 1 && s->x->rows[1] && !s->refined[at];
-    uf_status st = UF_OK;
-    if (all)
-        begin_probe(s, at);
-    else if (!scored)
-        st = score_leaders(s, at, work, err);
-    if (!st && all)
-        ufi_search_collect_all(s);
-    else if (!st)
-        ufi_search_collect(s);
-    if (!st)
-        st = score(s, work, err);
-    if (!st && failed(s))
-        st = ufi_fail(err, UF_E_NOMEM, "no memory for the candidates of a search");
-    return st ? st : ufi_search_finish(s, hits, count, work, err);
-}
-
-/* With leaders by codes of the whole batch. */
-static uf_status search_leaders(uf_searcher *s, size_t at, uf_hit *hits, uint32_t *count,
-                                uf_search_work *work, uf_error *err)
-{
-    uf_status st = score_leaders(s, at, work, err);
-    if (!st && !ufi_search_leaders_suffice(s))
-        return search_probe(s, at, true, hits, count, work, err);
-    if (!st && failed(s))
-        st = ufi_fail(err, UF_E_NOMEM, "no memory for the candidates of a search");
-    return st ? st : ufi_search_finish(s, hits, count, work, err);
+    return ufi_search_score_exact(s, false, work, err);
 }
 
 /* ---- batches ---- */
 
 enum { FEW = 4096 }; /* so many vectors that pass a filter are scored by their codes at once */
 
+/* Vectors without codes: one probe after the other, since what passes waits for its turn. */
+static uf_status search_sketches(uf_searcher *s, uf_search_work *work, uf_error *err)
+{
+    uf_status st = UF_OK;
+    for (s->at = 0; !st && s->at < s->probe_count; s->at++) {
+        ufi_search_take_leaders(s, s->at);
+        st = ufi_search_score_exact(s, false, work, err);
+        if (!st)
+            ufi_search_deep(s, true);
+        if (!st)
+            st = ufi_search_score_exact(s, true, work, err);
+    }
+    return st;
+}
+
 static uf_status search_pieces(uf_searcher *s, uf_hit *hits, uint32_t *counts, uf_search_work *work,
                                uf_error *err)
 {
     uf_status st = UF_OK;
-    bool all = !isfinite(s->z);
+    bool all = s->options.miss_rate == 0;
     s->filtered = s->options.groups != NULL;
     if (s->filtered) {
         const size_t allowed = make_filter(s);
         all = all || allowed <= FEW || allowed <= s->block_count;
     }
-    for (size_t i = 0; i < s->probe_count; i++) {
-        s->floors[i] = s->options.min_score;
-        s->refined[i] = false;
-    }
     const bool many = !all && ufi_search_many_pays(s);
+    begin(s);
     if (many) {
         ufi_search_scan_many(s);
+        ufi_search_score_leaders(s);
     } else if (!all) {
+        ufi_search_set_bounds(s);
         ufi_search_scan(s);
-        st = refine(s, work, err);
+        if (s->x->options.detail == UF_INDEX_SKETCH) {
+            st = search_sketches(s, work, err);
+        } else {
+            ufi_search_score_leaders(s);
+            ufi_search_deep(s, false);
+        }
     }
-    for (size_t i = 0; !st && i < s->probe_count; i++) {
-        uf_hit *to = hits + i * s->options.top_k;
-        st = many ? search_leaders(s, i, to, &counts[i], work, err)
-                  : search_probe(s, i, all, to, &counts[i], work, err);
+    for (s->at = 0; !st && s->at < s->probe_count; s->at++) {
+        if (all || (many && !ufi_search_leaders_suffice(s)))
+            st = score_all(s, work, err);
+        if (!st)
+            st = finish(s, hits + s->at * s->options.top_k, &counts[s->at], work, err);
     }
     return st;
 }
@@ -422,6 +416,24 @@ static uf_status check_search(const uf_search_options *o, uf_error *err)
     return UF_OK;
 }
 
+static void wipe_probes(uf_searcher *s, size_t count)
+{
+    const size_t most = count < UFI_SEARCH_PROBES ? count : UFI_SEARCH_PROBES;
+    ufi_wipe(s->probe_memory, most * ufi_probe_layout(s->x, &(ufi_probe){0}, NULL));
+    if (count >= UFI_SEARCH_MANY)
+        ufi_wipe(s->packed, (size_t)UFI_SEARCH_PROBES * s->x->width);
+}
+
+/* Each stage may err. The signs get most of the miss rate: what they let pass costs most. */
+static void set_impossible(uf_searcher *s)
+{
+    const double rate = s->options.miss_rate;
+    s->z_signs = rate > 0 ? ufi_normal_tail(rate * 0.8) : INFINITY;
+    s->z_level = rate > 0 ? ufi_normal_tail(rate * 0.15) : INFINITY;
+    s->z_codes = rate > 0 ? ufi_normal_tail(rate * 0.05) : INFINITY;
+    s->z_rate = rate;
+}
+
 uf_status uf_searcher_run(uf_searcher *s, const float *probes, size_t count,
                           const uf_search_options *options, uf_hit *hits, uint32_t *counts,
                           uf_search_work *work, uf_error *err)
@@ -432,8 +444,8 @@ uf_status uf_searcher_run(uf_searcher *s, const float *probes, size_t count,
         return ufi_fail(err, UF_E_ARG, "uf_searcher_run: no searcher, probes or room for answers");
     s->options = options ? *options : defaults;
     uf_status st = check_search(&s->options, err);
-    /* The sketch may err in two stages, the codes in one. */
-    s->z = s->options.miss_rate > 0 ? ufi_normal_tail(s->options.miss_rate / 3) : INFINITY;
+    if (!st && s->options.miss_rate != s->z_rate)
+        set_impossible(s);
     for (size_t at = 0; !st && at < count; at += s->probe_count) {
         s->probe_count = count - at < UFI_SEARCH_PROBES ? count - at : UFI_SEARCH_PROBES;
         for (size_t i = 0; !st && i < s->probe_count; i++)
@@ -443,7 +455,7 @@ uf_status uf_searcher_run(uf_searcher *s, const float *probes, size_t count,
         if (!st)
             st = search_batch(s, hits + at * s->options.top_k, counts + at, &done, err);
     }
-    ufi_wipe(s->probe_memory, s->probe_bytes);
+    wipe_probes(s, count);
     if (work)
         *work = done;
     return st;

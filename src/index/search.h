@@ -4,10 +4,10 @@
  *   scan     sums of plane 0 for all vectors and all probes of a batch; the best by estimate
  *            (leaders) are scored by their codes: the k-th of them is the floor, below which
  *            nothing is of interest
- *   refine   probes for which many may still reach the floor: both planes, better leaders
- *   collect  those whose estimate may reach the floor, by their signs and then by a second bit a
- *            coordinate, scored by their codes: candidates
- *   many     instead of all that, for a crowd of probes where the processor can: all codes
+ *   deep     blocks that may still reach the floor, by both planes; of their vectors those that
+ *            may, by a second bit a coordinate and then by their codes: candidates. The floor
+ *            rises meanwhile.
+ *   many     instead of both, for a crowd of probes where the processor can: all codes
  *   exact    candidates which the codes cannot tell apart, by their vectors
  */
 #ifndef UFI_INDEX_SEARCH_H
@@ -30,7 +30,7 @@ typedef struct ufi_candidate {
 
 /* A growing array of slots or candidates; a failure sticks. */
 typedef struct ufi_slots {
-    uint32_t *slot;
+    uint64_t *entry; /* sum << 32 | slot; 0 where no sketch was asked */
     size_t count, room;
     bool failed;
 } ufi_slots;
@@ -54,17 +54,37 @@ typedef struct ufi_top {
     size_t count, wanted;
 } ufi_top;
 
+/* What a worker found for a probe. */
+typedef struct ufi_found {
+    ufi_slots slots; /* not yet scored */
+    ufi_candidates candidates;
+    ufi_top top;
+    float floor;
+} ufi_found;
+
+/* Vectors of a segment that pass by their signs. Their second bits are on the way to the cache
+ * while the next are looked for. */
+typedef struct ufi_pending {
+    uint32_t *entry; /* [UFI_SEARCH_TILE * 32 + 16]: sum << 16 | place */
+    size_t count, probe;
+    uint32_t segment;
+} ufi_pending;
+
 typedef struct ufi_search_worker {
     uint16_t *sums; /* [UFK_SKETCH_PROBES][UFI_SEARCH_TILE * 32] */
     ufk_near *near; /* [UFK_DOT_CODES * UFK_DOT_PROBES]; NULL where that does not pay */
     ufi_leaders leaders[UFI_SEARCH_PROBES];
-    uint32_t pending[UFI_SEARCH_CODES];  /* slots that pass by their signs */
-    float pending_sum[UFI_SEARCH_CODES]; /* sum of sign(o_i) q_i */
-    size_t pending_count;
-    ufi_slots slots;
-    ufi_candidates candidates;
+    ufi_found found[UFI_SEARCH_PROBES];
+    uint32_t *pick_memory; /* of the pending entries, and of `differ` */
+    ufi_pending pending, next;
+    uint32_t *differ; /* [UFI_SEARCH_TILE * 32] */
     uf_search_work work;
 } ufi_search_worker;
+
+/* From floors to sums: the least sum of interest is (floor - margin) * scale + offset. */
+typedef struct ufi_bounds {
+    double margin, scale, offset;
+} ufi_bounds;
 
 /* A segment that the search looks at; `first` is its first block among all of them. */
 typedef struct ufi_piece {
@@ -96,13 +116,12 @@ struct uf_searcher {
 
     /* Of the call and of the probe that is worked on. */
     uf_search_options options;
-    double z;      /* how many standard deviations count as impossible */
-    size_t at;     /* the probe */
-    bool has_sums; /* `sums` are the probe's: one plane, or both when `full` */
-    bool full;     /* `maxima` are of both planes */
+    double z_rate;                    /* the miss rate that the next are for */
+    double z_signs, z_level, z_codes; /* how many standard deviations count as impossible */
+    ufi_bounds first[UFI_SEARCH_PROBES], full[UFI_SEARCH_PROBES]; /* by plane 0, by both */
+    size_t at;                                                    /* the probe */
+    size_t deep_first, deep_end;                                  /* probes of the deep stage */
     float floor;
-    float floors[UFI_SEARCH_PROBES]; /* of the batch, so far */
-    bool refined[UFI_SEARCH_PROBES]; /* plane 1 was read too */
     ufi_top top;
     ufi_candidates candidates; /* of all workers */
     float *exact;              /* [UFI_SEARCH_CODES][dimension] */
@@ -111,34 +130,34 @@ struct uf_searcher {
 
 /* ---- scan.c ---- */
 
+/* Makes first and full of all probes. */
+void ufi_search_set_bounds(uf_searcher *s);
+uint16_t ufi_search_least_sum(const ufi_bounds *b, float floor);
 /* Sums of plane 0 for all probes of the batch, and their leaders. */
 void ufi_search_scan(uf_searcher *s);
-/* Sums of both planes for the probes marked `refined`, and their leaders. Of a single probe only
- * in the blocks that may reach the floor. */
-void ufi_search_refine(uf_searcher *s);
-/* The slots that may reach the floor, into the workers' lists. */
-void ufi_search_collect(uf_searcher *s);
-/* Blocks that hold such slots. */
-size_t ufi_search_blocks_left(const uf_searcher *s);
-/* All slots that the filter lets through, into the workers' lists. */
-void ufi_search_collect_all(uf_searcher *s);
-/* The leaders of all workers become slots of worker 0's list. */
-void ufi_search_take_leaders(uf_searcher *s);
+/* What may reach the floors by both planes, into what the workers found: scored by their codes,
+ * where there are any. Of probe s->at only, or of all. */
+void ufi_search_deep(uf_searcher *s, bool one);
+/* All slots that the filter lets through, scored, into what the workers found for s->at. */
+void ufi_search_score_all(uf_searcher *s);
 void ufi_search_clear_leaders(uf_searcher *s, size_t probe);
-/* Scores the workers' lists by their codes: candidates that may reach the floor, which rises. */
-void ufi_search_score(uf_searcher *s);
+/* The leaders of all workers become slots of what worker 0 found for a probe. */
+void ufi_search_take_leaders(uf_searcher *s, size_t probe);
+/* The same for all probes, and they are scored by their codes; all workers get the floors. */
+void ufi_search_score_leaders(uf_searcher *s);
+void ufi_search_share_floor(uf_searcher *s, size_t probe);
 
 /* ---- many.c ---- */
 
 bool ufi_search_many_pays(const uf_searcher *s);
 /* Leaders of all probes of the batch, by codes. */
 void ufi_search_scan_many(uf_searcher *s);
-/* Whether nobody but the probe's leaders, which were scored, can be an answer. */
+/* Whether nobody but the leaders of s->at, which were scored, can be an answer. */
 bool ufi_search_leaders_suffice(const uf_searcher *s);
 
 /* ---- lists.c ---- */
 
-void ufi_slots_push(ufi_slots *l, uint32_t slot);
+void ufi_slots_push(ufi_slots *l, uint64_t entry);
 void ufi_candidates_push(ufi_candidates *l, const ufi_candidate *c);
 void ufi_leaders_offer(ufi_leaders *l, uint32_t sum, uint32_t slot);
 /* The score of the last of the `wanted` groups; -INFINITY while there are fewer. */
@@ -151,7 +170,9 @@ void ufi_top_offer(ufi_top *t, uint64_t group, float score);
  * the lock for a while when vectors are fetched. */
 uf_status ufi_search_finish(uf_searcher *s, uf_hit *hits, uint32_t *count, uf_search_work *work,
                             uf_error *err);
-/* UF_INDEX_SKETCH: scores the workers' lists by their vectors, with the lock released meanwhile. */
-uf_status ufi_search_score_exact(uf_searcher *s, uf_search_work *work, uf_error *err);
+/* UF_INDEX_SKETCH: scores the slots that were found for s->at by their vectors, with the lock
+ * released meanwhile. `ranked`: by their sums over both planes, best first, until none can reach
+ * the floor. */
+uf_status ufi_search_score_exact(uf_searcher *s, bool ranked, uf_search_work *work, uf_error *err);
 
 #endif

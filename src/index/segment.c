@@ -121,7 +121,6 @@ void ufi_segment_put(const uf_index *x, ufi_segment *s, uint32_t place, const fl
     }
     put_sketch(x, s, place, rotated);
     s->factor[place] = 1 / sum;
-    s->factor_max = fmaxf(s->factor_max, s->factor[place]);
     if (s->code) {
         const float inverse = 127 / largest;
         s->step[place] = largest / 127;
@@ -145,7 +144,6 @@ void ufi_segment_copy(const uf_index *x, ufi_segment *to, uint32_t to_place,
             out[r * UFK_SKETCH_BLOCK] = in[r * UFK_SKETCH_BLOCK];
     }
     to->factor[to_place] = from->factor[from_place];
-    to->factor_max = fmaxf(to->factor_max, from->factor[from_place]);
     to->key[to_place] = from->key[from_place];
     to->group[to_place] = from->group[from_place];
     to->mask[to_place / 32] |= 1u << (to_place % 32);

@@ -51,8 +51,6 @@ static uf_status settle_segment(ufi_segment *s, uint32_t i, uf_error *err)
         if (k >= s->used)
             return ufi_fail(err, UF_E_FORMAT, "segment %u of the snapshot has too many vectors", i);
         s->live++;
-        if (s->factor[k] > s->factor_max)
-            s->factor_max = s->factor[k];
         if (s->step && s->step[k] > s->step_max)
             s->step_max = s->step[k];
     }

@@ -181,18 +181,26 @@ enum {
     UFK_SKETCH_ROWS = 4,
     UFK_SKETCH_LEVEL = 31,
     UFK_SKETCH_PROBES = 4,
-    UFK_SKETCH_PROBE_BITS = 4
+    UFK_SKETCH_PROBE_BITS = 4,
+    UFK_SKETCH_AHEAD = 64 /* so many vectors ahead bits are fetched that may lie anywhere */
 };
 typedef struct ufk_sketch_args {
     const uint8_t *codes; /* [blocks][rows][32] */
     size_t blocks, rows;  /* rows: a multiple of UFK_SKETCH_ROWS */
     size_t probes;        /* 1..UFK_SKETCH_PROBES */
-    /* Each [rows][2][16], values 0..UFK_SKETCH_LEVEL: of the low bits, of the high bits. */
+    /* Each [rows / 2][2][2][2][16], values 0..UFK_SKETCH_LEVEL: of the low bits and of the high
+     * bits, of two rows each, every table twice, as registers of 64 bytes want them. */
     const uint8_t *tables[UFK_SKETCH_PROBES];
     uint16_t *sums[UFK_SKETCH_PROBES];   /* each [blocks][32] */
     bool accumulate;                     /* sums are added to what is there */
     uint16_t *maxima[UFK_SKETCH_PROBES]; /* each [blocks]: the largest sum of a block */
 } ufk_sketch_args;
+
+/* The table of a row of sketches for its low (side 0) or high (side 1) bits. */
+static inline size_t ufk_sketch_table(size_t row, size_t side)
+{
+    return row / 2 * 128 + side * 64 + row % 2 * 32;
+}
 
 typedef enum ufk_binop {
     UFK_ADD,
@@ -361,10 +369,16 @@ typedef struct ufk_table {
     void (*sketch_scan)(const ufk_sketch_args *args);
     /* Bit i: sums[i] >= least. */
     uint32_t (*sketch_mask)(const uint16_t sums[UFK_SKETCH_BLOCK], uint16_t least);
-    /* out[i] = sum over b < 4 of 2^b * (bits in which bits[i] and plane b differ); planes
-     * [4][words], as bits[i] words of 8 bytes in any place: the next are fetched ahead. */
-    void (*sketch_count)(uint32_t *out, const uint64_t *planes, const uint8_t *const *bits,
-                         size_t count, size_t words);
+    /* Of the vectors that bit i of held[i / 32] names, in their order, those whose sum is at least
+     * `least`: out[] = sum << 16 | first + i, their number is returned. `out` has room for all
+     * of the blocks and 16 more, which may be written to; first + all <= 2^16. */
+    size_t (*sketch_pick)(uint32_t *out, const uint16_t *sums, const uint32_t *held, size_t blocks,
+                          uint32_t first, uint16_t least);
+    /* out[i] = sum over b < 4 of 2^b * (bits in which vector places[i] % 2^16 and plane b differ);
+     * planes [4][words], vector v at bits + 8 * words * v. The first UFK_SKETCH_AHEAD should be on
+     * their way to the cache; the others are fetched ahead. */
+    void (*sketch_count)(uint32_t *out, const uint64_t *planes, const uint8_t *bits,
+                         const uint32_t *places, size_t count, size_t words);
     const char *sketch_name;
 
     /* ---- pictures: 8-bit, interleaved ---- */

@@ -11,9 +11,10 @@ static scan_case make_case(size_t blocks, size_t rows, size_t probes, uint8_t le
     scan_case c = {.args = {.blocks = blocks, .rows = rows, .probes = probes}};
     c.args.codes = ca_random_bytes(blocks * rows * UFK_SKETCH_BLOCK);
     for (size_t p = 0; p < probes; p++) {
-        c.tables[p] = ca_alloc(rows * 32, 1);
-        for (size_t i = 0; i < rows * 32; i++)
-            c.tables[p][i] = (uint8_t)ca_range(least_value, UFK_SKETCH_LEVEL);
+        c.tables[p] = ca_alloc(rows * 64, 1);
+        for (size_t i = 0; i < rows * 64; i++) /* every table twice */
+            c.tables[p][i] =
+                i / 16 % 2 ? c.tables[p][i - 16] : (uint8_t)ca_range(least_value, UFK_SKETCH_LEVEL);
         c.args.tables[p] = c.tables[p];
     }
     return c;
@@ -81,19 +82,51 @@ TEST(sketch_mask_matches_reference)
     }
 }
 
+TEST(sketch_pick_matches_reference)
+{
+    for (size_t t = 1; t < ca_table_count(); t++) {
+        for (size_t blocks = 1; blocks <= 9; blocks += 2) {
+            uint16_t *sums = ca_alloc(blocks * 64, 2);
+            uint32_t *held = ca_alloc(blocks * 4, 4);
+            uint32_t *got = ca_alloc((blocks * 32 + 16) * 4, 4);
+            uint32_t *want = ca_alloc((blocks * 32 + 16) * 4, 4);
+            for (size_t i = 0; i < blocks * 32; i++)
+                sums[i] = (uint16_t)ca_range(0, blocks % 4 == 1 ? 65535 : 9);
+            for (size_t b = 0; b < blocks; b++)
+                held[b] = b % 3 ? (uint32_t)ca_range(0, 0x7FFFFFFF) * 2 + 1 : UINT32_MAX;
+            for (int round = 0; round < 20; round++) {
+                const uint16_t least = round ? sums[ca_range(0, blocks * 32 - 1)] : 0;
+                const uint32_t first = (uint32_t)ca_range(0, 65536 - 32 * blocks);
+                const size_t n = ca_table(0)->sketch_pick(want, sums, held, blocks, first, least);
+                CHECK(n == ca_table(t)->sketch_pick(got, sums, held, blocks, first, least));
+                ca_check_bytes("sketch_pick", got, want, n * 4);
+            }
+            ca_release();
+        }
+    }
+}
+
+/* `count` places among 65536, and bits of so many vectors. */
+static const uint32_t *random_places(size_t count, size_t last)
+{
+    uint32_t *places = ca_alloc(count * 4, 4);
+    for (size_t i = 0; i < count; i++) /* what stands above the place does not matter */
+        places[i] = (uint32_t)ca_range(0, 65535) << 16 | (uint32_t)ca_range(0, last);
+    return places;
+}
+
 TEST(sketch_count_matches_reference)
 {
     for (size_t t = 1; t < ca_table_count(); t++) {
         for (size_t words = 1; words <= 64; words += words < 9 ? 1 : 11) {
-            const uint8_t *bits[20];
             uint64_t *planes = ca_alloc(4 * words * 8, 8);
             memcpy(planes, ca_random_bytes(4 * words * 8), 4 * words * 8);
-            for (size_t i = 0; i < 20; i++)
-                bits[i] = ca_random_bytes(words * 8);
-            for (size_t count = 0; count <= 20; count += 5) {
+            const uint8_t *bits = ca_random_bytes(words * 8 * 50);
+            for (size_t count = 0; count <= 21; count += 3) {
+                const uint32_t *places = random_places(count, 49);
                 uint32_t *got = ca_alloc(count * 4, 4), *want = ca_alloc(count * 4, 4);
-                ca_table(0)->sketch_count(want, planes, bits, count, words);
-                ca_table(t)->sketch_count(got, planes, bits, count, words);
+                ca_table(0)->sketch_count(want, planes, bits, places, count, words);
+                ca_table(t)->sketch_count(got, planes, bits, places, count, words);
                 ca_check_bytes("sketch_count", got, want, count * 4);
             }
             ca_release();
@@ -104,13 +137,12 @@ TEST(sketch_count_matches_reference)
 BENCH(sketch_count)
 {
     for (size_t t = 0; t < ca_table_count(); t++) {
-        const uint8_t *bits[16];
-        uint32_t out[16];
+        uint32_t out[256];
         uint64_t *planes = ca_alloc(4 * 64, 8);
-        for (size_t i = 0; i < 16; i++)
-            bits[i] = ca_random_bytes(64);
-        CA_TIME(seconds, ca_table(t)->sketch_count(out, planes, bits, 16, 8));
-        ca_report(ca_table(t)->sketch_name, "count, 16 x 512 bits", seconds, 16, "G vectors/s");
+        const uint8_t *bits = ca_random_bytes(64 * 256);
+        const uint32_t *places = random_places(256, 255);
+        CA_TIME(seconds, ca_table(t)->sketch_count(out, planes, bits, places, 256, 8));
+        ca_report(ca_table(t)->sketch_name, "count, 256 x 512 bits", seconds, 256, "G vectors/s");
         ca_release();
     }
 }

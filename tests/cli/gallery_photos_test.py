@@ -78,6 +78,8 @@ r = answer("migrate", "gallery", "migrate", "-g", g, "--embedder", new_model, st
 check("who must enrol again", r.get("templates_made") == 2 and
       sorted(p["id"] for p in r["must_enrol_again"]) == ["bob", "carol", "dave"], r)
 old = answer("stats", "gallery", "stats", "-g", g)["model_id"]
+error("new templates are not the old ones", 3, "Cut over", "gallery", "migrate", "-g", g, "--drop-old")
+check("nobody lost one", answer("stats", "gallery", "stats", "-g", g)["models"] == 2)
 r = answer("still the old", "identify", face("001"), "-g", g, "--threshold", "0.4")
 r = answer("cut over", "gallery", "migrate", "-g", g, "--cut-over")
 check("cut over", r.get("model_id_before") == old != r["model_id"], r)

@@ -226,6 +226,9 @@ TEST(models_change_side_by_side_and_back)
     REQUIRE_OK(uf_gallery_describe(g, &s, &err), err);
     CHECK(strcmp(s.model_id, MODEL) == 0 && s.models == 2 && s.templates == 39 + 38);
     CHECK(uf_gallery_drop_model(g, MODEL, &dropped, &err) == UF_E_STATE);
+    CHECK(uf_gallery_drop_model(g, "new", &dropped, &err) == UF_E_STATE); /* not cut over yet */
+    CHECK(strstr(err.message, "Cut over") && dropped == 0);
+    found_by(g, 5, "new", true);
     REQUIRE_OK(uf_gallery_set_model(g, "new", &err), err);
     CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
     REQUIRE_OK(uf_gallery_drop_model(g, MODEL, &dropped, &err), err);

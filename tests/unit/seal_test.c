@@ -9,6 +9,22 @@ static bool can_seal(void)
     return ufi_seal_ready(NULL) == UF_OK;
 }
 
+TEST(drawn_random_bytes_are_given_once)
+{
+    uf_error err = {0};
+    ufi_random_pool pool = {0};
+    uint8_t drawn[100][40], large[2 * sizeof pool.bytes] = {0};
+    for (size_t i = 0; i < 100; i++)
+        REQUIRE_OK(ufi_random_draw(&pool, drawn[i], sizeof drawn[i], &err), err);
+    for (size_t i = 0; i < 100; i++)
+        for (size_t k = 0; k < i; k++)
+            CHECK(memcmp(drawn[i], drawn[k], sizeof drawn[i]) != 0);
+    for (size_t i = 0; i < sizeof pool.bytes - pool.left; i++)
+        CHECK(pool.bytes[i] == 0);
+    REQUIRE_OK(ufi_random_draw(&pool, large, sizeof large, &err), err);
+    CHECK(memcmp(large, large + sizeof pool.bytes, sizeof pool.bytes) != 0);
+}
+
 TEST(sealed_bytes_open_with_the_same_key_and_bound_data)
 {
     uf_error err = {0};

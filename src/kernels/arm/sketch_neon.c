@@ -14,8 +14,8 @@ static uint16_t scan_block(uint16_t *sums, const uint8_t *codes, size_t rows, co
         uint8x16_t bytes[2] = {vdupq_n_u8(0), vdupq_n_u8(0)};
         for (size_t k = 0; k < UFK_SKETCH_ROWS; k++) {
             const uint8_t *row = codes + (r + k) * UFK_SKETCH_BLOCK;
-            const uint8x16_t lo = vld1q_u8(tables + (r + k) * 32);
-            const uint8x16_t hi = vld1q_u8(tables + (r + k) * 32 + 16);
+            const uint8x16_t lo = vld1q_u8(tables + ufk_sketch_table(r + k, 0));
+            const uint8x16_t hi = vld1q_u8(tables + ufk_sketch_table(r + k, 1));
             for (int half = 0; half < 2; half++) {
                 const uint8x16_t code = vld1q_u8(row + 16 * half);
                 bytes[half] = vaddq_u8(bytes[half], vqtbl1q_u8(lo, vandq_u8(code, low4)));
@@ -53,13 +53,26 @@ static uint32_t ufk_sketch_mask_neon(const uint16_t sums[UFK_SKETCH_BLOCK], uint
     return mask;
 }
 
-static void ufk_sketch_count_neon(uint32_t *out, const uint64_t *planes, const uint8_t *const *bits,
-                                  size_t count, size_t words)
+static size_t ufk_sketch_pick_neon(uint32_t *out, const uint16_t *sums, const uint32_t *held,
+                                   size_t blocks, uint32_t first, uint16_t least)
+{
+    size_t count = 0;
+    for (size_t b = 0; b < blocks; b++, sums += UFK_SKETCH_BLOCK, first += UFK_SKETCH_BLOCK)
+        for (uint32_t mask = ufk_sketch_mask_neon(sums, least) & held[b]; mask; mask &= mask - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctz(mask);
+            out[count++] = (uint32_t)sums[i] << 16 | (first + i);
+        }
+    return count;
+}
+
+static void ufk_sketch_count_neon(uint32_t *out, const uint64_t *planes, const uint8_t *bits,
+                                  const uint32_t *places, size_t count, size_t words)
 {
     for (size_t i = 0; i < count; i++) {
+        const uint8_t *vector = bits + (places[i] & 0xFFFF) * words * 8;
         uint32_t sum = 0;
         for (size_t k = 0; k < words; k++) {
-            const uint8x8_t word = vld1_u8(bits[i] + 8 * k);
+            const uint8x8_t word = vld1_u8(vector + 8 * k);
             for (size_t b = 0; b < UFK_SKETCH_PROBE_BITS; b++) {
                 const uint8x8_t plane = vcreate_u8(planes[b * words + k]);
                 sum += (uint32_t)vaddv_u8(vcnt_u8(veor_u8(word, plane))) << b;
@@ -73,6 +86,7 @@ void ufk_sketch_select_neon(ufk_table *t)
 {
     t->sketch_scan = ufk_sketch_scan_neon;
     t->sketch_mask = ufk_sketch_mask_neon;
+    t->sketch_pick = ufk_sketch_pick_neon;
     t->sketch_count = ufk_sketch_count_neon;
     t->sketch_name = "sketch_scan_neon";
 }

@@ -8,9 +8,11 @@
 
 #include "kernels/topics.h"
 
-static inline __attribute__((always_inline)) __m256i table_of(const uint8_t *t)
+static inline __attribute__((always_inline)) __m256i table_of(const uint8_t *t, size_t row,
+                                                              size_t side)
 {
-    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)t));
+    t += ufk_sketch_table(row, side);
+    return _mm256_loadu_si256((const __m256i *)(const void *)t);
 }
 
 static inline uint16_t largest_u16(__m256i v)
@@ -56,9 +58,10 @@ static inline __attribute__((always_inline)) void scan(const ufk_sketch_args *ar
                 const __m256i hi = _mm256_and_si256(_mm256_srli_epi16(code, 4), low4);
 #pragma GCC unroll 4
                 for (size_t p = 0; p < probes; p++) {
-                    const uint8_t *t = args->tables[p] + (r + k) * 32;
-                    const __m256i x = _mm256_add_epi8(_mm256_shuffle_epi8(table_of(t), lo),
-                                                      _mm256_shuffle_epi8(table_of(t + 16), hi));
+                    const uint8_t *t = args->tables[p];
+                    const __m256i x =
+                        _mm256_add_epi8(_mm256_shuffle_epi8(table_of(t, r + k, 0), lo),
+                                        _mm256_shuffle_epi8(table_of(t, r + k, 1), hi));
                     bytes[p] = k ? _mm256_add_epi8(bytes[p], x) : x;
                 }
             }
@@ -104,20 +107,34 @@ static uint32_t ufk_sketch_mask_avx2(const uint16_t sums[UFK_SKETCH_BLOCK], uint
     return (uint32_t)_mm256_movemask_epi8(both);
 }
 
-enum { AHEAD = 12 }; /* bits lie anywhere: their cache lines are asked for this early */
+static size_t ufk_sketch_pick_avx2(uint32_t *out, const uint16_t *sums, const uint32_t *held,
+                                   size_t blocks, uint32_t first, uint16_t least)
+{
+    size_t count = 0;
+    for (size_t b = 0; b < blocks; b++, sums += UFK_SKETCH_BLOCK, first += UFK_SKETCH_BLOCK)
+        for (uint32_t mask = ufk_sketch_mask_avx2(sums, least) & held[b]; mask; mask &= mask - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctz(mask);
+            out[count++] = (uint32_t)sums[i] << 16 | (first + i);
+        }
+    return count;
+}
+
+enum { AHEAD = UFK_SKETCH_AHEAD };
 
 /* Words of 64 bits and the scalar popcnt: as fast as vpshufb here, and simpler. */
-static void ufk_sketch_count_avx2(uint32_t *out, const uint64_t *planes, const uint8_t *const *bits,
-                                  size_t count, size_t words)
+static void ufk_sketch_count_avx2(uint32_t *out, const uint64_t *planes, const uint8_t *bits,
+                                  const uint32_t *places, size_t count, size_t words)
 {
     for (size_t i = 0; i < count; i++) {
+        const uint8_t *vector = bits + (places[i] & 0xFFFF) * words * 8;
         uint64_t sum[UFK_SKETCH_PROBE_BITS] = {0};
         if (i + AHEAD < count)
             for (size_t k = 0; k < words; k += 8)
-                _mm_prefetch((const char *)(bits[i + AHEAD] + 8 * k), _MM_HINT_T0);
+                _mm_prefetch((const char *)(bits + ((places[i + AHEAD] & 0xFFFF) * words + k) * 8),
+                             _MM_HINT_T0);
         for (size_t k = 0; k < words; k++) {
             uint64_t word;
-            memcpy(&word, bits[i] + 8 * k, sizeof word);
+            memcpy(&word, vector + 8 * k, sizeof word);
             for (size_t b = 0; b < UFK_SKETCH_PROBE_BITS; b++)
                 sum[b] += (uint64_t)_mm_popcnt_u64(word ^ planes[b * words + k]);
         }
@@ -129,6 +146,7 @@ void ufk_sketch_select_avx2(ufk_table *t)
 {
     t->sketch_scan = ufk_sketch_scan_avx2;
     t->sketch_mask = ufk_sketch_mask_avx2;
+    t->sketch_pick = ufk_sketch_pick_avx2;
     t->sketch_count = ufk_sketch_count_avx2;
     t->sketch_name = "sketch_scan_avx2";
 }
