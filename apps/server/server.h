@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "server/engine.h"
 #include "server/text.h"
 #include "uniface/uniface.h"
 
@@ -89,7 +90,8 @@ typedef struct srv_request {
     char client[48]; /* key id, or address: queues are fair between clients */
     char id[SRV_REQUEST_ID_MAX + 1];
     char trace[56];                 /* "00-<trace>-<our span>-<flags>" */
-    double started, deadline;       /* srv_now() */
+    double started;                 /* srv_now() */
+    srv_work work;                  /* its place in the engine */
     double stages[SRV_STAGE_COUNT]; /* seconds spent */
     const char *content_type;       /* "": none */
     srv_item *items;
@@ -147,11 +149,15 @@ bool srv_may(const srv_request *q, const char *collection, unsigned role);
 
 enum { SRV_FACES_MAX = 1024, SRV_PICTURES_MAX = 64 };
 
-/* A decoded picture and its faces, best score first. */
+/* A decoded picture and its faces, best score first. A JPEG is decoded as small as the detector
+ * allows, except for enrolment; `width`, `height` and all faces are those of the picture that was
+ * sent. */
 typedef struct srv_photo {
     const char *name; /* of the form's field or file; never NULL */
+    const srv_item *item;
     uf_picture *picture;
     uf_image view;
+    int32_t width, height;
     uf_face *faces;
     size_t count;
 } srv_photo;
@@ -171,10 +177,11 @@ typedef struct srv_vectors {
 } srv_vectors;
 
 void srv_vectors_free(srv_vectors *v);
-/* Templates of `n` faces of a photo. */
-uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *faces, size_t n,
+/* Templates of `n` faces of a photo, which is decoded once more where it is too small for them. */
+uf_status srv_photo_embed(srv_request *q, srv_photo *p, const uf_face *faces, size_t n,
                           srv_vectors *out, uf_error *err);
 /* The largest face; -1: none. And the face that a picture is which was cropped before. */
+uf_status srv_photo_quality(const srv_photo *p, const uf_face *f, uf_quality *out, uf_error *err);
 int srv_largest_face(const srv_photo *p);
 uf_face srv_face_of_crop(const srv_photo *p);
 /* Pictures of the body: by these names (form parts or base64 members of JSON), or the body itself.

@@ -51,7 +51,7 @@ bool v1_compare(srv_request *q, srv_answer *a)
 
 /* ---- pictures ---- */
 
-static bool embed_largest(srv_request *q, srv_answer *a, const srv_photo *p, srv_vectors *v)
+static bool embed_largest(srv_request *q, srv_answer *a, srv_photo *p, srv_vectors *v)
 {
     uf_error err;
     const int i = srv_largest_face(p);
@@ -223,7 +223,7 @@ static void threshold_json(srv_text *t, const uf_gallery_threshold_info *i)
     srv_json_close(t, '}');
 }
 
-static bool identify_faces(srv_request *q, srv_answer *a, const srv_photo *p, search *s)
+static bool identify_faces(srv_request *q, srv_answer *a, srv_photo *p, search *s)
 {
     srv_text *t = &a->body;
     srv_vectors v = {0};
