@@ -34,6 +34,7 @@ typedef struct exchange {
     char *target; /* as sent */
     const char *method;
     srv_slot *slot;
+    double asked;  /* when all of the request was there */
     bool begun;    /* the head was seen */
     bool admitted; /* counts in the engine */
     bool answered;
@@ -263,6 +264,7 @@ static void handle(void *user)
 {
     exchange *x = user;
     srv_request *q = &x->q;
+    q->stages[SRV_STAGE_QUEUE] = srv_now() - x->asked;
     act_for_key(q);
     q->route->handler(q, &x->a);
 }
@@ -290,7 +292,8 @@ static enum MHD_Result do_work(exchange *x)
         x->a.close = x->body.status == 413;
         return refuse(x, x->body.status, x->body.why);
     }
-    q->work = (srv_work){.client = q->client, .deadline = srv_now() + s->config.request_timeout};
+    x->asked = srv_now();
+    q->work = (srv_work){.client = q->client, .deadline = x->asked + s->config.request_timeout};
     srv_slot_phase(s->connections, x->slot, SRV_PHASE_WORK, 0);
     if (!(q->route->flags & SRV_UNQUEUED)) {
         x->admitted = srv_engine_enter(s->engine);

@@ -167,7 +167,7 @@ static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, srv_phot
 }
 
 bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *source,
-               srv_photo *photos, size_t n, size_t *templates)
+               const char *once, srv_photo *photos, size_t n, size_t *templates)
 {
     enrolling e = {0};
     uf_error err;
@@ -177,10 +177,16 @@ bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *sou
     if (ok && !make_room(&e, n))
         ok = srv_refuse(q, a, 503, "out of memory");
     ok = ok && make_templates(q, a, &e, photos, source, force);
-    const uf_enrolment one = {*person, e.templates, n};
+    const uf_enrolment one = {
+        .person = *person, .templates = e.templates, .count = n, .once = once};
     srv_engine_rest(q->server->engine, &q->work); /* the disk is waited for */
-    if (ok && uf_gallery_enroll(q->server->gallery, &one, 1, NULL, &err))
+    const uf_status st = ok ? uf_gallery_enroll(q->server->gallery, &one, 1, NULL, &err) : UF_OK;
+    if (st == UF_E_STATE && once) {
+        a->retry_after = 1;
+        ok = srv_refuse(q, a, 409, "another server had a request with this Idempotency-Key");
+    } else if (st) {
         ok = srv_refuse_error(q, a, &err);
+    }
     *templates = n;
     free_room(&e);
     free(metadata);

@@ -67,6 +67,7 @@ typedef struct srv_item {
 } srv_item;
 
 typedef enum srv_stage {
+    SRV_STAGE_QUEUE,
     SRV_STAGE_DECODE,
     SRV_STAGE_DETECT,
     SRV_STAGE_ALIGN,
@@ -204,9 +205,10 @@ bool srv_threshold(srv_request *q, srv_answer *a, float *out);
 
 /* Enrols the photos' faces; `photos` have theirs. One face each, good enough, unless "force" is
  * asked for. False: refused. `person` is completed by consent, purpose, expires and metadata (with
- * "name" in it) of the request. `source` of the templates may be NULL. */
+ * "name" in it) of the request. `source` of the templates may be NULL; `once` as of uf_enrolment.
+ */
 bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *source,
-               srv_photo *photos, size_t n, size_t *templates);
+               const char *once, srv_photo *photos, size_t n, size_t *templates);
 /* Who it is: the best people of `o` for a vector of `v`, `*n` of o->top_k. Nobody is enrolled:
  * nobody is found. With few people no threshold can be measured: `fallback` then, which stays in
  * `o`. */
@@ -232,7 +234,8 @@ enum {
     SRV_UNQUEUED = 2,          /* cheap: is never refused because the queue is full */
     SRV_PROBE = 4,             /* not counted against rate limits, not logged at level info */
     SRV_COMPREFACE_ERRORS = 8, /* errors are {"message": ..., "code": ...}, of its statuses */
-    SRV_KSERVE_ERRORS = 16     /* errors are {"error": ...} alone */
+    SRV_KSERVE_ERRORS = 16,    /* errors are {"error": ...} alone */
+    SRV_IDEMPOTENT = 32        /* takes an Idempotency-Key */
 };
 
 /* How a body may come; other media types are refused with 415. JSON is an object, or with

@@ -69,6 +69,11 @@ static bool verify_pictures(srv_request *q, srv_answer *a)
     uf_error err;
     size_t n;
     float threshold;
+    bool wrong;
+    if (srv_text_value(q, "purpose", &wrong) || wrong)
+        return srv_refuse(q, a, 400,
+                          "purpose goes with the id of a person: of two pictures nothing is "
+                          "recorded");
     if (!srv_threshold(q, a, &threshold) || !srv_photos(q, a, names, 2, photos, 2, &n))
         return false;
     bool ok = n == 2 || srv_refuse(q, a, 400,
