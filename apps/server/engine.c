@@ -513,10 +513,12 @@ uf_status srv_engine_create(srv_engine **out, const srv_engine_options *o, srv_b
     bool ok = e->cores != NULL;
     for (unsigned i = e->o.workers; ok && i-- > 0;)
         ok = add_core(e, &e->cores[i]);
+    pthread_mutex_lock(&e->lock);
     for (unsigned i = 0; ok && i < e->o.workers; i++) {
         ok = add_thread(e);
         e->idle += ok;
     }
+    pthread_mutex_unlock(&e->lock);
     if (!ok) {
         srv_engine_destroy(e);
         return srv_fail(err, UF_E_NOMEM, "out of memory");
