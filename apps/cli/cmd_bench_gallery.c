@@ -104,7 +104,8 @@ static uf_status enroll(gallery_bench *b, size_t side, size_t count, times *t, u
         snprintf(ids[i], sizeof ids[i], "person-%llu", (unsigned long long)b->next[side]++);
         templates[i] = (uf_template){
             .vector = vectors + i * d, .dimension = (uint32_t)d, .model_id = MODEL, .quality = -1};
-        people[i] = (uf_enrolment){{.id = ids[i]}, &templates[i], 1};
+        people[i] =
+            (uf_enrolment){.person = {.id = ids[i]}, .templates = &templates[i], .count = 1};
     }
     const double start = cli_now_ms();
     const uf_status st = uf_gallery_enroll(b->g[side], people, count, NULL, err);

@@ -180,7 +180,8 @@ static uf_status write_people(enrolling *e, const enrollee *people, size_t count
     uf_template *t = cli_need(calloc(templates + 1, sizeof *t));
     uint64_t *ids = cli_need(calloc(templates + 1, sizeof *ids));
     for (size_t i = 0; i < count; i++) {
-        enrolments[i] = (uf_enrolment){e->person, t + at, people[i].count};
+        enrolments[i] =
+            (uf_enrolment){.person = e->person, .templates = t + at, .count = people[i].count};
         enrolments[i].person.id = people[i].id;
         for (size_t k = 0; k < people[i].count; k++) {
             const photo *p = &people[i].photos[k];

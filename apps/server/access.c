@@ -118,8 +118,8 @@ bool srv_authenticate(srv_request *q, srv_answer *a)
 
 void srv_log_request(const srv_request *q, const srv_answer *a, const char *method, double seconds)
 {
-    static const char *const stages[SRV_STAGE_COUNT] = {"decode_ms", "detect_ms", "align_ms",
-                                                        "embed_ms", "search_ms"};
+    static const char *const stages[SRV_STAGE_COUNT] = {"queue_ms", "decode_ms", "detect_ms",
+                                                        "align_ms", "embed_ms",  "search_ms"};
     srv_text t = {0};
     const bool probe = q->route && q->route->flags & SRV_PROBE;
     if (!srv_log_begin(&t,

@@ -107,6 +107,12 @@ static bool take_part(void *user, const srv_part *part, const void *data, size_t
 
 /* ---- the whole ---- */
 
+void srv_body_refuse(srv_body *b, srv_request *q, int status, const char *why)
+{
+    b->request = q;
+    refuse(b, status, why);
+}
+
 bool srv_body_begin(srv_body *b, srv_request *q)
 {
     const unsigned takes = q->route->body;

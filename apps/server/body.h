@@ -14,6 +14,8 @@ typedef struct srv_body {
     char why[200];
 } srv_body;
 
+/* The body is read and thrown away; srv_body_finish then says this. */
+void srv_body_refuse(srv_body *b, srv_request *q, int status, const char *why);
 /* By the request's content type. False: status and why are set. */
 bool srv_body_begin(srv_body *b, srv_request *q);
 void srv_body_feed(srv_body *b, const void *data, size_t size);

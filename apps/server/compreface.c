@@ -238,10 +238,10 @@ static void box_member(srv_text *t, const srv_photo *p, const uf_face *f)
     srv_json_open(t, '{');
     srv_json_key(t, "probability");
     srv_json_number(t, rounded((double)f->score));
-    whole(t, "x_max", f->x + f->width, (uint32_t)p->view.width);
-    whole(t, "y_max", f->y + f->height, (uint32_t)p->view.height);
-    whole(t, "x_min", f->x, (uint32_t)p->view.width);
-    whole(t, "y_min", f->y, (uint32_t)p->view.height);
+    whole(t, "x_max", f->x + f->width, (uint32_t)p->width);
+    whole(t, "y_max", f->y + f->height, (uint32_t)p->height);
+    whole(t, "x_min", f->x, (uint32_t)p->width);
+    whole(t, "y_min", f->y, (uint32_t)p->height);
     srv_json_close(t, '}');
 }
 
@@ -297,7 +297,7 @@ void cf_face_members(srv_text *t, const cf_options *o, const cf_found *f, size_t
     box_member(t, &f->photo, face);
     if (o->landmarks && face->has_landmarks)
         landmarks_member(t, face);
-    if (o->pose && face->has_landmarks && !uf_face_quality(&f->photo.view, face, &quality, &err))
+    if (o->pose && face->has_landmarks && !srv_photo_quality(&f->photo, face, &quality, &err))
         pose_member(t, &quality);
     if (o->calculator && f->v.count) {
         srv_json_key(t, "embedding");

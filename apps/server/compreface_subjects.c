@@ -190,7 +190,7 @@ static bool store(srv_request *q, srv_answer *a, uf_gallery *g, const char *coll
     uf_quality quality;
     uf_error err;
     uint64_t id;
-    if (uf_face_quality(&f->photo.view, &f->photo.faces[0], &quality, &err))
+    if (srv_photo_quality(&f->photo, &f->photo.faces[0], &quality, &err))
         return srv_refuse_error(q, a, &err);
     const uf_template t = {.vector = f->v.data,
                            .dimension = (uint32_t)f->v.dimension,

@@ -34,8 +34,9 @@ enum { SRV_PATH_MAX = 1024 };
     TEXT("tls-client-ca", tls_client_ca, "", "FILE", "clients need a certificate by this CA")      \
     NUMBER("threads", threads, 0, 1024, 0, "workers (0: one per core)")                            \
     NUMBER("batch", batch, 1, 256, 16, "most faces or pictures in a run (16)")                     \
-    NUMBER("batch-wait-us", batch_wait_us, 0, 1e6, 2000, "longest wait for a fuller batch (2000)") \
-    NUMBER("queue", queue, 1, 100000, 128, "most requests inside; then 503 (128)")                 \
+    NUMBER("batch-wait-us", batch_wait_us, 0, 1e6, 50000,                                          \
+           "longest wait for a fuller batch (50000)")                                              \
+    NUMBER("queue", queue, 0, 100000, 0, "most requests inside, then 503 (0: 32 for each core)")   \
     NUMBER("size", size, -1, 8192, 0, "longest side the detector sees (0: the model's; -1: auto)") \
     NUMBER("max-body", max_body, 1024, 1e9, 16 << 20, "largest body, bytes (16777216)")            \
     NUMBER("max-body-memory", max_body_memory, 1 << 20, 1e12, 512 << 20, "of all bodies together") \

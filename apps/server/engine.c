@@ -1,8 +1,9 @@
 /*
- * A run of a network on several pictures costs less than several runs, but waiting for company
- * costs time. So a batch is waited for only while somebody is on the way to the lane: decoding
- * (for detection), or in detection (for embedding), and `wait_us` at most. Who is alone is run at
- * once; under load queues fill while the workers are busy, and batches come about by themselves.
+ * A request keeps its core from the decoding of its pictures to the last template: nothing is
+ * handed over in between, and no more pictures are decoded at once than are worked at. The core's
+ * thread then goes on with the next request without having slept. Two MobileFaceNets beside each
+ * other do more than one in batches, whose activations leave the caches; networks that gain by
+ * company wait for it, but only while more requests begin, so that no core is idle beside a job.
  */
 #include "server/engine.h"
 
@@ -10,71 +11,53 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "server/fair.h"
-#include "server/loaded.h"
-#include "server/server.h"
+#include "server/core.h"
 
-/* Tensors have a lane of their own; a worker's handles for them stand behind those of the lanes. */
-enum {
-    LANE_TENSORS = SRV_LANE_COUNT,
-    LANES,
-    HANDLES = 2 * SRV_LANE_COUNT,
-    BARE_BYTES_MAX = 256 << 20 /* of activations that a worker keeps between runs */
-};
+/* Who has held a core for so long lets those who wait go first. */
+static const double slice_s = 0.05;
 
-/* A piece of a request: up to a batch of pictures or crops, or the tensors of one run. */
-typedef struct job {
-    fair_job queued; /* first: a queue's job is one of these */
-    srv_loaded *model;
+/* A thread that waits: for a core to begin with, for its jobs, or for its task to be done. */
+typedef struct waiter {
+    fair_job queued; /* first: the queue's job is one of these */
+    srv_task_fn *fn; /* NULL: no task */
+    void *user;
+    srv_work *work;
+    bool done, alone; /* no thread could be made: do it yourself */
     double deadline;
-    size_t count;
-    const uf_image *images;
-    uf_face *faces;
-    size_t cap, *counts;
-    const uint8_t *crops;
-    float *out;
-    const srv_tensor *inputs;
-    srv_tensor *outputs;
-    bool done;
-    pthread_cond_t is_done;
-    uf_status status;
-    uf_error err;
-} job;
+    srv_core *core; /* it was given this one */
+    bool late;
+    size_t left;         /* jobs that have not ended */
+    struct waiter *next; /* of its lane, or the next task that has a core */
+    pthread_cond_t wake;
+} waiter;
 
 typedef struct lane {
     srv_loaded *model; /* current; NULL: none */
-    fair_queue queue;
-    size_t running; /* pictures or crops in runs */
+    fair_queue queue;  /* jobs that gain by company */
+    waiter *waiting;   /* whose jobs these are, as far as they hold no core */
 } lane;
 
 struct srv_engine {
     srv_engine_options o;
     srv_batch_fn *observer;
     void *user;
-    pthread_t *threads;
-    unsigned thread_count;
+    srv_core *cores;      /* [o.workers] */
     pthread_mutex_t lock; /* protects everything below */
-    pthread_cond_t work, decode_place;
-    lane lanes[LANES]; /* that of tensors has no model */
-    size_t admitted, decoding, decode_places;
+    pthread_cond_t task, ended;
+    waiter *tasks, **tasks_end; /* that have a core, and wait for a thread */
+    size_t threads, idle;       /* idle: those to which no task is on its way */
+    bool turning;               /* the thread with the lock is about to look for a task */
     bool stop;
+    srv_core *free; /* nobody waits then */
+    fair_queue beginning;
+    lane lanes[SRV_LANE_COUNT];
+    size_t admitted;
 };
-
-typedef struct worker {
-    srv_engine *e;
-    srv_handle handles[HANDLES];
-    job **batch; /* [o.batch] */
-    size_t batch_count, item_count;
-    uf_image *images; /* [o.batch] */
-    uf_face *faces;   /* [o.batch][SRV_FACES_MAX] */
-    size_t *counts;   /* [o.batch] */
-    uint8_t *crops;   /* for the embedder's crop size */
-    float *out;
-    size_t crop_room, out_room;
-} worker;
 
 double srv_now(void)
 {
@@ -90,317 +73,426 @@ uf_status srv_fail(uf_error *err, uf_status status, const char *text)
     return status;
 }
 
-/* ---- what a worker takes ---- */
-
-static size_t expected(const srv_engine *e, int l)
+static uf_status fail_late(uf_error *err)
 {
-    if (l == LANE_TENSORS)
-        return 0;
-    const lane *detect = &e->lanes[SRV_LANE_DETECT];
-    return l == SRV_LANE_DETECT ? e->decoding : detect->queue.count + detect->running;
+    return srv_fail(err, UF_E_CANCELLED, "the time for this request is over");
 }
 
-/* 0: ready; else the time at which it will be; a large number: nothing is there. */
-static double ready_at(const srv_engine *e, int l, double now)
+/* ---- who gets a core; with the lock ---- */
+
+/* A batch is put off while others begin who may join it, and wait_us at most. */
+static bool is_ready(const srv_engine *e, int l)
 {
-    const lane *n = &e->lanes[l];
-    if (!n->queue.count)
-        return 1e300;
-    const double until = fair_oldest(&n->queue) + e->o.wait_us * 1e-6;
-    return n->queue.count >= e->o.batch || !expected(e, l) || until <= now ? 0 : until;
+    const fair_queue *q = &e->lanes[l].queue;
+    return q->count && (!e->beginning.count || q->count >= e->o.batch ||
+                        fair_oldest(q) + e->o.wait_us * 1e-6 <= srv_now());
 }
 
-static void finish_job(job *j, uf_status st, const uf_error *err)
+static bool add_thread(srv_engine *e);
+
+static void start_task(srv_engine *e, waiter *t, srv_core *core)
 {
-    j->status = st;
-    if (st)
-        j->err = *err;
-    j->done = true;
-    pthread_cond_signal(&j->is_done);
+    t->work->core = core;
+    t->work->since = srv_now();
+    if (!e->idle && !add_thread(e)) {
+        t->alone = true;
+        pthread_cond_signal(&t->wake);
+        return;
+    }
+    if (e->idle) {
+        e->idle--;
+        if (!e->turning)
+            pthread_cond_signal(&e->task);
+    }
+    t->next = NULL;
+    *e->tasks_end = t;
+    e->tasks_end = &t->next;
 }
 
-/* Moves jobs of one model into the worker's batch; what is late is answered. */
-static void take_batch(worker *w, int l)
+static void give(srv_engine *e, waiter *w, srv_core *core)
 {
-    static const uf_error late = {UF_E_CANCELLED, "the time for this request is over"};
-    srv_engine *e = w->e;
-    fair_queue *q = &e->lanes[l].queue;
+    if (w->fn) {
+        start_task(e, w, core);
+        return;
+    }
+    w->core = core;
+    pthread_cond_signal(&w->wake);
+}
+
+/* What has begun goes first. */
+static void pass_on(srv_engine *e, srv_core *core)
+{
+    waiter *w;
+    do {
+        for (int l = SRV_LANE_COUNT - 1; l >= 0; l--)
+            if (e->lanes[l].waiting && is_ready(e, l)) {
+                w = e->lanes[l].waiting;
+                e->lanes[l].waiting = w->next;
+                give(e, w, core);
+                return;
+            }
+        w = (waiter *)fair_pop(&e->beginning);
+        if (w && w->deadline > srv_now()) {
+            give(e, w, core);
+            return;
+        }
+        if (w) {
+            w->late = true;
+            pthread_cond_signal(&w->wake);
+        }
+    } while (w);
+    core->next = e->free;
+    e->free = core;
+}
+
+static void waiter_init(waiter *me, const srv_work *w)
+{
+    *me = (waiter){.queued = {.client = w->client, .since = srv_now()}, .deadline = w->deadline};
+    pthread_cond_init(&me->wake, NULL);
+}
+
+/* Waits in the queue for a core; one that is held goes to who is next. */
+static uf_status queue_up(srv_engine *e, srv_work *w, uf_error *err)
+{
+    waiter me;
+    waiter_init(&me, w);
+    const bool queued = fair_push(&e->beginning, &me.queued);
+    if (queued && w->core)
+        pass_on(e, w->core);
+    while (queued && !me.core && !me.late)
+        pthread_cond_wait(&me.wake, &e->lock);
+    pthread_cond_destroy(&me.wake);
+    if (!queued)
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
+    w->core = me.core;
+    w->since = srv_now();
+    return me.late ? fail_late(err) : UF_OK;
+}
+
+uf_status srv_engine_take(srv_engine *e, srv_work *w, uf_error *err)
+{
     const double now = srv_now();
-    w->batch_count = w->item_count = 0;
-    for (;;) {
-        job *j = (job *)fair_peek(q);
-        if (j && j->deadline <= now) {
-            fair_pop(q);
-            finish_job(j, UF_E_CANCELLED, &late);
-            continue;
-        }
-        if (!j || w->item_count + j->count > e->o.batch ||
-            (w->batch_count && w->batch[0]->model != j->model))
-            break;
-        fair_pop(q);
-        w->batch[w->batch_count++] = j;
-        w->item_count += j->count;
+    uf_status st = UF_OK;
+    if (w->deadline <= now)
+        return fail_late(err);
+    pthread_mutex_lock(&e->lock);
+    if (!w->core && e->free) {
+        w->core = e->free;
+        w->since = now;
+        e->free = w->core->next;
+    } else if (!w->core || (e->beginning.count && now - w->since > slice_s)) {
+        st = queue_up(e, w, err);
     }
-    e->lanes[l].running += w->item_count;
-}
-
-/* ---- runs, without the lock ---- */
-
-static uf_status run_detector_job(worker *w, job *j)
-{
-    return uf_detector_run_batch(w->handles[SRV_LANE_DETECT].detector, j->images, j->count,
-                                 j->faces, j->cap, j->counts, &j->err);
-}
-
-static uf_status run_detector(worker *w)
-{
-    uf_error err;
-    size_t at = 0;
-    for (size_t i = 0; i < w->batch_count; at += w->batch[i++]->count)
-        memcpy(w->images + at, w->batch[i]->images, w->batch[i]->count * sizeof *w->images);
-    uf_status st = uf_detector_run_batch(w->handles[SRV_LANE_DETECT].detector, w->images, at,
-                                         w->faces, SRV_FACES_MAX, w->counts, &err);
-    at = 0;
-    for (size_t i = 0; !st && i < w->batch_count; i++)
-        for (size_t k = 0; k < w->batch[i]->count; k++, at++) {
-            job *j = w->batch[i];
-            const size_t n = w->counts[at] < j->cap ? w->counts[at] : j->cap;
-            memcpy(j->faces + k * j->cap, w->faces + at * SRV_FACES_MAX, n * sizeof *j->faces);
-            j->counts[k] = w->counts[at];
-        }
+    pthread_mutex_unlock(&e->lock);
     return st;
 }
 
-static uf_status run_embedder_job(worker *w, job *j)
-{
-    return uf_embedder_run_crops(w->handles[SRV_LANE_EMBED].embedder, j->crops, j->count, j->out,
-                                 &j->err);
-}
-
-static bool make_room(void **p, size_t *room, size_t bytes)
-{
-    if (bytes <= *room)
-        return true;
-    void *more = realloc(*p, bytes);
-    if (!more)
-        return false;
-    *p = more;
-    *room = bytes;
-    return true;
-}
-
-static size_t crop_bytes(const srv_loaded *m)
-{
-    const size_t side = (size_t)uf_embedder_crop_size(m->embedder);
-    return side * side * 3;
-}
-
-static uf_status run_embedder(worker *w)
-{
-    uf_error err;
-    const srv_loaded *m = w->handles[SRV_LANE_EMBED].model;
-    const size_t bytes = crop_bytes(m), dimension = uf_embedder_dimension(m->embedder);
-    const size_t row = dimension * sizeof(float);
-    size_t at = 0;
-    if (!make_room((void **)&w->crops, &w->crop_room, w->item_count * bytes) ||
-        !make_room((void **)&w->out, &w->out_room, w->item_count * row))
-        return UF_E_NOMEM;
-    for (size_t i = 0; i < w->batch_count; at += w->batch[i++]->count)
-        memcpy(w->crops + at * bytes, w->batch[i]->crops, w->batch[i]->count * bytes);
-    uf_status st =
-        uf_embedder_run_crops(w->handles[SRV_LANE_EMBED].embedder, w->crops, at, w->out, &err);
-    at = 0;
-    for (size_t i = 0; !st && i < w->batch_count; at += w->batch[i++]->count)
-        memcpy(w->batch[i]->out, w->out + at * dimension, w->batch[i]->count * row);
-    return st;
-}
-
-/* Plans of the last shapes are kept with their memory, which shapes of a client's choice could make
- * large. */
-static void run_tensors(worker *w)
-{
-    job *j = w->batch[0];
-    srv_handle *h = &w->handles[SRV_LANE_COUNT + j->model->lane];
-    j->status = UF_OK;
-    if (h->model != j->model) {
-        srv_handle_close(h);
-        j->status = srv_handle_open_bare(h, j->model, &j->err);
-    }
-    if (!j->status)
-        j->status = srv_handle_run_bare(h, j->inputs, j->outputs, &j->err);
-    if (h->engine && uf_engine_activation_bytes(h->engine) > BARE_BYTES_MAX)
-        srv_handle_close(h);
-}
-
-/* The batch in one run. When that fails each job is run alone, so that one picture cannot spoil the
- * others' answers. */
-static void run_batch(worker *w, srv_lane_name l)
-{
-    srv_engine *e = w->e;
-    srv_handle *h = &w->handles[l];
-    const double began = srv_now();
-    uf_status opened = UF_OK;
-    uf_error err = {0};
-    if (h->model != w->batch[0]->model) {
-        srv_handle_close(h);
-        opened = srv_handle_open(h, w->batch[0]->model, e->o.batch, e->o.detector_size, &err);
-    }
-    bool together = !opened && w->batch_count > 1 &&
-                    !(l == SRV_LANE_DETECT ? run_detector(w) : run_embedder(w));
-    for (size_t i = 0; i < w->batch_count; i++) {
-        job *j = w->batch[i];
-        if (opened)
-            j->err = err;
-        j->status = together               ? UF_OK
-                    : opened               ? opened
-                    : l == SRV_LANE_DETECT ? run_detector_job(w, j)
-                                           : run_embedder_job(w, j);
-    }
-    if (e->observer)
-        e->observer(e->user, l, w->item_count, srv_now() - began);
-}
-
-/* ---- workers ---- */
-
-/* Handles of models that are not current any more; *closing gets them, to be closed unlocked. */
-static bool take_old_handles(worker *w, srv_handle closing[HANDLES])
+/* Handles of models that are not current any more; closing[] gets them, to be closed unlocked. */
+static bool take_old_handles(const srv_engine *e, srv_core *c, srv_handle closing[SRV_HANDLES])
 {
     bool any = false;
-    for (int l = 0; l < HANDLES; l++) {
-        const srv_loaded *current = w->e->lanes[l % SRV_LANE_COUNT].model;
+    for (int l = 0; l < SRV_HANDLES; l++) {
+        const srv_loaded *current = e->lanes[l % SRV_LANE_COUNT].model;
         closing[l] = (srv_handle){0};
-        if (w->handles[l].model && w->handles[l].model != current) {
-            closing[l] = w->handles[l];
-            w->handles[l] = (srv_handle){0};
+        if (c->handles[l].model && c->handles[l].model != current) {
+            closing[l] = c->handles[l];
+            c->handles[l] = (srv_handle){0};
             any = true;
         }
     }
     return any;
 }
 
-/* True: the lock was released meanwhile, and what was seen before is no longer so. */
-static bool close_old_handles(worker *w)
+/* With the lock, which is released meanwhile. */
+static void rest(srv_engine *e, srv_work *w)
 {
-    srv_handle closing[HANDLES];
-    if (!take_old_handles(w, closing))
+    srv_handle closing[SRV_HANDLES];
+    srv_core *core = w->core;
+    if (!core)
+        return;
+    w->core = NULL;
+    while (take_old_handles(e, core, closing)) {
+        pthread_mutex_unlock(&e->lock);
+        for (int l = 0; l < SRV_HANDLES; l++)
+            srv_handle_close(&closing[l]);
+        pthread_mutex_lock(&e->lock);
+    }
+    pass_on(e, core);
+}
+
+void srv_engine_rest(srv_engine *e, srv_work *w)
+{
+    if (!w->core)
+        return;
+    pthread_mutex_lock(&e->lock);
+    rest(e, w);
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* ---- the threads ---- */
+
+/* Threads of connections have something short to do: they go first (Linux 6.12 and later; others
+ * let the slice be as it is). */
+static void take_long_slices(void)
+{
+#ifdef SYS_sched_setattr
+    const struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } long_slices = {.size = 48, .nice = getpriority(PRIO_PROCESS, 0), .runtime = 30000000};
+    syscall(SYS_sched_setattr, 0, &long_slices, 0);
+#endif
+}
+
+static void *do_tasks(void *user)
+{
+    srv_engine *e = user;
+    take_long_slices();
+    pthread_mutex_lock(&e->lock);
+    for (;;) {
+        while (!e->tasks && !e->stop && e->idle <= e->o.workers)
+            pthread_cond_wait(&e->task, &e->lock);
+        waiter *t = e->tasks;
+        if (!t)
+            break;
+        e->tasks = t->next;
+        if (!e->tasks)
+            e->tasks_end = &e->tasks;
+        pthread_mutex_unlock(&e->lock);
+        t->fn(t->user);
+        pthread_mutex_lock(&e->lock);
+        e->idle++;
+        e->turning = true;
+        rest(e, t->work);
+        e->turning = false;
+        t->done = true;
+        pthread_cond_signal(&t->wake);
+    }
+    e->idle--;
+    if (--e->threads == 0)
+        pthread_cond_signal(&e->ended);
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+/* With the lock. */
+static bool add_thread(srv_engine *e)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, do_tasks, e))
         return false;
-    pthread_mutex_unlock(&w->e->lock);
-    for (int l = 0; l < HANDLES; l++)
-        srv_handle_close(&closing[l]);
-    pthread_mutex_lock(&w->e->lock);
+    pthread_detach(thread);
+    e->threads++;
     return true;
 }
 
-static void wait_until(srv_engine *e, double when)
+uf_status srv_engine_do(srv_engine *e, srv_work *w, srv_task_fn *fn, void *user, uf_error *err)
 {
-    if (when >= 1e300) {
-        pthread_cond_wait(&e->work, &e->lock);
-        return;
-    }
-    const struct timespec t = {(time_t)when, (long)((when - (double)(time_t)when) * 1e9)};
-    pthread_cond_timedwait(&e->work, &e->lock, &t);
-}
-
-static void serve_lane(worker *w, int l)
-{
-    srv_engine *e = w->e;
-    take_batch(w, l);
-    if (!w->batch_count)
-        return;
-    /* What is left may be ready for another worker. */
-    if (e->lanes[l].queue.count)
-        pthread_cond_signal(&e->work);
-    pthread_mutex_unlock(&e->lock);
-    if (l == LANE_TENSORS)
-        run_tensors(w);
-    else
-        run_batch(w, (srv_lane_name)l);
+    waiter me;
+    uf_status st = UF_OK;
+    waiter_init(&me, w);
+    me.fn = fn;
+    me.user = user;
+    me.work = w;
     pthread_mutex_lock(&e->lock);
-    e->lanes[l].running -= w->item_count;
-    for (size_t i = 0; i < w->batch_count; i++)
-        finish_job(w->batch[i], w->batch[i]->status, &w->batch[i]->err);
-    pthread_cond_signal(&e->work); /* nobody may be expected any more */
-}
-
-static void worker_free(worker *w)
-{
-    for (int l = 0; l < HANDLES; l++)
-        srv_handle_close(&w->handles[l]);
-    free(w->batch);
-    free(w->images);
-    free(w->faces);
-    free(w->counts);
-    free(w->crops);
-    free(w->out);
-    free(w);
-}
-
-static bool waits_longer(const srv_engine *e, int one, int other)
-{
-    return fair_oldest(&e->lanes[one].queue) < fair_oldest(&e->lanes[other].queue);
-}
-
-static void *work(void *user)
-{
-    worker *w = user;
-    srv_engine *e = w->e;
-    pthread_mutex_lock(&e->lock);
-    while (!e->stop) {
-        const double now = srv_now();
-        const double embed = ready_at(e, SRV_LANE_EMBED, now);
-        const double detect = ready_at(e, SRV_LANE_DETECT, now);
-        const bool tensors = e->lanes[LANE_TENSORS].queue.count > 0;
-        if (embed == 0)
-            serve_lane(w, SRV_LANE_EMBED);
-        else if (tensors && (detect > 0 || waits_longer(e, LANE_TENSORS, SRV_LANE_DETECT)))
-            serve_lane(w, LANE_TENSORS);
-        else if (detect == 0)
-            serve_lane(w, SRV_LANE_DETECT);
-        else if (!close_old_handles(w))
-            wait_until(e, embed < detect ? embed : detect);
+    if (e->free) {
+        srv_core *core = e->free;
+        e->free = core->next;
+        start_task(e, &me, core);
+    } else if (!fair_push(&e->beginning, &me.queued)) {
+        st = srv_fail(err, UF_E_NOMEM, "out of memory");
     }
+    while (!st && !me.done && !me.alone && !me.late)
+        pthread_cond_wait(&me.wake, &e->lock);
     pthread_mutex_unlock(&e->lock);
-    worker_free(w);
-    return NULL;
+    pthread_cond_destroy(&me.wake);
+    if (me.late)
+        st = fail_late(err);
+    if (me.alone) {
+        fn(user);
+        srv_engine_rest(e, w);
+    }
+    return st;
 }
 
-static worker *worker_create(srv_engine *e)
+/* ---- networks that gain by company; with the lock ---- */
+
+static void finish_job(srv_job *j)
 {
-    worker *w = calloc(1, sizeof *w);
-    if (!w)
-        return NULL;
-    w->e = e;
-    w->batch = calloc(e->o.batch, sizeof *w->batch);
-    w->images = calloc(e->o.batch, sizeof *w->images);
-    w->faces = malloc(e->o.batch * SRV_FACES_MAX * sizeof *w->faces);
-    w->counts = calloc(e->o.batch, sizeof *w->counts);
-    if (w->batch && w->images && w->faces && w->counts)
-        return w;
-    worker_free(w);
-    return NULL;
+    if (--j->owner->left == 0)
+        pthread_cond_signal(&j->owner->wake);
 }
 
-static uf_status start_workers(srv_engine *e, uf_error *err)
+/* Moves jobs of one model into the core's batch; what is late is answered. */
+static void take_batch(srv_engine *e, srv_core *c, int l)
 {
-    e->threads = calloc(e->o.workers, sizeof *e->threads);
-    for (unsigned i = 0; e->threads && i < e->o.workers; i++) {
-        worker *w = worker_create(e);
-        if (!w || pthread_create(&e->threads[i], NULL, work, w)) {
-            if (w)
-                worker_free(w);
+    fair_queue *q = &e->lanes[l].queue;
+    const double now = srv_now();
+    c->batch_count = c->item_count = 0;
+    for (;;) {
+        srv_job *j = (srv_job *)fair_peek(q);
+        if (j && j->owner->deadline <= now) {
+            fair_pop(q);
+            j->status = fail_late(&j->err);
+            finish_job(j);
+            continue;
+        }
+        if (!j || c->item_count + j->count > e->o.batch ||
+            (c->batch_count && c->batch[0]->model != j->model))
+            return;
+        fair_pop(q);
+        c->batch[c->batch_count++] = j;
+        c->item_count += j->count;
+    }
+}
+
+static void serve_lane(srv_engine *e, srv_core *c, srv_lane_name l)
+{
+    take_batch(e, c, (int)l);
+    if (!c->batch_count)
+        return;
+    pthread_mutex_unlock(&e->lock);
+    const double began = srv_now();
+    srv_core_run_batch(c);
+    if (e->observer)
+        e->observer(e->user, l, c->item_count, srv_now() - began);
+    pthread_mutex_lock(&e->lock);
+    for (size_t i = 0; i < c->batch_count; i++)
+        finish_job(c->batch[i]);
+}
+
+/* Until the jobs have ended, or a core is given to run a batch on, whosever it is. */
+static void wait_in_lane(srv_engine *e, lane *n, waiter *me, srv_work *w)
+{
+    waiter **end = &n->waiting;
+    while (*end)
+        end = &(*end)->next;
+    *end = me;
+    me->next = NULL;
+    if (w->core)
+        pass_on(e, w->core);
+    while (!me->core && me->left)
+        pthread_cond_wait(&me->wake, &e->lock);
+    for (waiter **i = &n->waiting; *i; i = &(*i)->next)
+        if (*i == me) {
+            *i = me->next;
             break;
         }
-        e->thread_count++;
+    w->core = me->core;
+    w->since = srv_now();
+    me->core = NULL;
+}
+
+static uf_status run_in_company(srv_engine *e, srv_work *w, srv_lane_name l, const srv_job *whole,
+                                uf_error *err)
+{
+    const size_t most = e->o.batch, pieces = (whole->count + most - 1) / most;
+    srv_job *jobs = calloc(pieces, sizeof *jobs);
+    uf_status st = UF_OK;
+    waiter me;
+    if (!jobs)
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
+    waiter_init(&me, w);
+    pthread_mutex_lock(&e->lock);
+    for (size_t i = 0; i < pieces; i++) {
+        const size_t left = whole->count - i * most;
+        jobs[i] = srv_job_piece(whole, i * most, left < most ? left : most);
+        jobs[i].owner = &me;
+        jobs[i].queued = me.queued;
+        if (fair_push(&e->lanes[l].queue, &jobs[i].queued))
+            me.left++;
+        else
+            jobs[i].status = srv_fail(&jobs[i].err, UF_E_NOMEM, "out of memory");
     }
-    return e->thread_count == e->o.workers ? UF_OK
-                                           : srv_fail(err, UF_E_NOMEM, "workers cannot be started");
+    while (me.left) {
+        if (w->core && is_ready(e, (int)l))
+            serve_lane(e, w->core, l);
+        else
+            wait_in_lane(e, &e->lanes[l], &me, w);
+    }
+    pthread_mutex_unlock(&e->lock);
+    pthread_cond_destroy(&me.wake);
+    for (size_t i = 0; i < pieces && !st; i++) {
+        st = jobs[i].status;
+        *err = jobs[i].err;
+    }
+    free(jobs);
+    return st;
+}
+
+/* ---- what requests ask for ---- */
+
+static uf_status run_alone(srv_engine *e, srv_core *c, srv_lane_name l, srv_job *j, uf_error *err)
+{
+    const double began = srv_now();
+    const uf_status st = srv_core_run(c, j);
+    if (st)
+        *err = j->err;
+    if (e->observer)
+        e->observer(e->user, l, j->count, srv_now() - began);
+    return st;
+}
+
+static uf_status run(srv_engine *e, srv_work *w, srv_lane_name l, const srv_job *whole,
+                     uf_error *err)
+{
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < whole->count; i++) {
+        st = srv_engine_take(e, w, err);
+        if (!st)
+            st = srv_core_prepare(w->core, whole->model, err);
+        if (!st && atomic_load(&whole->model->together) > 1)
+            return run_in_company(e, w, l, whole, err);
+        srv_job one = srv_job_piece(whole, i, 1);
+        if (!st)
+            st = run_alone(e, w->core, l, &one, err);
+    }
+    return st;
+}
+
+uf_status srv_engine_detect(srv_engine *e, srv_work *w, const uf_image *images, size_t n,
+                            uf_face *faces, size_t cap, size_t *counts, uf_error *err)
+{
+    srv_loaded *m = srv_engine_hold(e, SRV_LANE_DETECT);
+    if (!m)
+        return srv_fail(err, UF_E_STATE, "no detector is loaded");
+    const srv_job whole = {
+        .model = m, .count = n, .images = images, .faces = faces, .cap = cap, .counts = counts};
+    uf_status st = run(e, w, SRV_LANE_DETECT, &whole, err);
+    srv_engine_release(m);
+    return st;
+}
+
+uf_status srv_engine_embed(srv_engine *e, srv_work *w, srv_loaded *m, const uint8_t *crops,
+                           size_t n, float *out, uf_error *err)
+{
+    const srv_job whole = {.model = m, .count = n, .crops = crops, .out = out};
+    return run(e, w, SRV_LANE_EMBED, &whole, err);
+}
+
+uf_status srv_engine_tensors(srv_engine *e, srv_work *w, srv_loaded *m, const srv_tensor *inputs,
+                             srv_tensor *outputs, uf_error *err)
+{
+    const uf_status st = srv_engine_take(e, w, err);
+    return st ? st : srv_core_run_tensors(w->core, m, inputs, outputs, err);
+}
+
+/* ---- the engine itself ---- */
+
+static bool add_core(srv_engine *e, srv_core *c)
+{
+    c->next = e->free;
+    e->free = c;
+    return srv_core_open(c, &e->o);
 }
 
 uf_status srv_engine_create(srv_engine **out, const srv_engine_options *o, srv_batch_fn *observer,
                             void *user, uf_error *err)
 {
     srv_engine *e = calloc(1, sizeof *e);
-    pthread_condattr_t monotonic;
     *out = NULL;
     if (!e)
         return srv_fail(err, UF_E_NOMEM, "out of memory");
@@ -409,21 +501,30 @@ uf_status srv_engine_create(srv_engine **out, const srv_engine_options *o, srv_b
         uf_device cpu;
         e->o.workers = uf_device_get(0, &cpu, err) || !cpu.cores ? 1 : cpu.cores;
     }
+    if (!e->o.queue)
+        e->o.queue = SRV_QUEUE_OF_CORE * e->o.workers;
     e->observer = observer;
     e->user = user;
-    e->decode_places = e->o.workers + 1; /* one more: it may be waiting for memory or a lock */
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&e->lock, NULL);
-    pthread_cond_init(&e->work, &monotonic);
-    pthread_cond_init(&e->decode_place, NULL);
-    pthread_condattr_destroy(&monotonic);
-    uf_status st = start_workers(e, err);
-    if (st)
+    pthread_cond_init(&e->task, NULL);
+    pthread_cond_init(&e->ended, NULL);
+    e->cores = calloc(e->o.workers, sizeof *e->cores);
+    e->tasks_end = &e->tasks;
+    bool ok = e->cores != NULL;
+    for (unsigned i = e->o.workers; ok && i-- > 0;)
+        ok = add_core(e, &e->cores[i]);
+    pthread_mutex_lock(&e->lock);
+    for (unsigned i = 0; ok && i < e->o.workers; i++) {
+        ok = add_thread(e);
+        e->idle += ok;
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (!ok) {
         srv_engine_destroy(e);
-    else
-        *out = e;
-    return st;
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
+    }
+    *out = e;
+    return UF_OK;
 }
 
 void srv_engine_destroy(srv_engine *e)
@@ -432,28 +533,41 @@ void srv_engine_destroy(srv_engine *e)
         return;
     pthread_mutex_lock(&e->lock);
     e->stop = true;
-    pthread_cond_broadcast(&e->work);
+    pthread_cond_broadcast(&e->task);
+    while (e->threads)
+        pthread_cond_wait(&e->ended, &e->lock);
     pthread_mutex_unlock(&e->lock);
-    for (unsigned i = 0; i < e->thread_count; i++)
-        pthread_join(e->threads[i], NULL);
+    for (unsigned i = 0; e->cores && i < e->o.workers; i++)
+        srv_core_close(&e->cores[i]);
     for (int l = 0; l < SRV_LANE_COUNT; l++)
         srv_engine_release(e->lanes[l].model);
     pthread_mutex_destroy(&e->lock);
-    pthread_cond_destroy(&e->work);
-    pthread_cond_destroy(&e->decode_place);
-    free(e->threads);
+    pthread_cond_destroy(&e->task);
+    pthread_cond_destroy(&e->ended);
+    free(e->cores);
     free(e);
 }
 
 /* ---- models ---- */
 
-/* The old one is closed when the last run with it has ended. */
+/* The old one is closed when the last run with it has ended: free cores let go of it here, others
+ * when they rest. */
 static void set_model(srv_engine *e, srv_lane_name l, srv_loaded *m)
 {
+    srv_handle closing[SRV_HANDLES];
+    bool more = true;
     pthread_mutex_lock(&e->lock);
     srv_loaded *old = e->lanes[l].model;
     e->lanes[l].model = m;
-    pthread_cond_broadcast(&e->work);
+    while (more) {
+        more = false;
+        for (srv_core *c = e->free; c && !more; c = c->next)
+            more = take_old_handles(e, c, closing);
+        pthread_mutex_unlock(&e->lock);
+        for (int i = 0; more && i < SRV_HANDLES; i++)
+            srv_handle_close(&closing[i]);
+        pthread_mutex_lock(&e->lock);
+    }
     pthread_mutex_unlock(&e->lock);
     srv_engine_release(old);
 }
@@ -492,6 +606,11 @@ bool srv_engine_enter(srv_engine *e)
     return ok;
 }
 
+bool srv_engine_is_full(srv_engine *e)
+{
+    return srv_engine_depth(e) >= e->o.queue;
+}
+
 void srv_engine_leave(srv_engine *e)
 {
     pthread_mutex_lock(&e->lock);
@@ -510,127 +629,4 @@ size_t srv_engine_depth(srv_engine *e)
 unsigned srv_engine_workers(const srv_engine *e)
 {
     return e->o.workers;
-}
-
-void srv_engine_decode_begin(srv_engine *e)
-{
-    pthread_mutex_lock(&e->lock);
-    e->decoding++;
-    while (!e->decode_places)
-        pthread_cond_wait(&e->decode_place, &e->lock);
-    e->decode_places--;
-    pthread_mutex_unlock(&e->lock);
-}
-
-void srv_engine_decode_end(srv_engine *e)
-{
-    pthread_mutex_lock(&e->lock);
-    e->decoding--;
-    e->decode_places++;
-    pthread_cond_signal(&e->decode_place);
-    /* The request goes on to a lane and wakes a worker there, unless its picture was none. */
-    pthread_cond_signal(&e->work);
-    pthread_mutex_unlock(&e->lock);
-}
-
-/* Piece i of `whole`: up to a batch of its pictures or crops. */
-static job piece_of(const srv_engine *e, const job *whole, size_t i)
-{
-    const size_t first = i * e->o.batch, left = whole->count - first;
-    job j = *whole;
-    j.count = left < e->o.batch ? left : e->o.batch;
-    if (whole->images) {
-        j.images += first;
-        j.faces += first * whole->cap;
-        j.counts += first;
-    } else {
-        j.crops += first * crop_bytes(whole->model);
-        j.out += first * uf_embedder_dimension(whole->model->embedder);
-    }
-    return j;
-}
-
-/* Queues all pieces, and waits for all of them. */
-static uf_status run_jobs(srv_engine *e, int l, job *jobs, size_t n, uf_error *err)
-{
-    uf_status st = UF_OK;
-    const double now = srv_now();
-    pthread_mutex_lock(&e->lock);
-    for (size_t i = 0; i < n; i++) {
-        pthread_cond_init(&jobs[i].is_done, NULL);
-        jobs[i].queued.since = now;
-        if (!fair_push(&e->lanes[l].queue, &jobs[i].queued)) {
-            jobs[i].done = true;
-            jobs[i].status = srv_fail(&jobs[i].err, UF_E_NOMEM, "out of memory");
-        }
-        pthread_cond_signal(&e->work);
-    }
-    for (size_t i = 0; i < n; i++) {
-        while (!jobs[i].done)
-            pthread_cond_wait(&jobs[i].is_done, &e->lock);
-        pthread_cond_destroy(&jobs[i].is_done);
-        if (jobs[i].status && !st) {
-            st = jobs[i].status;
-            *err = jobs[i].err;
-        }
-    }
-    pthread_mutex_unlock(&e->lock);
-    return st;
-}
-
-static uf_status run_in_pieces(srv_engine *e, srv_lane_name l, const job *whole, uf_error *err)
-{
-    const size_t pieces = (whole->count + e->o.batch - 1) / e->o.batch;
-    job *jobs = calloc(pieces + 1, sizeof *jobs);
-    if (!jobs)
-        return srv_fail(err, UF_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < pieces; i++)
-        jobs[i] = piece_of(e, whole, i);
-    uf_status st = run_jobs(e, (int)l, jobs, pieces, err);
-    free(jobs);
-    return st;
-}
-
-uf_status srv_engine_detect(srv_engine *e, const char *client, double deadline,
-                            const uf_image *images, size_t n, uf_face *faces, size_t cap,
-                            size_t *counts, uf_error *err)
-{
-    srv_loaded *m = srv_engine_hold(e, SRV_LANE_DETECT);
-    if (!m)
-        return srv_fail(err, UF_E_STATE, "no detector is loaded");
-    const job whole = {.queued = {.client = client},
-                       .model = m,
-                       .deadline = deadline,
-                       .count = n,
-                       .images = images,
-                       .faces = faces,
-                       .cap = cap,
-                       .counts = counts};
-    uf_status st = run_in_pieces(e, SRV_LANE_DETECT, &whole, err);
-    srv_engine_release(m);
-    return st;
-}
-
-uf_status srv_engine_embed(srv_engine *e, const char *client, double deadline, srv_loaded *m,
-                           const uint8_t *crops, size_t n, float *out, uf_error *err)
-{
-    const job whole = {.queued = {.client = client},
-                       .model = m,
-                       .deadline = deadline,
-                       .count = n,
-                       .crops = crops,
-                       .out = out};
-    return run_in_pieces(e, SRV_LANE_EMBED, &whole, err);
-}
-
-uf_status srv_engine_tensors(srv_engine *e, const char *client, double deadline, srv_loaded *m,
-                             const srv_tensor *inputs, srv_tensor *outputs, uf_error *err)
-{
-    job one = {.queued = {.client = client},
-               .model = m,
-               .deadline = deadline,
-               .count = e->o.batch, /* nothing goes with it */
-               .inputs = inputs,
-               .outputs = outputs};
-    return run_jobs(e, LANE_TENSORS, &one, 1, err);
 }

@@ -1,10 +1,10 @@
 /*
  * The engine room: models, and runs of them batched over all requests.
  *
- * Two lanes, detect and embed, each a queue that is fair between clients, and a third for bare
- * networks on tensors. Workers (one per core) own a detector and an embedder each, with one thread,
- * and take from a lane what is ready: a full batch, or whatever is there when nothing more is to be
- * expected, or when the first has waited long enough. Embedding goes first: it ends what has begun.
+ * A request holds a core while it works: a detector and an embedder with one thread. Cores go round
+ * by turns, which are fair between clients. Networks whose weights do not stay in the caches gain
+ * by company (uf_embedder_batch, uf_detector_batch): their pictures or crops wait in a queue, one
+ * for detectors, one for embedders, while other requests begin, and run together.
  */
 #ifndef UF_SERVER_ENGINE_H
 #define UF_SERVER_ENGINE_H
@@ -16,18 +16,21 @@
 typedef enum srv_lane_name { SRV_LANE_DETECT, SRV_LANE_EMBED, SRV_LANE_COUNT } srv_lane_name;
 
 typedef struct srv_engine_options {
-    unsigned workers;      /* 0: one per core */
+    unsigned workers;      /* requests worked at beside each other; 0: one per core */
     unsigned batch;        /* most pictures or crops in a run */
-    unsigned wait_us;      /* the longest that a batch is waited for */
-    unsigned queue;        /* most requests between admission and answer */
+    unsigned wait_us;      /* the longest that a batch is put off to grow */
+    unsigned queue;        /* most requests between admission and answer; 0: by the cores */
     int detector_size;     /* uf_detector_options.size */
     const uf_trust *trust; /* by whom models must be signed; NULL: they need not be */
 } srv_engine_options;
+
+enum { SRV_QUEUE_OF_CORE = 32 };
 
 /* Fills `err`; returns `status`. */
 uf_status srv_fail(uf_error *err, uf_status status, const char *text);
 
 typedef struct srv_engine srv_engine;
+typedef struct srv_core srv_core;
 typedef struct srv_loaded srv_loaded; /* a model, counted by those who use it */
 
 /* What happened to a run, for metrics. */
@@ -61,21 +64,36 @@ int32_t srv_loaded_min_side(const srv_loaded *m); /* of a detector */
 /* Admits a request, which then counts as one that may still come to a lane. False: the queue is
  * full. */
 bool srv_engine_enter(srv_engine *e);
+bool srv_engine_is_full(srv_engine *e);
 void srv_engine_leave(srv_engine *e);
 size_t srv_engine_depth(srv_engine *e); /* admitted requests */
 unsigned srv_engine_workers(const srv_engine *e);
-/* Takes one of a few places for decoding, so that many requests do not decode at once. */
-void srv_engine_decode_begin(srv_engine *e);
-void srv_engine_decode_end(srv_engine *e);
 
-/* Blocks until done. `client` orders the queues; after `deadline` (srv_now) a run that has not
- * begun is given up: UF_E_CANCELLED. UF_E_STATE: no model is loaded. */
-uf_status srv_engine_detect(srv_engine *e, const char *client, double deadline,
-                            const uf_image *images, size_t n, uf_face *faces, size_t cap,
-                            size_t *counts, uf_error *err);
+/* A request's place in the engine; zeros but for the first two. Confined to its thread. */
+typedef struct srv_work {
+    const char *client; /* orders the queues */
+    double deadline;    /* by srv_now: after it nothing more is begun */
+    srv_core *core;     /* held, or NULL; the engine's own, as is */
+    double since;       /* when it was taken */
+} srv_work;
+
+/* Runs fn(user) on a thread of the engine, with a core, when it is its turn, and waits for its end.
+ * UF_E_CANCELLED: the deadline passed before; UF_E_NOMEM. */
+typedef void srv_task_fn(void *user);
+uf_status srv_engine_do(srv_engine *e, srv_work *w, srv_task_fn *fn, void *user, uf_error *err);
+/* A core of the request's own to work on, which blocks until it is its turn. Who holds one already
+ * goes on, but lets others go first now and then. UF_E_CANCELLED: the deadline has passed. */
+uf_status srv_engine_take(srv_engine *e, srv_work *w, uf_error *err);
+/* Gives it to who waits; before something is waited for that is no work. Nothing, without one. */
+void srv_engine_rest(srv_engine *e, srv_work *w);
+
+/* These take a core where none is held, and leave it held or not; they block until done.
+ * UF_E_CANCELLED: as above. UF_E_STATE: no model is loaded. */
+uf_status srv_engine_detect(srv_engine *e, srv_work *w, const uf_image *images, size_t n,
+                            uf_face *faces, size_t cap, size_t *counts, uf_error *err);
 /* `crops` were made for `m`, which the caller holds: [n][side][side][3]. */
-uf_status srv_engine_embed(srv_engine *e, const char *client, double deadline, srv_loaded *m,
-                           const uint8_t *crops, size_t n, float *out, uf_error *err);
+uf_status srv_engine_embed(srv_engine *e, srv_work *w, srv_loaded *m, const uint8_t *crops,
+                           size_t n, float *out, uf_error *err);
 
 enum { SRV_TENSORS_MAX = 16 }; /* inputs, or outputs, of a network */
 
@@ -87,8 +105,8 @@ typedef struct srv_tensor {
 } srv_tensor;
 /* Runs the bare network of `m`, which the caller holds, on tensors in the order of its inputs;
  * `outputs`, as many as it has and with the bytes of an element each, get data of malloc (to be
- * freed after a failure too). Takes turns with the other runs, one request at a time. */
-uf_status srv_engine_tensors(srv_engine *e, const char *client, double deadline, srv_loaded *m,
-                             const srv_tensor *inputs, srv_tensor *outputs, uf_error *err);
+ * freed after a failure too). */
+uf_status srv_engine_tensors(srv_engine *e, srv_work *w, srv_loaded *m, const srv_tensor *inputs,
+                             srv_tensor *outputs, uf_error *err);
 
 #endif

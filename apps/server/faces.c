@@ -1,4 +1,5 @@
 /* From a body's bytes to faces and templates; each stage's time is kept for the metrics. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,27 +18,89 @@ void srv_photo_free(srv_photo *p)
     *p = (srv_photo){0};
 }
 
-uf_status srv_photo_decode(srv_request *q, const srv_item *item, srv_photo *out, uf_error *err)
+/* Enrolled pictures are judged, and kept for long: they are taken as they are. */
+static int32_t least_side(const srv_request *q)
+{
+    srv_loaded *m =
+        q->route->role == SRV_ENROL ? NULL : srv_engine_hold(q->server->engine, SRV_LANE_DETECT);
+    const int32_t side = m ? srv_loaded_min_side(m) : 0;
+    srv_engine_release(m);
+    return side;
+}
+
+static uf_status decode(srv_request *q, const srv_item *item, int32_t min_side, uf_picture **out,
+                        uf_error *err)
 {
     uf_decode_options o = UF_DECODE_OPTIONS_INIT;
-    srv_engine *e = q->server->engine;
-    o.max_pixels = (uint64_t)q->server->config.max_pixels;
     const double began = srv_now();
-    srv_engine_decode_begin(e);
-    uf_status st = uf_picture_decode(&out->picture, item->data, item->size, &o, err);
-    srv_engine_decode_end(e);
-    q->stages[SRV_STAGE_DECODE] += srv_now() - began;
-    out->name = *item->name || !item->filename ? item->name : item->filename;
+    o.max_pixels = (uint64_t)q->server->config.max_pixels;
+    o.min_side = min_side;
+    uf_status st = srv_engine_take(q->server->engine, &q->work, err);
     if (!st)
-        out->view = uf_picture_view(out->picture);
+        st = uf_picture_decode(out, item->data, item->size, &o, err);
+    q->stages[SRV_STAGE_DECODE] += srv_now() - began;
     return st;
+}
+
+uf_status srv_photo_decode(srv_request *q, const srv_item *item, srv_photo *out, uf_error *err)
+{
+    const uf_status st = decode(q, item, least_side(q), &out->picture, err);
+    out->name = *item->name || !item->filename ? item->name : item->filename;
+    out->item = item;
+    if (!st) {
+        out->view = uf_picture_view(out->picture);
+        uf_picture_source_size(out->picture, &out->width, &out->height);
+    }
+    return st;
+}
+
+static void scale_face(uf_face *f, float by_x, float by_y)
+{
+    f->x *= by_x;
+    f->y *= by_y;
+    f->width *= by_x;
+    f->height *= by_y;
+    for (int k = 0; k < UF_LANDMARKS; k++) {
+        f->landmarks[k].x *= by_x;
+        f->landmarks[k].y *= by_y;
+    }
+}
+
+/* A face as it lies in the pixels that are there. */
+static uf_face face_in_view(const srv_photo *p, const uf_face *f)
+{
+    uf_face scaled = *f;
+    if (p->view.width != p->width || p->view.height != p->height)
+        scale_face(&scaled, (float)p->view.width / (float)p->width,
+                   (float)p->view.height / (float)p->height);
+    return scaled;
+}
+
+uf_status srv_photo_quality(const srv_photo *p, const uf_face *f, uf_quality *out, uf_error *err)
+{
+    const uf_face scaled = face_in_view(p, f);
+    return uf_face_quality(&p->view, &scaled, out, err);
+}
+
+/* The detector's answer, which is about the view. */
+static uf_status keep_faces(srv_photo *p, const uf_face *found, size_t count, uf_error *err)
+{
+    p->count = count < SRV_FACES_MAX ? count : SRV_FACES_MAX;
+    p->faces = malloc((p->count + 1) * sizeof *p->faces);
+    if (!p->faces)
+        return srv_fail(err, UF_E_NOMEM, "out of memory");
+    memcpy(p->faces, found, p->count * sizeof *p->faces);
+    for (size_t i = 0; i < p->count && p->view.width != p->width; i++)
+        scale_face(&p->faces[i], (float)p->width / (float)p->view.width,
+                   (float)p->height / (float)p->view.height);
+    return UF_OK;
 }
 
 uf_status srv_photo_detect(srv_request *q, srv_photo *photos, size_t n, uf_error *err)
 {
     const double began = srv_now();
     uf_image *views = calloc(n + 1, sizeof *views);
-    uf_face *faces = malloc((n + 1) * SRV_FACES_MAX * sizeof *faces);
+    uf_face *faces = malloc((n * SRV_FACES_MAX + 1) * sizeof *faces);
     size_t *counts = calloc(n + 1, sizeof *counts);
     uf_status st = UF_OK;
     if (!views || !faces || !counts)
@@ -45,17 +108,11 @@ uf_status srv_photo_detect(srv_request *q, srv_photo *photos, size_t n, uf_error
     for (size_t i = 0; !st && i < n; i++)
         views[i] = photos[i].view;
     if (!st)
-        st = srv_engine_detect(q->server->engine, q->client, q->deadline, views, n, faces,
-                               SRV_FACES_MAX, counts, err);
+        st = srv_engine_detect(q->server->engine, &q->work, views, n, faces, SRV_FACES_MAX, counts,
+                               err);
     for (size_t i = 0; !st && i < n; i++) {
-        srv_photo *p = &photos[i];
-        p->count = counts[i] < SRV_FACES_MAX ? counts[i] : SRV_FACES_MAX;
-        p->faces = malloc((p->count + 1) * sizeof *p->faces);
-        if (!p->faces)
-            st = srv_fail(err, UF_E_NOMEM, "out of memory");
-        else
-            memcpy(p->faces, faces + i * SRV_FACES_MAX, p->count * sizeof *p->faces);
-        srv_telemetry_faces(q->server->telemetry, p->count);
+        st = keep_faces(&photos[i], faces + i * SRV_FACES_MAX, counts[i], err);
+        srv_telemetry_faces(q->server->telemetry, photos[i].count);
     }
     free(views);
     free(faces);
@@ -78,7 +135,7 @@ int srv_largest_face(const srv_photo *p)
  */
 uf_face srv_face_of_crop(const srv_photo *p)
 {
-    return (uf_face){.width = (float)p->view.width, .height = (float)p->view.height, .score = 1};
+    return (uf_face){.width = (float)p->width, .height = (float)p->height, .score = 1};
 }
 
 /* ---- templates ---- */
@@ -90,36 +147,64 @@ void srv_vectors_free(srv_vectors *v)
     *v = (srv_vectors){0};
 }
 
-static bool is_whole(const uf_image *view, const uf_face *f)
+static bool is_whole(const srv_photo *p, const uf_face *f)
 {
-    return f->x == 0 && f->y == 0 && f->width == (float)view->width &&
-           f->height == (float)view->height;
+    return f->x == 0 && f->y == 0 && f->width == (float)p->width && f->height == (float)p->height;
 }
 
 /* A box without points that is the whole picture is a crop already: its points are where the model
  * wants them. */
+static uf_face points_of_crop(const srv_photo *p, const uf_face *f, const uf_embedder *e)
+{
+    uf_face whole = *f;
+    if (f->has_landmarks || !is_whole(p, f))
+        return whole;
+    const float *t = uf_embedder_template(e);
+    for (int i = 0; i < UF_LANDMARKS; i++)
+        whole.landmarks[i] = (uf_point){t[2 * i] * f->width, t[2 * i + 1] * f->height};
+    whole.has_landmarks = 1;
+    return whole;
+}
+
+/* A face with fewer pixels than its crop would lose by the small picture; what cannot be decoded
+ * once more stays as it is. */
+static void decode_larger(srv_request *q, srv_photo *p, const uf_face *faces, size_t n,
+                          const uf_embedder *e)
+{
+    const int32_t side = p->view.width < p->view.height ? p->view.width : p->view.height;
+    float least = 1;
+    uf_picture *larger;
+    uf_error err;
+    for (size_t i = 0; i < n && p->view.width != p->width; i++) {
+        const uf_face scaled = face_in_view(p, &faces[i]);
+        const float detail = uf_embedder_detail(e, &scaled);
+        least = detail > 0 && detail < least ? detail : least;
+    }
+    const float wanted = fminf(ceilf((float)side / least), UF_IMAGE_MAX_SIDE);
+    if (least == 1 || decode(q, p->item, (int32_t)wanted, &larger, &err))
+        return;
+    uf_picture_destroy(p->picture);
+    p->picture = larger;
+    p->view = uf_picture_view(larger);
+}
+
 static uf_status align(const srv_photo *p, const uf_face *f, const uf_embedder *e, uint8_t *crop,
                        uf_error *err)
 {
-    uf_face whole = *f;
-    if (!f->has_landmarks && is_whole(&p->view, f)) {
-        const float *t = uf_embedder_template(e);
-        for (int i = 0; i < UF_LANDMARKS; i++)
-            whole.landmarks[i] = (uf_point){t[2 * i] * f->width, t[2 * i + 1] * f->height};
-        whole.has_landmarks = 1;
-    }
-    return uf_embedder_crop(e, &p->view, &whole, crop, err);
+    const uf_face pointed = points_of_crop(p, f, e), scaled = face_in_view(p, &pointed);
+    return uf_embedder_crop(e, &p->view, &scaled, crop, err);
 }
 
-uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *faces, size_t n,
+uf_status srv_photo_embed(srv_request *q, srv_photo *p, const uf_face *faces, size_t n,
                           srv_vectors *out, uf_error *err)
 {
     srv_engine *e = q->server->engine;
     srv_loaded *m = srv_engine_hold(e, SRV_LANE_EMBED);
-    const double began = srv_now();
     if (!m)
         return srv_fail(err, UF_E_STATE, "no embedder is loaded");
     const uf_embedder *embedder = srv_loaded_embedder(m);
+    decode_larger(q, p, faces, n, embedder);
+    const double began = srv_now();
     const size_t side = (size_t)uf_embedder_crop_size(embedder), bytes = side * side * 3;
     *out = (srv_vectors){.count = n,
                          .dimension = uf_embedder_dimension(embedder),
@@ -133,7 +218,7 @@ uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *fac
     const double aligned = srv_now();
     q->stages[SRV_STAGE_ALIGN] += aligned - began;
     if (!st)
-        st = srv_engine_embed(e, q->client, q->deadline, m, out->crops, n, out->data, err);
+        st = srv_engine_embed(e, &q->work, m, out->crops, n, out->data, err);
     q->stages[SRV_STAGE_EMBED] += srv_now() - aligned;
     srv_engine_release(m);
     if (st)

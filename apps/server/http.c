@@ -24,6 +24,9 @@
 #include "server/log.h"
 #include "server/request_check.h"
 
+enum { DRAIN_BYTES_MAX = 256 << 10 };
+static const char queue_is_full[] = "the queue is full: try again";
+
 typedef struct exchange {
     srv_request q;
     srv_answer a;
@@ -31,6 +34,7 @@ typedef struct exchange {
     char *target; /* as sent */
     const char *method;
     srv_slot *slot;
+    double asked;  /* when all of the request was there */
     bool begun;    /* the head was seen */
     bool admitted; /* counts in the engine */
     bool answered;
@@ -180,6 +184,17 @@ static bool has_body(const exchange *x, double *length)
     return *length > 0 || srv_header(&x->q, "Transfer-Encoding");
 }
 
+/* A body that is small enough is read and thrown away, which costs less than another connection. */
+static enum MHD_Result refuse_full(exchange *x, bool body, double length)
+{
+    const bool announced = length > 0 && length <= DRAIN_BYTES_MAX;
+    if (!body || !announced || srv_header(&x->q, "Expect"))
+        return refuse(x, 503, queue_is_full);
+    x->a.close = false;
+    srv_body_refuse(&x->body, &x->q, 503, queue_is_full);
+    return MHD_YES;
+}
+
 /* What the route asks of head and key. MHD_YES with x->answered: it was refused. */
 static enum MHD_Result check_request(exchange *x)
 {
@@ -193,6 +208,8 @@ static enum MHD_Result check_request(exchange *x)
         return refuse_and_close(x, 413, "the body is larger than this server takes");
     if (body && !q->route->body)
         return refuse_and_close(x, 400, "this operation takes no body");
+    if (!(q->route->flags & SRV_UNQUEUED) && srv_engine_is_full(q->server->engine))
+        return refuse_full(x, body, length);
     if (q->route->body && !srv_body_begin(&x->body, q))
         return refuse(x, x->body.status, x->body.why);
     x->a.close = false;
@@ -243,6 +260,30 @@ static void act_for_key(const srv_request *q)
     uf_gallery_act_for(*q->who.key_id ? actor : NULL, NULL);
 }
 
+static void handle(void *user)
+{
+    exchange *x = user;
+    srv_request *q = &x->q;
+    q->stages[SRV_STAGE_QUEUE] = srv_now() - x->asked;
+    act_for_key(q);
+    q->route->handler(q, &x->a);
+}
+
+/* What may have pictures to work at goes to the engine's threads; all else need not wait for them.
+ */
+static void handle_in_turn(exchange *x)
+{
+    srv_request *q = &x->q;
+    srv_engine *e = q->server->engine;
+    uf_error err;
+    if (q->route->method != SRV_POST || q->route->flags & SRV_UNQUEUED) {
+        handle(x);
+        srv_engine_rest(e, &q->work);
+    } else if (srv_engine_do(e, &q->work, handle, x, &err)) {
+        srv_refuse_error(q, &x->a, &err);
+    }
+}
+
 static enum MHD_Result do_work(exchange *x)
 {
     srv_request *q = &x->q;
@@ -251,16 +292,16 @@ static enum MHD_Result do_work(exchange *x)
         x->a.close = x->body.status == 413;
         return refuse(x, x->body.status, x->body.why);
     }
-    q->deadline = srv_now() + s->config.request_timeout;
+    x->asked = srv_now();
+    q->work = (srv_work){.client = q->client, .deadline = x->asked + s->config.request_timeout};
     srv_slot_phase(s->connections, x->slot, SRV_PHASE_WORK, 0);
     if (!(q->route->flags & SRV_UNQUEUED)) {
         x->admitted = srv_engine_enter(s->engine);
         if (!x->admitted)
-            return refuse(x, 503, "the queue is full: try again");
+            return refuse(x, 503, queue_is_full);
     }
     x->a.status = 200;
-    act_for_key(q);
-    q->route->handler(q, &x->a);
+    handle_in_turn(x);
     return send_answer(x);
 }
 

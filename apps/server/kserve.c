@@ -375,8 +375,7 @@ bool ks_infer(srv_request *q, srv_answer *a)
         return false;
     r.model = srv_loaded_model(m);
     bool ok = read_request(q, a, &r) && order_inputs(q, a, &r) && prepare_outputs(q, a, &r);
-    if (ok &&
-        srv_engine_tensors(q->server->engine, q->client, q->deadline, m, r.inputs, r.outputs, &err))
+    if (ok && srv_engine_tensors(q->server->engine, &q->work, m, r.inputs, r.outputs, &err))
         ok = srv_refuse_error(q, a, &err);
     if (ok)
         answer_run(q, a, &r);

@@ -59,6 +59,21 @@ uf_status srv_handle_open(srv_handle *h, srv_loaded *m, unsigned batch, int dete
     return st;
 }
 
+uf_status srv_handle_learn(srv_handle *h, uf_error *err)
+{
+    size_t together = 1;
+    uf_status st = UF_OK;
+    if (atomic_load(&h->model->together))
+        return UF_OK;
+    if (h->detector)
+        st = uf_detector_batch(h->detector, &together, err);
+    else
+        together = uf_embedder_batch(h->embedder);
+    if (!st)
+        atomic_store(&h->model->together, together);
+    return st;
+}
+
 uf_status srv_handle_open_bare(srv_handle *h, srv_loaded *m, uf_error *err)
 {
     uf_engine_options o = UF_ENGINE_OPTIONS_INIT;

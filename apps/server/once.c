@@ -11,7 +11,7 @@
 
 #include "server/state.h"
 
-enum { HASH = 16, HEX = 2 * HASH, KEY_MAX = 255 };
+enum { HASH = 16, HEX = 2 * HASH, KEY_MAX = 255, KEY_SIZE = sizeof "server" + HEX };
 
 typedef struct running running;
 struct running {
@@ -105,7 +105,7 @@ static void name_request(const srv_request *q, const char *key, const char *coll
 
 static bool same_key(const char *a, const char *b)
 {
-    return !strncmp(a, b, strlen("server ") + HEX);
+    return !strncmp(a, b, KEY_SIZE);
 }
 
 /* ---- what is under way ---- */
@@ -181,6 +181,7 @@ bool srv_once_begin(srv_request *q, srv_answer *a, const char *collection, const
         return srv_refuse(q, a, 400, "Idempotency-Key must be 1 to %d visible ASCII characters",
                           KEY_MAX);
     name_request(q, key, collection, id, out->source);
+    snprintf(out->key, sizeof out->key, "%.*s", KEY_SIZE, out->source);
     if (!enter(q->server->once, out->source, &memory)) {
         a->retry_after = 1;
         return memory ? srv_refuse(q, a, 409, "a request with this Idempotency-Key is under way")

@@ -4,7 +4,7 @@
  * What was done is remembered where it was done: the source of each template names the request that
  * made it, by a hash. So a repetition is recognised after a crash, and by another server on the
  * same gallery, as long as the face is there. Requests that are under way are known to this server
- * only.
+ * only; of two servers that have the same one at once, the gallery lets the first enrol.
  */
 #ifndef UF_SERVER_ONCE_H
 #define UF_SERVER_ONCE_H
@@ -21,6 +21,7 @@ void srv_once_destroy(srv_once *o);
 /* An enrolment with a key; without one all of it does nothing. */
 typedef struct srv_attempt {
     char source[SRV_ONCE_SOURCE]; /* for the templates */
+    char key[SRV_ONCE_SOURCE];    /* how the source begins; "": there is no key */
     bool under_way;               /* to be ended */
     bool done;                    /* it was made before: nothing is left to do */
 } srv_attempt;

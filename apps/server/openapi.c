@@ -14,22 +14,40 @@ static void member(srv_text *t, const char *key, const char *value)
     srv_json_string(t, value);
 }
 
-static void parameters(srv_text *t, const char *pattern)
+static void parameter(srv_text *t, const char *name, size_t size, const char *in,
+                      const char *description)
 {
+    srv_json_open(t, '{');
+    srv_json_key(t, "name");
+    srv_json_bytes(t, name, size);
+    member(t, "in", in);
+    srv_json_key(t, "required");
+    srv_json_bool(t, !strcmp(in, "path"));
+    if (description)
+        member(t, "description", description);
+    srv_json_key(t, "schema");
+    srv_json_open(t, '{');
+    member(t, "type", "string");
+    srv_json_close(t, '}');
+    srv_json_close(t, '}');
+}
+
+static void parameters(srv_text *t, const srv_route *r)
+{
+    static const char key[] = "Idempotency-Key", shape[] = "shape", pixels[] = "pixels";
     srv_json_key(t, "parameters");
     srv_json_open(t, '[');
-    for (const char *p = strchr(pattern, '{'); p; p = strchr(p + 1, '{')) {
-        srv_json_open(t, '{');
-        srv_json_key(t, "name");
-        srv_json_bytes(t, p + 1, strcspn(p + 1, "}"));
-        member(t, "in", "path");
-        srv_json_key(t, "required");
-        srv_json_bool(t, true);
-        srv_json_key(t, "schema");
-        srv_json_open(t, '{');
-        member(t, "type", "string");
-        srv_json_close(t, '}');
-        srv_json_close(t, '}');
+    for (const char *p = strchr(r->pattern, '{'); p; p = strchr(p + 1, '{'))
+        parameter(t, p + 1, strcspn(p + 1, "}"), "path", NULL);
+    if (r->flags & SRV_IDEMPOTENT)
+        parameter(t, key, strlen(key), "header",
+                  "1 to 255 visible ASCII characters: the same request with the same key enrols "
+                  "once");
+    if (r->body & SRV_BODY_IMAGE) {
+        parameter(t, shape, strlen(shape), "query",
+                  "of bare pixels (application/octet-stream): height,width,channels, or with "
+                  "several pictures count,height,width,channels");
+        parameter(t, pixels, strlen(pixels), "query", "of bare pixels: rgb, bgr or gray");
     }
     srv_json_close(t, ']');
 }
@@ -82,7 +100,7 @@ static void operation(srv_text *t, const srv_route *r)
     srv_json_key(t, methods[r->method]);
     srv_json_open(t, '{');
     member(t, "summary", r->summary);
-    parameters(t, r->pattern);
+    parameters(t, r);
     if (r->body)
         request_body(t, r->body);
     srv_json_key(t, "security");

@@ -99,7 +99,7 @@ static bool choose_face(srv_request *q, srv_answer *a, const srv_photo *p, bool 
                           "largest)",
                           p->count);
     *face = &p->faces[i];
-    if (uf_face_quality(&p->view, *face, quality, &err))
+    if (srv_photo_quality(p, *face, quality, &err))
         return srv_refuse_error(q, a, &err);
     srv_telemetry_quality(q->server->telemetry, (double)quality->total);
     if (quality->reason[0] && !force)
@@ -143,7 +143,7 @@ static bool read_person(srv_request *q, srv_answer *a, uf_person *person, char *
     return true;
 }
 
-static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, const srv_photo *photos,
+static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, srv_photo *photos,
                            const char *source, bool force)
 {
     uf_error err;
@@ -167,7 +167,7 @@ static bool make_templates(srv_request *q, srv_answer *a, enrolling *e, const sr
 }
 
 bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *source,
-               srv_photo *photos, size_t n, size_t *templates)
+               const char *once, srv_photo *photos, size_t n, size_t *templates)
 {
     enrolling e = {0};
     uf_error err;
@@ -177,9 +177,16 @@ bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *sou
     if (ok && !make_room(&e, n))
         ok = srv_refuse(q, a, 503, "out of memory");
     ok = ok && make_templates(q, a, &e, photos, source, force);
-    const uf_enrolment one = {*person, e.templates, n};
-    if (ok && uf_gallery_enroll(q->server->gallery, &one, 1, NULL, &err))
+    const uf_enrolment one = {
+        .person = *person, .templates = e.templates, .count = n, .once = once};
+    srv_engine_rest(q->server->engine, &q->work); /* the disk is waited for */
+    const uf_status st = ok ? uf_gallery_enroll(q->server->gallery, &one, 1, NULL, &err) : UF_OK;
+    if (st == UF_E_STATE && once) {
+        a->retry_after = 1;
+        ok = srv_refuse(q, a, 409, "another server had a request with this Idempotency-Key");
+    } else if (st) {
         ok = srv_refuse_error(q, a, &err);
+    }
     *templates = n;
     free_room(&e);
     free(metadata);

@@ -82,6 +82,8 @@ bool srv_raw_photos(srv_request *q, srv_answer *a, srv_photo *out, size_t room, 
                           bytes * s.count, item->size);
     for (; *count < s.count; ++*count)
         out[*count] = (srv_photo){.name = item->name,
+                                  .width = (int32_t)s.width,
+                                  .height = (int32_t)s.height,
                                   .view = {.format = format,
                                            .width = (int32_t)s.width,
                                            .height = (int32_t)s.height,

@@ -46,7 +46,7 @@ void srv_face_members(srv_request *q, srv_text *t, const srv_photo *p, const uf_
         }
         srv_json_close(t, ']');
     }
-    if (!uf_face_quality(&p->view, f, &quality, &err)) {
+    if (!srv_photo_quality(p, f, &quality, &err)) {
         srv_telemetry_quality(q->server->telemetry, (double)quality.total);
         quality_json(t, &quality);
     }

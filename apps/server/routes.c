@@ -41,7 +41,7 @@ const srv_route srv_routes[] = {
      "Who of a collection is in a picture"},
 
     {SRV_GET, "/v1/people", SRV_READ, 0, 0, v1_people_list, "People of a collection, by pages"},
-    {SRV_POST, "/v1/people", SRV_ENROL, PICTURES, 0, v1_people_create,
+    {SRV_POST, "/v1/people", SRV_ENROL, PICTURES, SRV_IDEMPOTENT, v1_people_create,
      "Enrols a person; with an Idempotency-Key once, however often it is asked for"},
     {SRV_GET, "/v1/people/{id}", SRV_READ, 0, 0, v1_people_show, "A person"},
     {SRV_PATCH, "/v1/people/{id}", SRV_ENROL, SRV_BODY_JSON, 0, v1_people_change,
@@ -49,7 +49,7 @@ const srv_route srv_routes[] = {
     {SRV_DELETE, "/v1/people/{id}", SRV_ENROL, 0, 0, v1_people_delete,
      "Deletes a person without a trace; the answer is a receipt"},
     {SRV_GET, "/v1/people/{id}/faces", SRV_READ, 0, 0, v1_faces_list, "Faces of a person"},
-    {SRV_POST, "/v1/people/{id}/faces", SRV_ENROL, PICTURES, 0, v1_faces_add,
+    {SRV_POST, "/v1/people/{id}/faces", SRV_ENROL, PICTURES, SRV_IDEMPOTENT, v1_faces_add,
      "Adds faces to a person; with an Idempotency-Key once"},
     {SRV_DELETE, "/v1/people/{id}/faces/{face}", SRV_ENROL, 0, 0, v1_faces_delete,
      "Deletes a face of a person without a trace; the answer is a receipt"},

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "server/engine.h"
 #include "server/text.h"
 #include "uniface/uniface.h"
 
@@ -66,6 +67,7 @@ typedef struct srv_item {
 } srv_item;
 
 typedef enum srv_stage {
+    SRV_STAGE_QUEUE,
     SRV_STAGE_DECODE,
     SRV_STAGE_DETECT,
     SRV_STAGE_ALIGN,
@@ -89,7 +91,8 @@ typedef struct srv_request {
     char client[48]; /* key id, or address: queues are fair between clients */
     char id[SRV_REQUEST_ID_MAX + 1];
     char trace[56];                 /* "00-<trace>-<our span>-<flags>" */
-    double started, deadline;       /* srv_now() */
+    double started;                 /* srv_now() */
+    srv_work work;                  /* its place in the engine */
     double stages[SRV_STAGE_COUNT]; /* seconds spent */
     const char *content_type;       /* "": none */
     srv_item *items;
@@ -147,11 +150,15 @@ bool srv_may(const srv_request *q, const char *collection, unsigned role);
 
 enum { SRV_FACES_MAX = 1024, SRV_PICTURES_MAX = 64 };
 
-/* A decoded picture and its faces, best score first. */
+/* A decoded picture and its faces, best score first. A JPEG is decoded as small as the detector
+ * allows, except for enrolment; `width`, `height` and all faces are those of the picture that was
+ * sent. */
 typedef struct srv_photo {
     const char *name; /* of the form's field or file; never NULL */
+    const srv_item *item;
     uf_picture *picture;
     uf_image view;
+    int32_t width, height;
     uf_face *faces;
     size_t count;
 } srv_photo;
@@ -171,10 +178,11 @@ typedef struct srv_vectors {
 } srv_vectors;
 
 void srv_vectors_free(srv_vectors *v);
-/* Templates of `n` faces of a photo. */
-uf_status srv_photo_embed(srv_request *q, const srv_photo *p, const uf_face *faces, size_t n,
+/* Templates of `n` faces of a photo, which is decoded once more where it is too small for them. */
+uf_status srv_photo_embed(srv_request *q, srv_photo *p, const uf_face *faces, size_t n,
                           srv_vectors *out, uf_error *err);
 /* The largest face; -1: none. And the face that a picture is which was cropped before. */
+uf_status srv_photo_quality(const srv_photo *p, const uf_face *f, uf_quality *out, uf_error *err);
 int srv_largest_face(const srv_photo *p);
 uf_face srv_face_of_crop(const srv_photo *p);
 /* Pictures of the body: by these names (form parts or base64 members of JSON), or the body itself.
@@ -197,9 +205,10 @@ bool srv_threshold(srv_request *q, srv_answer *a, float *out);
 
 /* Enrols the photos' faces; `photos` have theirs. One face each, good enough, unless "force" is
  * asked for. False: refused. `person` is completed by consent, purpose, expires and metadata (with
- * "name" in it) of the request. `source` of the templates may be NULL. */
+ * "name" in it) of the request. `source` of the templates may be NULL; `once` as of uf_enrolment.
+ */
 bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *source,
-               srv_photo *photos, size_t n, size_t *templates);
+               const char *once, srv_photo *photos, size_t n, size_t *templates);
 /* Who it is: the best people of `o` for a vector of `v`, `*n` of o->top_k. Nobody is enrolled:
  * nobody is found. With few people no threshold can be measured: `fallback` then, which stays in
  * `o`. */
@@ -225,7 +234,8 @@ enum {
     SRV_UNQUEUED = 2,          /* cheap: is never refused because the queue is full */
     SRV_PROBE = 4,             /* not counted against rate limits, not logged at level info */
     SRV_COMPREFACE_ERRORS = 8, /* errors are {"message": ..., "code": ...}, of its statuses */
-    SRV_KSERVE_ERRORS = 16     /* errors are {"error": ...} alone */
+    SRV_KSERVE_ERRORS = 16,    /* errors are {"error": ...} alone */
+    SRV_IDEMPOTENT = 32        /* takes an Idempotency-Key */
 };
 
 /* How a body may come; other media types are refused with 415. JSON is an object, or with

@@ -92,7 +92,12 @@ static const srv_family families[FAMILIES] = {
                     0},
     [QUEUE] =
         {"uniface_queue_depth", "Requests admitted and not answered", SRV_GAUGE, {NULL}, NULL, 0},
-    [WORKERS] = {"uniface_workers", "Threads that run networks", SRV_GAUGE, {NULL}, NULL, 0},
+    [WORKERS] = {"uniface_workers",
+                 "Requests that are worked at beside each other",
+                 SRV_GAUGE,
+                 {NULL},
+                 NULL,
+                 0},
     [CONNECTIONS] = {"uniface_connections", "Open connections", SRV_GAUGE, {NULL}, NULL, 0},
     [BODIES] = {"uniface_body_bytes", "Memory of bodies that are held", SRV_GAUGE, {NULL}, NULL, 0},
     [GALLERY_PEOPLE] = {"uniface_gallery_people", "People enrolled", SRV_GAUGE, {NULL}, NULL, 0},
@@ -108,8 +113,8 @@ static const srv_family families[FAMILIES] = {
     [UP_SINCE] = {"uniface_uptime_seconds", "Time since the start", SRV_GAUGE, {NULL}, NULL, 0},
 };
 
-static const char *const stage_names[SRV_STAGE_COUNT] = {"decode", "detect", "align", "embed",
-                                                         "search"};
+static const char *const stage_names[SRV_STAGE_COUNT] = {"queue", "decode", "detect",
+                                                         "align", "embed",  "search"};
 static const char *const lane_names[SRV_LANE_COUNT] = {"detector", "embedder"};
 static const char *const method_names[SRV_METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 

@@ -51,7 +51,7 @@ bool v1_compare(srv_request *q, srv_answer *a)
 
 /* ---- pictures ---- */
 
-static bool embed_largest(srv_request *q, srv_answer *a, const srv_photo *p, srv_vectors *v)
+static bool embed_largest(srv_request *q, srv_answer *a, srv_photo *p, srv_vectors *v)
 {
     uf_error err;
     const int i = srv_largest_face(p);
@@ -69,6 +69,11 @@ static bool verify_pictures(srv_request *q, srv_answer *a)
     uf_error err;
     size_t n;
     float threshold;
+    bool wrong;
+    if (srv_text_value(q, "purpose", &wrong) || wrong)
+        return srv_refuse(q, a, 400,
+                          "purpose goes with the id of a person: of two pictures nothing is "
+                          "recorded");
     if (!srv_threshold(q, a, &threshold) || !srv_photos(q, a, names, 2, photos, 2, &n))
         return false;
     bool ok = n == 2 || srv_refuse(q, a, 400,
@@ -223,7 +228,7 @@ static void threshold_json(srv_text *t, const uf_gallery_threshold_info *i)
     srv_json_close(t, '}');
 }
 
-static bool identify_faces(srv_request *q, srv_answer *a, const srv_photo *p, search *s)
+static bool identify_faces(srv_request *q, srv_answer *a, srv_photo *p, search *s)
 {
     srv_text *t = &a->body;
     srv_vectors v = {0};

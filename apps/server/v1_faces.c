@@ -10,9 +10,9 @@ static const char *const image_names[] = {"image", "file", "images"};
 static void size_members(srv_text *t, const srv_photo *p)
 {
     srv_json_key(t, "width");
-    srv_json_integer(t, p->view.width);
+    srv_json_integer(t, p->width);
     srv_json_key(t, "height");
-    srv_json_integer(t, p->view.height);
+    srv_json_integer(t, p->height);
 }
 
 /* The faces of one picture, with templates when `v` has them. */
@@ -51,7 +51,7 @@ bool v1_detect(srv_request *q, srv_answer *a)
 }
 
 /* "all": every face; else the largest. */
-static bool embed_faces(srv_request *q, srv_answer *a, const srv_photo *p, bool all,
+static bool embed_faces(srv_request *q, srv_answer *a, srv_photo *p, bool all,
                         const uf_face **faces, srv_vectors *v)
 {
     uf_error err;
@@ -61,7 +61,7 @@ static bool embed_faces(srv_request *q, srv_answer *a, const srv_photo *p, bool 
     return !srv_photo_embed(q, p, *faces, n, v, &err) || srv_refuse_error(q, a, &err);
 }
 
-static bool embed_members(srv_request *q, srv_answer *a, const srv_photo *p, bool all)
+static bool embed_members(srv_request *q, srv_answer *a, srv_photo *p, bool all)
 {
     const uf_face *faces;
     srv_vectors v = {0};

@@ -48,7 +48,7 @@ bool v1_people_show(srv_request *q, srv_answer *a)
 }
 
 static bool enrol_photos(srv_request *q, srv_answer *a, const char *collection, const char *id,
-                         const char *source)
+                         const srv_attempt *attempt)
 {
     uf_person person = {.id = id, .collection = collection};
     srv_photo *photos = calloc(SRV_PICTURES_MAX, sizeof *photos);
@@ -59,7 +59,8 @@ static bool enrol_photos(srv_request *q, srv_answer *a, const char *collection, 
     if (ok) {
         if (srv_photo_detect(q, photos, n, &err))
             ok = srv_refuse_error(q, a, &err);
-        ok = ok && srv_enrol(q, a, &person, source, photos, n, &templates);
+        ok = ok && srv_enrol(q, a, &person, attempt->source, *attempt->key ? attempt->key : NULL,
+                             photos, n, &templates);
         for (size_t i = 0; i < n; i++)
             srv_photo_free(&photos[i]);
     }
@@ -73,7 +74,7 @@ static bool enrol(srv_request *q, srv_answer *a, const char *collection, const c
     if (!srv_once_begin(q, a, collection, id, &attempt))
         return false;
     a->replayed = attempt.done;
-    const bool ok = attempt.done || enrol_photos(q, a, collection, id, attempt.source);
+    const bool ok = attempt.done || enrol_photos(q, a, collection, id, &attempt);
     if (ok)
         a->status = 201;
     srv_once_end(q->server, &attempt);
@@ -115,7 +116,7 @@ bool v1_people_change(srv_request *q, srv_answer *a)
     if (!begin(q, a, SRV_ENROL, &collection) || !is_there(q, a, collection, q->params[0]))
         return false;
     person.collection = collection;
-    return srv_enrol(q, a, &person, NULL, NULL, 0, &none) &&
+    return srv_enrol(q, a, &person, NULL, NULL, NULL, 0, &none) &&
            answer_person(q, a, collection, q->params[0]);
 }
 

@@ -84,6 +84,10 @@ UF_API uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face 
  */
 UF_API uf_status uf_detector_run_batch(uf_detector *d, const uf_image *images, size_t n,
                                        uf_face *faces, size_t cap, size_t *counts, uf_error *err);
+/* How many pictures uf_detector_run_batch sends through the network in one run at the detector's
+ * own size: 1 where more together would take longer than one by one. *out is 1..16. Errors: those
+ * of a run. */
+UF_API uf_status uf_detector_batch(uf_detector *d, size_t *out, uf_error *err);
 /* Shorter side, in pixels, below which a picture may be decoded without loss for this detector and
  * for recognition (for uf_decode_options.min_side). */
 UF_API int32_t uf_detector_min_side(const uf_detector *d);
@@ -124,6 +128,12 @@ UF_API int32_t uf_embedder_crop_size(const uf_embedder *e); /* side of the align
 
 /* Where the aligned crop has the landmarks: ten fractions of its side; valid while `e` lives. */
 UF_API const float *uf_embedder_template(const uf_embedder *e);
+/* How many crops uf_embedder_run_crops sends through the network in one run: the option, or fewer
+ * where more together would take longer. */
+UF_API size_t uf_embedder_batch(const uf_embedder *e);
+/* Pixels of the picture for one of the face's crop, along a side. Below 1 the crop is an
+ * enlargement, and one of a larger picture would show more. Any thread, as uf_embedder_crop. */
+UF_API float uf_embedder_detail(const uf_embedder *e, const uf_face *face);
 /* The crop that uf_embedder_run makes of a face, RGB8 of the crop's size (dense, into `crop`); a
  * face without landmarks is cropped by its box. Any thread, at any time: it only reads the
  * embedder. Errors: UF_E_ARG. */

@@ -13,7 +13,6 @@
 #include "api/pipeline_impl.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "model/align.h"
 
 uf_status ufi_lane_open(ufi_lane *lane, uf_pipeline *p, uf_error *err)
 {
@@ -155,17 +154,12 @@ static void scale_to(ufi_place *at, int32_t width, int32_t height)
 
 /* ---- pictures that were decoded too small ---- */
 
-/* Pixels of the picture for one of the crop, of the smallest face; 1 is as good as more. */
+/* Of the smallest face; 1 is as good as more. */
 static float least_detail(const ufi_lane *lane, const ufi_place *at)
 {
-    const int32_t side = lane->pipeline->crop_side;
-    const float *points = uf_embedder_template(lane->embedder);
-    float least = 1, m[6];
+    float least = 1;
     for (size_t i = 0; i < at->face_count; i++) {
-        const uf_face *f = &at->faces[i];
-        float detail = fmaxf(f->width, f->height) / (float)side;
-        if (f->has_landmarks && !ufi_align_matrix(f->landmarks, points, side, m, NULL))
-            detail = hypotf(m[0], m[3]);
+        const float detail = uf_embedder_detail(lane->embedder, &at->faces[i]);
         least = detail > 0 && detail < least ? detail : least;
     }
     return least;

@@ -2,6 +2,7 @@
  * Enrolment. All input is looked at before the transaction begins; inside of it numbers are
  * reserved once for all, since what is sealed is bound to its number.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,9 +61,23 @@ static uf_status check_template(const uf_template *t, uf_error *err)
     return UF_OK;
 }
 
+/* It becomes a pattern of LIKE, without characters that mean something there. */
+static uf_status check_once(const char *once, uf_error *err)
+{
+    const size_t size = once ? strlen(once) : 0;
+    if (once && (!size || size > UFI_NOTE_MAX))
+        return ufi_fail(err, UF_E_ARG, "once must have 1 to %d bytes", UFI_NOTE_MAX);
+    for (size_t i = 0; i < size; i++)
+        if (once[i] != ' ' && !isalnum((unsigned char)once[i]))
+            return ufi_fail(err, UF_E_ARG, "once must be of letters, digits and blanks");
+    return UF_OK;
+}
+
 static uf_status check_enrolment(const uf_enrolment *e, uf_error *err)
 {
     uf_status st = check_person(&e->person, err);
+    if (!st)
+        st = check_once(e->once, err);
     for (size_t i = 0; !st && i < e->count; i++)
         st = check_template(&e->templates[i], err);
     return st;
@@ -284,6 +299,22 @@ static uf_status write_template(enroller *e, const uf_template *t, int64_t creat
     return st;
 }
 
+/* In the transaction that writes, so that no other can have written since. */
+static uf_status check_first(enroller *e, const char *once, uf_error *err)
+{
+    char pattern[UFI_NOTE_MAX + 2];
+    int64_t found = 0;
+    if (!once || e->is_new)
+        return UF_OK;
+    snprintf(pattern, sizeof pattern, "%s%%", once);
+    const ufi_value args[] = {ufi_integer(e->row.number), ufi_text(pattern)};
+    uf_status st = ufi_sql_integer(e->g->sql,
+                                   "SELECT 1 FROM template WHERE person = ?1 AND source LIKE ?2"
+                                   " LIMIT 1",
+                                   args, 2, 0, &found, err);
+    return !st && found ? ufi_fail(err, UF_E_STATE, "this was enrolled before") : st;
+}
+
 static uf_status enroll_one(enroller *e, const uf_enrolment *person, const int64_t *times,
                             const int64_t *template_times, uf_error *err)
 {
@@ -295,6 +326,8 @@ static uf_status enroll_one(enroller *e, const uf_enrolment *person, const int64
     e->collection_name = name;
     if (!st)
         st = prepare_row(e, &person->person, times, err);
+    if (!st)
+        st = check_first(e, person->once, err);
     if (!st)
         st = write_person(e, err);
     for (size_t i = 0; !st && i < person->count; i++)

@@ -586,6 +586,21 @@ uf_status uf_detector_run_batch(uf_detector *d, const uf_image *images, size_t n
     return UF_OK;
 }
 
+uf_status uf_detector_batch(uf_detector *d, size_t *out, uf_error *err)
+{
+    if (!d || !out)
+        return ufi_fail(err, UF_E_ARG, "uf_detector_batch: detector and out must be given");
+    *out = 1;
+    if (d->size < 0)
+        return UF_OK;
+    const size_t width = (size_t)(d->net.fixed_width > 0 ? d->net.fixed_width : d->size);
+    const size_t height = (size_t)(d->net.fixed_height > 0 ? d->net.fixed_height : d->size);
+    const uf_status st = learn_batch(d, width, height, err);
+    if (!st)
+        *out = d->batch;
+    return st;
+}
+
 size_t ufi_detector_together(const uf_detector *d)
 {
     return d->together;

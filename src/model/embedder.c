@@ -178,6 +178,20 @@ const float *uf_embedder_template(const uf_embedder *e)
     return e->template_points;
 }
 
+size_t uf_embedder_batch(const uf_embedder *e)
+{
+    return e->one_by_one ? 1 : e->batch;
+}
+
+float uf_embedder_detail(const uf_embedder *e, const uf_face *face)
+{
+    float m[6];
+    if (face->has_landmarks &&
+        !ufi_align_matrix(face->landmarks, e->template_points, e->size, m, NULL))
+        return hypotf(m[0], m[3]);
+    return fmaxf(face->width, face->height) / (float)e->size;
+}
+
 /* ---- making one ---- */
 
 static uf_status read_shape(uf_embedder *e, uf_error *err)

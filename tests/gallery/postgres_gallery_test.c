@@ -399,10 +399,10 @@ static void enroll_with_all(uf_gallery *g, uint64_t person)
     maker_face(person, 2, faces[1], DIM);
     const uf_template t[] = {{faces[0], DIM, MODEL, "a.jpg", 0.25f, crop, 8},
                              {faces[1], DIM, "model-b", NULL, -1.0f, NULL, 0}};
-    const uf_enrolment e = {{name, person % 3 ? NULL : "staff", "{\"n\": 1}", "paper 7", "door",
-                             person % 4 ? 0 : 4000000000},
-                            t,
-                            2};
+    const uf_enrolment e = {.person = {name, person % 3 ? NULL : "staff", "{\"n\": 1}", "paper 7",
+                                       "door", person % 4 ? 0 : 4000000000},
+                            .templates = t,
+                            .count = 2};
     CHECK_OK(uf_gallery_enroll(g, &e, 1, NULL, &err), err);
 }
 

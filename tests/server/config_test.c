@@ -50,7 +50,7 @@ TEST(defaults_are_safe)
     REQUIRE(read_flags(&c, NULL, why));
     CHECK(!strcmp(c.host, "127.0.0.1") && c.port == 8000 && c.loopback);
     CHECK(!c.auth_off && !c.tls && !c.plain && !c.keep_crops && !strcmp(c.seccomp, "on"));
-    CHECK(c.batch == 16 && c.queue == 128 && c.verify_failures == 5);
+    CHECK(c.batch == 16 && c.queue == 0 && c.verify_failures == 5);
     CHECK(strstr(c.gallery, "gallery.ufg") && strstr(c.releases, "releases"));
 }
 

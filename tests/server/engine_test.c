@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
+#include "server/loaded.h"
 #include "server/server.h"
 #include "test.h"
 
@@ -38,14 +40,19 @@ static srv_engine *start(counts *c, unsigned workers, unsigned batch, unsigned q
     return srv_engine_create(&e, &o, count, c, &err) ? NULL : e;
 }
 
+static srv_work work_of(const char *name, double seconds)
+{
+    return (srv_work){.client = name, .deadline = srv_now() + seconds};
+}
+
 TEST(the_queue_has_a_limit)
 {
     counts c = {0};
     srv_engine *e = start(&c, 2, 4, 3);
     REQUIRE(e && srv_engine_workers(e) == 2);
     for (int i = 0; i < 3; i++)
-        CHECK(srv_engine_enter(e));
-    CHECK(!srv_engine_enter(e) && srv_engine_depth(e) == 3);
+        CHECK(!srv_engine_is_full(e) && srv_engine_enter(e));
+    CHECK(!srv_engine_enter(e) && srv_engine_depth(e) == 3 && srv_engine_is_full(e));
     srv_engine_leave(e);
     CHECK(srv_engine_enter(e) && !srv_engine_enter(e));
     for (int i = 0; i < 3; i++)
@@ -66,8 +73,8 @@ TEST(without_a_model_nothing_runs)
     srv_engine *e = start(&c, 1, 1, 4);
     REQUIRE(e);
     CHECK(!srv_engine_hold(e, SRV_LANE_EMBED));
-    CHECK(srv_engine_detect(e, "a", srv_now() + 10, &image, 1, &face, 1, &found, &err) ==
-          UF_E_STATE);
+    srv_work w = work_of("a", 10);
+    CHECK(srv_engine_detect(e, &w, &image, 1, &face, 1, &found, &err) == UF_E_STATE);
     CHECK(srv_engine_load(e, SRV_LANE_DETECT, "x", "/nowhere.ufm", &err) == UF_E_IO);
     CHECK(srv_engine_load(e, SRV_LANE_EMBED, "x", detector, &err) != UF_OK);
     CHECK(!srv_engine_hold(e, SRV_LANE_EMBED) && !c.runs);
@@ -79,34 +86,41 @@ typedef struct client {
     const uint8_t *crop;
     float *out;
     uf_status status;
+    srv_work work;
 } client;
+
+static void embed_one(void *user)
+{
+    client *k = user;
+    uf_error err;
+    srv_loaded *m = srv_engine_hold(k->e, SRV_LANE_EMBED);
+    k->status = m ? srv_engine_embed(k->e, &k->work, m, k->crop, 1, k->out, &err) : UF_E_STATE;
+    srv_engine_release(m);
+}
 
 static void *embed(void *user)
 {
     client *k = user;
     uf_error err;
     srv_engine_enter(k->e);
-    srv_loaded *m = srv_engine_hold(k->e, SRV_LANE_EMBED);
-    k->status = m ? srv_engine_embed(k->e, "client", srv_now() + 60, m, k->crop, 1, k->out, &err)
-                  : UF_E_STATE;
-    srv_engine_release(m);
+    k->work = work_of("client", 60);
+    if (srv_engine_do(k->e, &k->work, embed_one, k, &err))
+        k->status = UF_E_CANCELLED;
     srv_engine_leave(k->e);
     return NULL;
 }
 
-/* Templates must not depend on the company in which they were made, nor be mixed up. */
-TEST(each_client_gets_its_own)
+/* `together`: 0 as the model is, else as if it gained by company. Templates must not depend on the
+ * company in which they were made, nor be mixed up. */
+static void check_clients(srv_engine *e, counts *c, size_t together)
 {
-    counts c = {0};
     uf_error err;
     uint64_t seed = 7;
     client clients[MANY];
     pthread_t threads[MANY];
-    srv_engine *e = start(&c, 2, 4, 64);
-    REQUIRE(e);
-    REQUIRE_OK(srv_engine_load(e, SRV_LANE_EMBED, "small", embedder, &err), err);
     srv_loaded *m = srv_engine_hold(e, SRV_LANE_EMBED);
     REQUIRE(m && !strcmp(srv_loaded_name(m), "small"));
+    atomic_store(&m->together, together);
     const size_t dimension = uf_embedder_dimension(srv_loaded_embedder(m));
     uint8_t *crops = malloc(MANY * CROP);
     float *alone = calloc(MANY * dimension, sizeof *alone),
@@ -114,32 +128,128 @@ TEST(each_client_gets_its_own)
     REQUIRE(crops && alone && out && uf_embedder_crop_size(srv_loaded_embedder(m)) == SIDE);
     for (size_t i = 0; i < MANY * CROP; i++)
         crops[i] = (uint8_t)test_random(&seed);
+    srv_work w = work_of("one", 60);
     for (size_t i = 0; i < MANY; i++)
-        CHECK_OK(srv_engine_embed(e, "one", srv_now() + 60, m, crops + i * CROP, 1,
-                                  alone + i * dimension, &err),
-                 err);
-    for (size_t i = 0; i < MANY; i++) {
-        clients[i] = (client){e, crops + i * CROP, out + i * dimension, UF_E_STATE};
+        CHECK_OK(srv_engine_embed(e, &w, m, crops + i * CROP, 1, alone + i * dimension, &err), err);
+    CHECK(c->largest == 1 && w.core);
+    for (size_t i = 0; i < MANY; i++) { /* they cannot begin before this one rests */
+        clients[i] = (client){e, crops + i * CROP, out + i * dimension, UF_E_STATE, {0}};
         REQUIRE(!pthread_create(&threads[i], NULL, embed, &clients[i]));
     }
+    while (srv_engine_depth(e) < MANY)
+        ;
+    usleep(20000); /* they have entered, and queue up now */
+    srv_engine_rest(e, &w);
     for (size_t i = 0; i < MANY; i++) {
         pthread_join(threads[i], NULL);
-        CHECK(clients[i].status == UF_OK);
+        CHECK(clients[i].status == UF_OK && !clients[i].work.core);
         CHECK(uf_similarity(out + i * dimension, alone + i * dimension, dimension) > 0.999f);
     }
-    CHECK(c.items == 2 * MANY && c.largest <= 4);
-    CHECK(srv_engine_embed(e, "late", srv_now() - 1, m, crops, 1, out, &err) == UF_E_CANCELLED);
-    CHECK(c.items == 2 * MANY); /* what is late is not run */
+    CHECK(c->items == 2 * MANY);
+    w = work_of("late", -1);
+    CHECK(srv_engine_embed(e, &w, m, crops, 1, out, &err) == UF_E_CANCELLED);
+    CHECK(c->items == 2 * MANY); /* what is late is not run */
     /* Unloaded while it is held: the holder may still run it. */
     srv_engine_unload(e, SRV_LANE_EMBED);
     CHECK(!srv_engine_hold(e, SRV_LANE_EMBED));
-    CHECK_OK(srv_engine_embed(e, "old", srv_now() + 60, m, crops, 1, out, &err), err);
+    w = work_of("old", 60);
+    CHECK_OK(srv_engine_embed(e, &w, m, crops, 1, out, &err), err);
     CHECK(uf_similarity(out, alone, dimension) > 0.999f);
+    srv_engine_rest(e, &w);
     srv_engine_release(m);
-    srv_engine_destroy(e);
     free(crops);
     free(alone);
     free(out);
+}
+
+TEST(each_client_gets_its_own)
+{
+    counts c = {0};
+    uf_error err;
+    srv_engine *e = start(&c, 1, 4, 64);
+    REQUIRE(e);
+    REQUIRE_OK(srv_engine_load(e, SRV_LANE_EMBED, "small", embedder, &err), err);
+    check_clients(e, &c, 0);
+    CHECK(c.largest == 1); /* a small network does not gain by company */
+    srv_engine_destroy(e);
+}
+
+/* One core: the first lets the others begin, and the last to begin runs all that came together. */
+TEST(networks_that_gain_by_it_run_in_company)
+{
+    counts c = {0};
+    uf_error err;
+    srv_engine *e = start(&c, 1, 4, 64);
+    REQUIRE(e);
+    REQUIRE_OK(srv_engine_load(e, SRV_LANE_EMBED, "small", embedder, &err), err);
+    check_clients(e, &c, 4);
+    CHECK(c.largest == 4);
+    srv_engine_destroy(e);
+}
+
+static void count_up(void *user)
+{
+    atomic_fetch_add((_Atomic int *)user, 1);
+}
+
+/* A task that rests, or takes its time, gives its core away. */
+typedef struct sleeper {
+    srv_engine *e;
+    srv_work work;
+    _Atomic int *woken;
+    bool rests;
+} sleeper;
+
+static void sleep_on(void *user)
+{
+    sleeper *s = user;
+    uf_error err;
+    if (s->rests)
+        srv_engine_rest(s->e, &s->work);
+    else
+        usleep(70000);
+    while (!s->rests && srv_engine_take(s->e, &s->work, &err) == UF_OK && !atomic_load(s->woken))
+        ;
+    while (!atomic_load(s->woken))
+        usleep(1000);
+}
+
+static void *sleep_in_turn(void *user)
+{
+    sleeper *s = user;
+    uf_error err;
+    CHECK(!srv_engine_do(s->e, &s->work, sleep_on, s, &err));
+    return NULL;
+}
+
+static void check_that_others_begin(bool rests)
+{
+    counts c = {0};
+    uf_error err;
+    _Atomic int done = 0;
+    pthread_t thread;
+    srv_engine *e = start(&c, 1, 1, 4);
+    REQUIRE(e);
+    sleeper s = {e, work_of("slow", 60), &done, rests};
+    REQUIRE(!pthread_create(&thread, NULL, sleep_in_turn, &s));
+    usleep(20000);
+    srv_work w = work_of("quick", 60);
+    CHECK_OK(srv_engine_do(e, &w, count_up, &done, &err), err);
+    pthread_join(thread, NULL);
+    CHECK(done == 1 && !w.core && !s.work.core);
+    srv_work late = work_of("late", 0);
+    CHECK(srv_engine_take(e, &late, &err) == UF_E_CANCELLED);
+    srv_engine_destroy(e);
+}
+
+TEST(who_rests_gives_its_core_away)
+{
+    check_that_others_begin(true);
+}
+
+TEST(who_takes_long_lets_others_go_first)
+{
+    check_that_others_begin(false);
 }
 
 TEST_MAIN

@@ -65,6 +65,26 @@ def asked_again(a, b):
           and ["idempotency-replayed" in r.headers for r in answers] == [False, True, True], answers[1])
 
 
+def same_key_at_once(a, b):
+    """One Idempotency-Key on both servers at the same moment: one of them enrols."""
+    for i in range(8):
+        answers = []
+
+        def work(s):
+            answers.append(enrol(s, f"key-{i}", photo("3.jpg"), headers={"Idempotency-Key": "k"}))
+
+        workers = [threading.Thread(target=work, args=(s,)) for s in (a, b)]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+        check("one key at once: enrolled, and replayed or refused", {r.status for r in answers} <= {201, 409}
+              and 201 in {r.status for r in answers} and people(a)[f"key-{i}"]["faces"] == 1, answers)
+        again = enrol(b, f"key-{i}", photo("3.jpg"), headers={"Idempotency-Key": "k"})
+        check("and asked again: replayed", again.status == 201 and again.json["faces"] == 1
+              and "idempotency-replayed" in again.headers, again)
+
+
 def both_at_once(a, b):
     """The same people on both servers at the same time: each is there, once, with all faces."""
     answers = []
@@ -189,6 +209,7 @@ def main():
     check("both are ready", all(s.ask("GET", "/readyz").status == 200 for s in (a, b)))
     seen(a, b)
     asked_again(a, b)
+    same_key_at_once(a, b)
     both_at_once(a, b)
     a = killed(a, b, lambda: start("a", address, key_file))
     restarted(database, a, b)

@@ -262,7 +262,7 @@ TEST(the_audit_log_says_who_acted_and_what_for)
     maker_face(1, 1, face, DIM);
     const uf_person person = {.id = "p1", .purpose = "door"};
     const uf_template t = {.vector = face, .dimension = DIM, .model_id = MODEL};
-    const uf_enrolment e = {person, &t, 1};
+    const uf_enrolment e = {.person = person, .templates = &t, .count = 1};
     CHECK_OK(uf_gallery_act_for("key 7", &err), err);
     CHECK_OK(uf_gallery_enroll(g, &e, 1, NULL, &err), err);
     CHECK_OK(uf_gallery_verify(g, NULL, "p1", face, DIM, MODEL, "door", &score, &err), err);

@@ -383,6 +383,39 @@ TEST(two_openings_see_each_others_changes)
     uf_gallery_close(b);
 }
 
+/* A source that names a request makes it one that is done once, whoever asks. */
+TEST(what_is_enrolled_once_is_refused_again_by_all)
+{
+    uf_error err = {0};
+    uf_gallery *a, *b = NULL;
+    uf_gallery_stats s;
+    float face[DIM];
+    NEED_GALLERY;
+    const char *path = maker_path("g");
+    a = filled(path, 0, 1);
+    REQUIRE(a);
+    REQUIRE_OK(maker_open(&b, path, 0, &err), err);
+    maker_face(7, 1, face, DIM);
+    uf_template t = {
+        .vector = face, .dimension = DIM, .model_id = MODEL, .source = "server ab12 x"};
+    uf_enrolment e = {.person = {.id = "one"}, .templates = &t, .count = 1, .once = "server ab12"};
+    CHECK_OK(uf_gallery_enroll(a, &e, 1, NULL, &err), err);
+    CHECK(uf_gallery_enroll(b, &e, 1, NULL, &err) == UF_E_STATE);
+    CHECK(uf_gallery_enroll(a, &e, 1, NULL, &err) == UF_E_STATE);
+    e.person.id = "two"; /* of another person it is another request */
+    CHECK_OK(uf_gallery_enroll(b, &e, 1, NULL, &err), err);
+    e.once = "server ab13";
+    CHECK_OK(uf_gallery_enroll(b, &e, 1, NULL, &err), err);
+    e.once = "server %";
+    CHECK(uf_gallery_enroll(b, &e, 1, NULL, &err) == UF_E_ARG);
+    e.once = NULL;
+    CHECK_OK(uf_gallery_enroll(b, &e, 1, NULL, &err), err);
+    REQUIRE_OK(uf_gallery_describe(a, &s, &err), err);
+    CHECK(s.people == 3 && s.templates == 5);
+    uf_gallery_close(a);
+    uf_gallery_close(b);
+}
+
 /* ---- threads ---- */
 
 typedef struct worker {
