@@ -106,3 +106,34 @@ def test_everything_public_is_documented():
             if (inspect.isfunction(member) or inspect.isclass(member)) and not inspect.getdoc(member):
                 missing.append(f"{name}.{member_name}")
     assert not missing
+
+
+# ---- types ----
+
+@pytest.fixture(scope="module")
+def mypy(tmp_path_factory):
+    """Runs mypy --strict on a file: (exit status, output)."""
+    folder = str(tmp_path_factory.mktemp("mypy"))
+    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target",
+                           folder, "mypy"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mypy cannot be installed: {done.stderr.strip()[-200:]}")
+    return lambda path: run_python("-m", "mypy", "--strict", "--cache-dir", f"{folder}/cache", path,
+                                   env={"PYTHONPATH": folder})
+
+
+def test_a_strictly_typed_program(mypy):
+    status, text = mypy(os.path.join(os.path.dirname(__file__), "typed_program.py"))
+    assert status == 0 and "no issues found" in text, text
+
+
+def test_types_find_mistakes(mypy, tmp_path):
+    """What is public has types, so that each of these lines is found."""
+    lines = ["import uniface", "uniface.Image.from_path(5)", "uniface.models.FaceEmbedder.load_pretrained(None)",
+             "uniface.Pipeline(batch='8')", "uniface.Gallery.open('g', passphras='x')",
+             "uniface.Precision.FP8", "uniface.preprocess.resize_and_normalize(None, target_size=160.5)",
+             "x: str = uniface.verification.similarity([1.0], [1.0])", "uniface.models.Threshold('x')"]
+    (tmp_path / "wrong.py").write_text("\n".join(lines) + "\n")
+    status, text = mypy(tmp_path / "wrong.py")
+    found = {int(n) for n in re.findall(r"wrong\.py:(\d+): error", text)}
+    assert status == 1 and found == set(range(2, len(lines) + 1)), text
