@@ -1,4 +1,5 @@
 """The wheel: what is in it, what it needs, the command line, the types."""
+import inspect
 import os
 import re
 import subprocess
@@ -93,8 +94,16 @@ def test_the_command_line():
     assert status == 2 and "no command" in text
 
 
+def functions_of(cls):
+    """Methods and properties that a class defines itself."""
+    for name, member in vars(cls).items():
+        function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+        if not name.startswith("_") and inspect.isfunction(function):
+            yield name, function
+
+
 def test_everything_public_is_documented():
-    import inspect
+    """Functions, classes, their methods and properties; what NamedTuple writes of itself is no docstring."""
     missing = []
     for name in uniface.__all__:
         thing = getattr(uniface, name)
@@ -103,8 +112,11 @@ def test_everything_public_is_documented():
             home = getattr(member, "__module__", None)
             if member_name.startswith("_") or home is None or not home.startswith("uniface") or "._" in home:
                 continue
-            if (inspect.isfunction(member) or inspect.isclass(member)) and not inspect.getdoc(member):
+            is_class = inspect.isclass(member)
+            text = inspect.getdoc(member) or ""
+            if (inspect.isfunction(member) or is_class) and (not text or text.startswith(f"{member_name}(")):
                 missing.append(f"{name}.{member_name}")
+            missing += [f"{name}.{member_name}.{n}" for n, f in functions_of(member) if not inspect.getdoc(f)] if is_class else []
     assert not missing
 
 
