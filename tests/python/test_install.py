@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 import uniface
-from conftest import WHEEL, run_python
+from conftest import ROOT, WHEEL, run_python
 
 needs_wheel = pytest.mark.skipif(not WHEEL, reason="UNIFACE_TEST_WHEEL does not name the wheel")
 
@@ -118,6 +118,17 @@ def test_everything_public_is_documented():
                 missing.append(f"{name}.{member_name}")
             missing += [f"{name}.{member_name}.{n}" for n, f in functions_of(member) if not inspect.getdoc(f)] if is_class else []
     assert not missing
+
+
+def test_names_in_the_guide_exist():
+    """docs/python.md, with its table for users of other packages."""
+    names = set(re.findall(r"\buniface(?:\.[A-Za-z_]\w*)+", (ROOT / "docs" / "python.md").read_text()))
+    assert len(names) > 10
+    for name in names:
+        thing = uniface
+        for part in name.split(".")[1:]:
+            assert hasattr(thing, part), name
+            thing = getattr(thing, part)
 
 
 # ---- types ----
