@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""What the Python package costs, side by side with the C program and with a usual Python loop.
+"""How fast the Python package is over a folder, beside the C program and a usual Python loop.
 
-Overhead: the whole of `predict` with a network that costs nothing; and with EMBEDDER, `predict` against
-the extension's call alone, in turns. Throughput over a folder of JPEGs: uniface.Pipeline, `uniface embed`
-(the C program), and a loop of cv2 and ONNX Runtime over the same two networks, in turns, so that what else
-the machine does hits all; medians of the rounds, and of the ratios within a round. With --int8 also a
-Pipeline of the same networks quantised. The peers are left out where they are not installed. Memory: what
-the process holds after each round.
+Throughput over a folder of JPEGs: uniface.Pipeline, `uniface embed` (the C program), and a loop of cv2
+and ONNX Runtime over the same two networks, in turns, so that what else the machine does hits all; medians
+of the rounds, and of the ratios within a round. With --int8 also a Pipeline of the same networks
+quantised. The peers are left out where they are not installed. Memory: what the process holds after each
+round. What a single call costs: python_calls.py.
 """
 import argparse
 import os
@@ -18,49 +17,12 @@ import time
 
 import numpy as np
 
-import tiny_embedder
 import uniface
 
 
 def resident_mb():
     with open("/proc/self/statm") as f:
         return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def whole_call():
-    """Nanoseconds of `predict` on one ready picture with a network that costs nothing: (least, median)."""
-    with tempfile.TemporaryDirectory() as made:
-        path = os.path.join(made, "tiny.onnx")
-        tiny_embedder.write(path)
-        embedder = uniface.import_model(path, "arcface").clone(threads=1)
-    batch = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
-    took = []
-    for _ in range(20000):
-        start = time.perf_counter_ns()
-        embedder.predict(batch)
-        took.append(time.perf_counter_ns() - start)
-    return min(took), statistics.median(took)
-
-
-def beyond_the_call(embedder):
-    """Microseconds: (the extension's call alone, quartiles of what `predict` takes more), in pairs."""
-    from uniface import _native
-    embedder = embedder.clone(threads=1)
-    size = embedder.input_size
-    batch = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-    out = np.empty((1, embedder.dimension), np.float32)
-    arguments = (embedder._turn().handle, batch.ctypes.data, 1, size, size, 3, False, out.ctypes.data)
-    calls = (lambda: embedder.predict(batch)), (lambda: _native.embed_pixels(*arguments))
-    pairs = []
-    for turn in range(1000):
-        took = [0, 0]
-        for which in (0, 1) if turn % 2 else (1, 0):
-            start = time.perf_counter_ns()
-            calls[which]()
-            took[which] = time.perf_counter_ns() - start
-        pairs.append(took)
-    more = statistics.quantiles([(whole - inner) / 1e3 for whole, inner in pairs], n=4)
-    return statistics.median(inner for _, inner in pairs) / 1e3, more
 
 
 def by_pipeline(detector, embedder, paths):
@@ -170,11 +132,6 @@ def main():
     load_embedder = uniface.models.FaceEmbedder.load_optimized
     detector, embedder = load_detector(detector_path), load_embedder(embedder_path)
     small = o.int8 and (load_detector(o.int8[0]), load_embedder(o.int8[1]))
-    print("predict, one ready picture, all of it with a network of two small steps: %d ns (least), %d ns (median)"
-          % whole_call())
-    inner, more = beyond_the_call(embedder)
-    print(f"predict, {os.path.basename(embedder_path)}: {more[1]:.1f} us beyond the call of {inner:.0f} us "
-          f"(median of 1000 pairs, quartiles {more[0]:.1f} and {more[2]:.1f})")
     try:
         loop = PythonLoop(detector_path, embedder_path, embedder)
     except ImportError as error:

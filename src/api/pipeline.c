@@ -112,6 +112,25 @@ static size_t take_batch(uf_pipeline *p, uint64_t *first)
     return count;
 }
 
+void ufi_pipeline_hold(uf_pipeline *p, size_t bytes)
+{
+    ufi_mutex_lock(p->mutex);
+    while (!p->stop && p->second_count > 0 && p->held_bytes + bytes > p->options.max_bytes)
+        ufi_condition_wait(p->changed, p->mutex);
+    p->second_count++;
+    p->held_bytes += bytes;
+    ufi_mutex_unlock(p->mutex);
+}
+
+void ufi_pipeline_release(uf_pipeline *p, size_t bytes)
+{
+    ufi_mutex_lock(p->mutex);
+    p->second_count--;
+    p->held_bytes -= bytes;
+    ufi_condition_wake_all(p->changed);
+    ufi_mutex_unlock(p->mutex);
+}
+
 static void let_go(uf_pipeline *p, uint64_t first, size_t count)
 {
     uint64_t bytes = 0;

@@ -13,6 +13,7 @@
 #include "api/pipeline_impl.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "image/image.h"
 
 uf_status ufi_lane_open(ufi_lane *lane, uf_pipeline *p, uf_error *err)
 {
@@ -165,24 +166,30 @@ static float least_detail(const ufi_lane *lane, const ufi_place *at)
     return least;
 }
 
-/* What cannot be read once more stays as it is. */
-static void decode_larger(const ufi_lane *lane, ufi_place *at)
+/* The picture of a place once more, as large as its faces need, or NULL: it is large enough, or
+ * cannot be read once more. Its faces are then in pixels of this one. *bytes are held until it is
+ * let go. */
+static uf_picture *decode_larger(const ufi_lane *lane, ufi_place *at, size_t *bytes)
 {
     uf_decode_options o = lane->pipeline->options.decode;
-    uf_picture *larger;
+    uf_picture *larger = NULL;
     int32_t width, height;
     uf_picture_source_size(at->picture, &width, &height);
     const float least = least_detail(lane, at);
     if (o.min_side != 0 || (at->width == width && at->height == height) || least >= 1)
-        return;
+        return NULL;
     const int32_t side = at->width < at->height ? at->width : at->height;
     o.min_side = (int32_t)fminf(ceilf((float)side / least), UF_IMAGE_MAX_SIDE);
-    if (ufi_pipeline_decode(at, &o, &larger, NULL))
-        return;
+    const size_t by = ufi_image_reduction((unsigned)width, (unsigned)height, o.min_side);
+    *bytes = (((size_t)width + by - 1) / by) * (((size_t)height + by - 1) / by) * 3;
+    ufi_pipeline_hold(lane->pipeline, *bytes);
+    if (ufi_pipeline_decode(at, &o, &larger, NULL)) {
+        ufi_pipeline_release(lane->pipeline, *bytes);
+        return NULL;
+    }
     const uf_image view = uf_picture_view(larger);
     scale_to(at, view.width, view.height);
-    uf_picture_destroy(at->picture);
-    at->picture = larger;
+    return larger;
 }
 
 /* ---- templates ---- */
@@ -217,15 +224,16 @@ static void run_waiting(waiting *w)
     w->count = 0;
 }
 
-static void add_crop(waiting *w, ufi_place *at, size_t face)
+/* The crop of a face; `picture` is NULL without a detector. */
+static void add_crop(waiting *w, ufi_place *at, const uf_picture *picture, size_t face)
 {
     const ufi_lane *lane = w->lane;
     const uf_pipeline *p = lane->pipeline;
     uint8_t *crop = lane->crops + w->count * p->crop_bytes;
     uf_error err;
     uf_status st = UF_OK;
-    if (p->detector) {
-        const uf_image view = uf_picture_view(at->picture);
+    if (picture) {
+        const uf_image view = uf_picture_view(picture);
         st = uf_embedder_crop(lane->embedder, &view, &at->faces[face], crop, &err);
     } else {
         memcpy(crop, at->crop, p->crop_bytes);
@@ -240,15 +248,25 @@ static void add_crop(waiting *w, ufi_place *at, size_t face)
         run_waiting(w);
 }
 
+static void add_crops(waiting *w, ufi_place *at)
+{
+    size_t bytes = 0;
+    uf_picture *larger = w->lane->detector ? decode_larger(w->lane, at, &bytes) : NULL;
+    const uf_picture *picture = larger ? larger : at->picture;
+    for (size_t face = 0; at->status == UF_OK && face < at->face_count; face++)
+        add_crop(w, at, picture, face);
+    if (!larger)
+        return;
+    uf_picture_destroy(larger);
+    ufi_pipeline_release(w->lane->pipeline, bytes);
+}
+
 static void embed(const ufi_lane *lane, ufi_place *const *good, size_t count)
 {
     waiting w = {.lane = lane};
-    for (size_t i = 0; i < count; i++) {
-        if (lane->detector && good[i]->status == UF_OK)
-            decode_larger(lane, good[i]);
-        for (size_t face = 0; good[i]->status == UF_OK && face < good[i]->face_count; face++)
-            add_crop(&w, good[i], face);
-    }
+    for (size_t i = 0; i < count; i++)
+        if (good[i]->status == UF_OK)
+            add_crops(&w, good[i]);
     run_waiting(&w);
 }
 

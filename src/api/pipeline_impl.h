@@ -71,6 +71,7 @@ struct uf_pipeline {
     uint64_t to_decode, to_run,
         limit; /* the next pictures that wait, and the end of those that do */
     uint64_t held_bytes;
+    size_t second_count; /* lanes with a picture that was decoded once more */
     bool stop;
     ufi_place *places;
 };
@@ -86,6 +87,12 @@ void ufi_lane_close(ufi_lane *lane);
 /* Runs the networks on pictures `first`.. of the ring, which are decoded; each gets its faces and
  * templates or its error. */
 void ufi_lane_run(ufi_lane *lane, uint64_t first, size_t count);
+
+/* Counts the bytes of a picture that a lane decodes once more, until it is let go. Waits while they
+ * are too many, unless this is the only such picture: a lane holds one at a time, so one of them
+ * always goes on. */
+void ufi_pipeline_hold(uf_pipeline *p, size_t bytes);
+void ufi_pipeline_release(uf_pipeline *p, size_t bytes);
 
 /* Reads and decodes the picture of a place. */
 uf_status ufi_pipeline_decode(const ufi_place *at, const uf_decode_options *options,

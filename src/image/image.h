@@ -20,6 +20,10 @@ bool ufi_image_overlaps(const uf_image *image, const void *start, size_t size);
  * converted copy that the caller destroys. */
 uf_status ufi_image_to_rgb(uf_image *out, uf_picture **owned, const uf_image *image, uf_error *err);
 
+/* By how much the sides of a JPEG are reduced while it is decoded: 1, 2, 4 or 8, the most that
+ * leaves the shorter side min_side pixels (0: 1). Parts of a pixel count as one. */
+unsigned ufi_image_reduction(unsigned width, unsigned height, int32_t min_side);
+
 /* How a picture was laid into a network's input: x_in = x * scale + offset_x (pixel corners, i.e.
  * continuous coordinates with pixel centres at +0.5). */
 typedef struct ufi_letterbox {

@@ -65,15 +65,6 @@ static int find_orientation(const struct jpeg_decompress_struct *d)
     return 1;
 }
 
-/* The largest reduction that leaves the shorter side at least min_side. */
-static unsigned reduction(unsigned width, unsigned height, int32_t min_side)
-{
-    unsigned side = width < height ? width : height, by = 1;
-    while (min_side > 0 && by < 8 && side / (by * 2) >= (unsigned)min_side)
-        by *= 2;
-    return by;
-}
-
 /* CMYK as Adobe writes it: inverted. To RGB by multiplying with the black. */
 static void cmyk_row(uint8_t *row, const uint8_t *in, size_t width, bool inverted)
 {
@@ -159,7 +150,7 @@ static void decode_body(jpeg_job *j, const uint8_t *data, size_t size, uf_error 
     j->orientation = find_orientation(d);
     choose_colour(d);
     d->scale_num = 1;
-    d->scale_denom = reduction(d->image_width, d->image_height, j->options->min_side);
+    d->scale_denom = ufi_image_reduction(d->image_width, d->image_height, j->options->min_side);
     jpeg_start_decompress(d);
     j->st = ufi_picture_new(&j->picture, (int32_t)d->output_width, (int32_t)d->output_height, err);
     if (j->st)

@@ -51,6 +51,14 @@ void uf_picture_source_size(const uf_picture *p, int32_t *width, int32_t *height
     *height = p->source_height;
 }
 
+unsigned ufi_image_reduction(unsigned width, unsigned height, int32_t min_side)
+{
+    unsigned side = width < height ? width : height, by = 1;
+    while (min_side > 0 && by < 8 && side / (by * 2) >= (unsigned)min_side)
+        by *= 2;
+    return by;
+}
+
 uf_status ufi_picture_check_size(uint64_t width, uint64_t height, const uf_decode_options *options,
                                  uf_error *err)
 {

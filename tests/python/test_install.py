@@ -1,4 +1,5 @@
 """The wheel: what is in it, what it needs, the command line, the types."""
+import inspect
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ import zipfile
 import pytest
 
 import uniface
-from conftest import WHEEL, run_python
+from conftest import ROOT, WHEEL, run_python
 
 needs_wheel = pytest.mark.skipif(not WHEEL, reason="UNIFACE_TEST_WHEEL does not name the wheel")
 
@@ -93,8 +94,16 @@ def test_the_command_line():
     assert status == 2 and "no command" in text
 
 
+def functions_of(cls):
+    """Methods and properties that a class defines itself."""
+    for name, member in vars(cls).items():
+        function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+        if not name.startswith("_") and inspect.isfunction(function):
+            yield name, function
+
+
 def test_everything_public_is_documented():
-    import inspect
+    """Functions, classes, their methods and properties; what NamedTuple writes of itself is no docstring."""
     missing = []
     for name in uniface.__all__:
         thing = getattr(uniface, name)
@@ -103,6 +112,51 @@ def test_everything_public_is_documented():
             home = getattr(member, "__module__", None)
             if member_name.startswith("_") or home is None or not home.startswith("uniface") or "._" in home:
                 continue
-            if (inspect.isfunction(member) or inspect.isclass(member)) and not inspect.getdoc(member):
+            is_class = inspect.isclass(member)
+            text = inspect.getdoc(member) or ""
+            if (inspect.isfunction(member) or is_class) and (not text or text.startswith(f"{member_name}(")):
                 missing.append(f"{name}.{member_name}")
+            missing += [f"{name}.{member_name}.{n}" for n, f in functions_of(member) if not inspect.getdoc(f)] if is_class else []
     assert not missing
+
+
+def test_names_in_the_guide_exist():
+    """docs/python.md, with its table for users of other packages."""
+    names = set(re.findall(r"\buniface(?:\.[A-Za-z_]\w*)+", (ROOT / "docs" / "python.md").read_text()))
+    assert len(names) > 10
+    for name in names:
+        thing = uniface
+        for part in name.split(".")[1:]:
+            assert hasattr(thing, part), name
+            thing = getattr(thing, part)
+
+
+# ---- types ----
+
+@pytest.fixture(scope="module")
+def mypy(tmp_path_factory):
+    """Runs mypy --strict on a file: (exit status, output)."""
+    folder = str(tmp_path_factory.mktemp("mypy"))
+    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target",
+                           folder, "mypy"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mypy cannot be installed: {done.stderr.strip()[-200:]}")
+    return lambda path: run_python("-m", "mypy", "--strict", "--cache-dir", f"{folder}/cache", path,
+                                   env={"PYTHONPATH": folder})
+
+
+def test_a_strictly_typed_program(mypy):
+    status, text = mypy(os.path.join(os.path.dirname(__file__), "typed_program.py"))
+    assert status == 0 and "no issues found" in text, text
+
+
+def test_types_find_mistakes(mypy, tmp_path):
+    """What is public has types, so that each of these lines is found."""
+    lines = ["import uniface", "uniface.Image.from_path(5)", "uniface.models.FaceEmbedder.load_pretrained(None)",
+             "uniface.Pipeline(batch='8')", "uniface.Gallery.open('g', passphras='x')",
+             "uniface.Precision.FP8", "uniface.preprocess.resize_and_normalize(None, target_size=160.5)",
+             "x: str = uniface.verification.similarity([1.0], [1.0])", "uniface.models.Threshold('x')"]
+    (tmp_path / "wrong.py").write_text("\n".join(lines) + "\n")
+    status, text = mypy(tmp_path / "wrong.py")
+    found = {int(n) for n in re.findall(r"wrong\.py:(\d+): error", text)}
+    assert status == 1 and found == set(range(2, len(lines) + 1)), text

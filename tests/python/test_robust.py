@@ -184,6 +184,7 @@ def test_exit_with_work_in_flight(store, tmp_path, name):
 
 def test_control_c_stops_a_quantisation(store, tmp_path):
     program = ("import sys, os, signal, threading, numpy as np, uniface\n"
+               "signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start jobs that ignore it\n"
                "model = uniface.load_model(sys.argv[1])\n"
                "batch = np.random.default_rng(0).integers(0, 256, (64, 112, 112, 3), np.uint8)\n"
                "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include "api/pipeline_impl.h"
 #include "detector_maker.h"
 
 enum { FILES = 12, SIDE = 64, PICTURES = 200 };
@@ -326,6 +327,59 @@ TEST(the_ring_and_the_pixels_are_bounded)
         CHECK(answers[i].status == UF_OK && answers[i].faces == 1);
     uf_pipeline_destroy(p);
     uf_model_close(d);
+}
+
+typedef struct holder {
+    uf_pipeline *p;
+    ufi_mutex *mutex;
+    bool has_room;
+} holder;
+
+static void hold_main(void *arg)
+{
+    holder *h = arg;
+    ufi_pipeline_hold(h->p, 600);
+    ufi_mutex_lock(h->mutex);
+    h->has_room = true;
+    ufi_mutex_unlock(h->mutex);
+    ufi_pipeline_release(h->p, 600);
+}
+
+static bool has_room(holder *h)
+{
+    ufi_mutex_lock(h->mutex);
+    const bool yes = h->has_room;
+    ufi_mutex_unlock(h->mutex);
+    return yes;
+}
+
+/* Pictures that are decoded once more count: the first always may, others wait for room. */
+TEST(second_decodings_count)
+{
+    uf_error err;
+    uf_pipeline *p = NULL;
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    ufi_thread *thread = NULL;
+    holder h = {0};
+    uf_model *m = make_embedder_model();
+    REQUIRE(m);
+    o.max_bytes = 1000;
+    REQUIRE_OK(uf_pipeline_create(&p, NULL, m, &o, &err), err);
+    REQUIRE_OK(ufi_mutex_create(&h.mutex, &err), err);
+    h.p = p;
+    ufi_pipeline_hold(p, 5000);
+    CHECK(p->held_bytes == 5000 && p->second_count == 1);
+    REQUIRE_OK(ufi_thread_start(&thread, hold_main, &h, &err), err);
+    for (int i = 0; i < 20; i++) {
+        usleep(2000);
+        CHECK(!has_room(&h));
+    }
+    ufi_pipeline_release(p, 5000);
+    ufi_thread_join(thread);
+    CHECK(has_room(&h) && p->held_bytes == 0 && p->second_count == 0);
+    ufi_mutex_destroy(h.mutex);
+    uf_pipeline_destroy(p);
+    uf_model_close(m);
 }
 
 TEST(ends_in_the_middle_of_work)

@@ -385,13 +385,13 @@ static PyObject *py_embed_pixels(PyObject *self, PyObject *args)
     b.data = ADDRESS(data);
     b.count = (size_t)count, b.height = (size_t)height, b.width = (size_t)width;
     b.channels = (size_t)channels;
-    handle *h = handle_enter(capsule, &embedder_kind);
+    handle *h = handle_enter_turn(capsule, &embedder_kind);
     if (!h)
         return NULL;
     call_state s = call_begin();
     uf_status st = embed(h->object, &b, ADDRESS(out), &err);
     call_end(s);
-    handle_leave(h);
+    handle_leave_turn(h);
     if (st)
         return raise_status(st, &err);
     Py_RETURN_NONE;
@@ -413,7 +413,10 @@ enum { ARRAY_IS_C_CONTIGUOUS = 0x1, ARRAY_IS_ALIGNED = 0x100, ARRAY_IS_NATIVE = 
 /* Of a capsule that the caller lets go of; NULL with an exception when `array` has none. */
 static const array_interface *interface_of(PyObject *array, PyObject **capsule)
 {
-    *capsule = PyObject_GetAttrString(array, "__array_struct__");
+    static PyObject *name;
+    if (!name)
+        name = PyUnicode_InternFromString("__array_struct__");
+    *capsule = name ? PyObject_GetAttr(array, name) : NULL;
     const array_interface *a = *capsule ? PyCapsule_GetPointer(*capsule, NULL) : NULL;
     if (!a)
         Py_CLEAR(*capsule);
@@ -434,25 +437,26 @@ static bool read_ready(batch *b, const array_interface *a)
            a->shape[1] <= UF_IMAGE_MAX_SIDE && a->shape[2] <= UF_IMAGE_MAX_SIDE;
 }
 
-/* embed_ready(embedder, batch, out): arrays; False when the batch must be converted first. `out` is
- * float32 (N, dimension) and dense. */
-static PyObject *py_embed_ready(PyObject *self, PyObject *args)
+/* embed_ready(embedder, batch, out): arrays; False when the batch must be converted first, or the
+ * embedder be made anew after a fork. `out` is float32 (N, dimension) and dense. */
+static PyObject *py_embed_ready(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *capsule, *batch_array, *out_array, *batch_capsule, *out_capsule = NULL;
+    PyObject *batch_capsule, *out_capsule = NULL;
     batch b;
     uf_error err = {UF_OK, ""};
-    if (!PyArg_ParseTuple(args, "OOO:embed_ready", &capsule, &batch_array, &out_array))
-        return NULL;
-    const array_interface *in = interface_of(batch_array, &batch_capsule);
-    const array_interface *out = in ? interface_of(out_array, &out_capsule) : NULL;
-    const bool ready = out && read_ready(&b, in);
-    handle *h = ready ? handle_enter(capsule, &embedder_kind) : NULL;
+    if (count != 3)
+        return PyErr_Format(PyExc_TypeError, "embed_ready takes 3 arguments, not %zd", count);
+    const array_interface *in = interface_of(args[1], &batch_capsule);
+    const array_interface *out = in ? interface_of(args[2], &out_capsule) : NULL;
+    const bool ready =
+        out && read_ready(&b, in) && handle_is_of_this_process(args[0], &embedder_kind);
+    handle *h = ready ? handle_enter_turn(args[0], &embedder_kind) : NULL;
     uf_status st = UF_OK;
     if (h) {
         call_state s = call_begin();
         st = embed(h->object, &b, out->data, &err);
         call_end(s);
-        handle_leave(h);
+        handle_leave_turn(h);
     }
     Py_XDECREF(batch_capsule);
     Py_XDECREF(out_capsule);
@@ -473,7 +477,7 @@ static PyObject *py_embed_faces(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO&KnK:embed_faces", &capsule, image_of, &image, &rows, &count,
                           &out))
         return NULL;
-    handle *h = handle_enter(capsule, &embedder_kind);
+    handle *h = handle_enter_turn(capsule, &embedder_kind);
     if (!h)
         return NULL;
     call_state s = call_begin();
@@ -483,7 +487,7 @@ static PyObject *py_embed_faces(PyObject *self, PyObject *args)
         st = uf_embedder_run(h->object, &image, &face, (float *)ADDRESS(out) + i * dimension, &err);
     }
     call_end(s);
-    handle_leave(h);
+    handle_leave_turn(h);
     if (st)
         return raise_status(st, &err);
     Py_RETURN_NONE;
@@ -504,7 +508,8 @@ PyMethodDef face_methods[] = {
     {"embedder_facts", py_embedder_facts, METH_O, "embedder_facts(embedder): (dimension, size)"},
     {"embed_pixels", py_embed_pixels, METH_VARARGS,
      "embed_pixels(embedder, data, count, height, width, channels, is_float, out)"},
-    {"embed_ready", py_embed_ready, METH_VARARGS, "embed_ready(embedder, batch, out)"},
+    {"embed_ready", (PyCFunction)(void (*)(void))py_embed_ready, METH_FASTCALL,
+     "embed_ready(embedder, batch, out)"},
     {"embed_faces", py_embed_faces, METH_VARARGS, "embed_faces(embedder, image, rows, count, out)"},
     {NULL, NULL, 0, NULL},
 };

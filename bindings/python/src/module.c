@@ -49,6 +49,7 @@ static void handle_free(PyObject *capsule)
         return;
     destroy_object(h);
     Py_XDECREF(h->owner);
+    pthread_mutex_destroy(&h->turn);
     free(h);
 }
 
@@ -62,6 +63,7 @@ PyObject *handle_new(const handle_kind *kind, void *object, PyObject *owner)
         return NULL;
     }
     *h = (handle){.object = object, .kind = kind, .owner = owner, .generation = generation};
+    pthread_mutex_init(&h->turn, NULL);
     Py_XINCREF(owner);
     return capsule;
 }
@@ -91,6 +93,29 @@ void handle_leave(handle *h)
 {
     if (--h->users == 0 && h->closing)
         destroy_object(h);
+}
+
+handle *handle_enter_turn(PyObject *capsule, const handle_kind *kind)
+{
+    handle *h = handle_enter(capsule, kind);
+    if (h && pthread_mutex_trylock(&h->turn) != 0) {
+        PyThreadState *s = PyEval_SaveThread();
+        pthread_mutex_lock(&h->turn);
+        PyEval_RestoreThread(s);
+    }
+    return h;
+}
+
+void handle_leave_turn(handle *h)
+{
+    pthread_mutex_unlock(&h->turn);
+    handle_leave(h);
+}
+
+bool handle_is_of_this_process(PyObject *capsule, const handle_kind *kind)
+{
+    const handle *h = PyCapsule_GetPointer(capsule, kind->name);
+    return h && is_of_this_process(h);
 }
 
 /* close(handle): now, or when the last call that uses it ends. */

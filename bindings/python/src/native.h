@@ -13,6 +13,7 @@
 #define Py_LIMITED_API 0x030A0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "uniface/uniface.h"
@@ -25,7 +26,7 @@ typedef struct handle_kind {
     bool may_not_fork; /* its files and connections belong to the process that opened it */
 } handle_kind;
 
-/* All fields are read and written with the GIL held. */
+/* All fields but the turn are read and written with the GIL held. */
 typedef struct handle {
     void *object; /* NULL: closed */
     const handle_kind *kind;
@@ -33,6 +34,7 @@ typedef struct handle {
     unsigned users;  /* calls into the library that use it now */
     bool closing;    /* the last user destroys the object */
     unsigned generation;
+    pthread_mutex_t turn; /* held by the call that uses a confined object */
 } handle;
 
 extern const handle_kind model_kind, engine_kind, detector_kind, embedder_kind, calibration_kind,
@@ -44,6 +46,11 @@ PyObject *handle_new(const handle_kind *kind, void *object, PyObject *owner);
  * made before a fork. */
 handle *handle_enter(PyObject *capsule, const handle_kind *kind);
 void handle_leave(handle *h);
+/* The same for a confined object: waits, without the GIL, until no other call uses it. */
+handle *handle_enter_turn(PyObject *capsule, const handle_kind *kind);
+void handle_leave_turn(handle *h);
+/* False: made in another process, which this one was forked from. */
+bool handle_is_of_this_process(PyObject *capsule, const handle_kind *kind);
 
 /* ---- calls ---- */
 

@@ -17,6 +17,8 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Sample(NamedTuple):
+    """A picture for calibration, (height, width, 3), RGB."""
+
     image: Any             # a uniface.Image or an array
     face: Optional[Face]   # the face to align; None: the picture is a crop
 

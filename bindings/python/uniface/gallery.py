@@ -16,6 +16,8 @@ _CREATE, _PLAIN, _READ_ONLY = 1, 2, 4
 
 
 class Candidate(NamedTuple):
+    """A person whom a search found."""
+
     id: str
     score: float       # similarity of the person's best template, -1..1
     template_id: int
@@ -23,12 +25,14 @@ class Candidate(NamedTuple):
 
 
 class Person(NamedTuple):
+    """What a gallery knows of a person. Times are seconds since 1970."""
+
     id: str
     collection: str
     metadata: Dict[str, Any]
     consent: Optional[str]
     purpose: Optional[str]
-    expires: int       # seconds since 1970; 0: never
+    expires: int       # 0: never
     created: int
     updated: int
     templates: int
@@ -45,6 +49,8 @@ class Receipt(NamedTuple):
 
 
 class GalleryStats(NamedTuple):
+    """Counts and sizes (bytes) of a gallery."""
+
     people: int
     templates: int
     collections: int
@@ -176,6 +182,7 @@ class Gallery:
     # ---- upkeep ----
 
     def stats(self) -> GalleryStats:
+        """How many people and templates there are, what they take, and how they are kept."""
         return GalleryStats(*_native.gallery_stats(self._handle))
 
     def check(self, progress: Any = None) -> None:

@@ -14,6 +14,7 @@ from .detection import Face, Faces
 from .exceptions import InvalidArgument, Mismatch
 from .image import Image
 
+_empty, _FLOAT32 = np.empty, np.dtype(np.float32)
 M = TypeVar("M", bound="Model")
 
 # uf_dtype: what NumPy calls it; None where it has no such type.
@@ -245,11 +246,10 @@ class FaceEmbedder(Model):
         worker = self._worker or self._turn()
         if type(batch) is np.ndarray and batch.ndim == 4:
             # The short way, for what needs no conversion.
-            out = np.empty((len(batch), self._dimension), np.float32)
+            out = _empty((len(batch), self._dimension), _FLOAT32)
             try:
-                with worker as handle:
-                    if _native.embed_ready(handle, batch, out):
-                        return out
+                if _native.embed_ready(worker.handle, batch, out):
+                    return out
             except InvalidArgument as error:
                 raise _arrays.refuse("batch", batch, _arrays.BATCH_WANTED, str(error)) from None
         if isinstance(batch, (list, tuple)):

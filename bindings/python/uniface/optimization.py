@@ -11,7 +11,7 @@ from . import _arrays, _native, _training
 from .datasets import CalibrationData, Sample, load_calibration_data
 from .detection import Faces
 from .exceptions import InvalidArgument, NotSupported
-from .models import Model, wrap
+from .models import M, Model, wrap
 
 Progress = Optional[Callable[[int, int], Any]]
 RANGES = ("auto", "mse", "minmax", "percentile", "entropy")
@@ -62,9 +62,9 @@ def _made_like(handle: Any, model: Model) -> Any:
     return wrap(handle, None, model.device, model._threads, **model._options)
 
 
-def quantize_model(model: Any, precision: Precision = Precision.INT8,
+def quantize_model(model: M, precision: Precision = Precision.INT8,
                    calibration_dataset: Any = None, *, range_method: str = "auto",
-                   min_agreement: Optional[float] = None, progress: Progress = None) -> Any:
+                   min_agreement: Optional[float] = None, progress: Progress = None) -> M:
     """A new model of another precision; `model` stays as it is.
 
     precision: FP16 and BF16 need nothing else. INT8 measures the ranges of activations on
@@ -97,8 +97,8 @@ def quantize_model(model: Any, precision: Precision = Precision.INT8,
     return _made_like(handle, model)
 
 
-def prune(model: Any, calibration_dataset: Any = None, *, keep: float = 0.75,
-          sparsity: float = 0.0, min_agreement: float = 0.0, progress: Progress = None) -> Any:
+def prune(model: M, calibration_dataset: Any = None, *, keep: float = 0.75,
+          sparsity: float = 0.0, min_agreement: float = 0.0, progress: Progress = None) -> M:
     """A new FP32 model with fewer channels.
 
     keep: share (0..1] of the multiplications that stays. min_agreement > 0: takes out as many as

@@ -19,8 +19,8 @@ class Item(NamedTuple):
     """What became of one picture."""
 
     source: Any                       # the path; for bytes of a file the number of the picture
-    faces: Optional[Faces]            # None without a detector
-    templates: Optional[np.ndarray]   # (faces, dimension) of float32; None without an embedder
+    faces: Optional[Faces]            # None without a detector, and where there is an error
+    templates: Optional[np.ndarray]   # (faces, dimension) of float32; None without an embedder, or with an error
     width: int                        # pixels, in which the faces' coordinates are
     height: int
     error: Optional[UniFaceError]     # why this picture failed; None: it did not

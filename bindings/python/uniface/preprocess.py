@@ -1,15 +1,17 @@
 """From pictures to batches."""
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _arrays, _native
 from .exceptions import InvalidArgument
 
+TargetSize = Union[int, Sequence[int]]  # (width, height), or one number for both; pixels
 
-def _sides(target_size: Any) -> Tuple[int, int]:
+
+def _sides(target_size: TargetSize) -> Tuple[int, int]:
     sides = (target_size, target_size) if isinstance(target_size, int) else target_size
     try:
         width, height = (int(side) for side in sides)
@@ -21,7 +23,7 @@ def _sides(target_size: Any) -> Tuple[int, int]:
     return width, height
 
 
-def resize(img: Any, target_size: Any = (160, 160)) -> np.ndarray:
+def resize(img: Any, target_size: TargetSize = (160, 160)) -> np.ndarray:
     """A picture (height, width[, channels]) scaled to target_size = (width, height) without keeping
     its proportions: (target height, target width, 3) of uint8, RGB. Bilinear, averaged first where
     it shrinks by 2 or more, as the library does it everywhere."""
@@ -32,7 +34,7 @@ def resize(img: Any, target_size: Any = (160, 160)) -> np.ndarray:
     return out
 
 
-def resize_and_normalize(img: Any, target_size: Any = (160, 160)) -> np.ndarray:
+def resize_and_normalize(img: Any, target_size: TargetSize = (160, 160)) -> np.ndarray:
     """A picture as the models' `predict` takes it: (target height, target width, 3) of float32 in
     0..1, RGB. What a network wants beyond that (its own mean, scale and order of channels) is part
     of the model and done by `predict`.

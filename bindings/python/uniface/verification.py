@@ -8,9 +8,12 @@ import numpy as np
 from . import _arrays
 from .exceptions import InvalidArgument, NoFaceFound
 from .image import Image
+from .models import FaceDetector, FaceEmbedder
 
 
 class Verification(NamedTuple):
+    """Whether two faces are one person, and by which numbers."""
+
     score: float            # similarity, -1..1
     threshold: float        # score >= threshold: same
     same: bool
@@ -28,7 +31,7 @@ def similarity(a: Any, b: Any) -> float:
     return float(a @ b) / length
 
 
-def template_of(image: Any, detector: Any, embedder: Any) -> np.ndarray:
+def template_of(image: Any, detector: FaceDetector, embedder: FaceEmbedder) -> np.ndarray:
     """The template (dimension,) of the face that a picture is about. image: an array, a
     uniface.Image or a path. Raises NoFaceFound."""
     name = ""
@@ -41,8 +44,8 @@ def template_of(image: Any, detector: Any, embedder: Any) -> np.ndarray:
     return embedder.embed_faces(image, [face])[0]
 
 
-def verify(image_a: Any, image_b: Any, detector: Any, embedder: Any, far: float = 1e-3,
-           threshold: Optional[float] = None) -> Verification:
+def verify(image_a: Any, image_b: Any, detector: FaceDetector, embedder: FaceEmbedder,
+           far: float = 1e-3, threshold: Optional[float] = None) -> Verification:
     """Compares the main faces of two pictures (arrays, uniface.Image or paths).
 
     threshold: least similarity of one person; None: the one that was measured for this embedder at
