@@ -80,9 +80,10 @@ void *ufi_realloc(void *p, size_t count, size_t size)
 static void *huge_malloc(size_t bytes)
 {
     const size_t huge = (bytes + HUGE_WASTE) / HUGE_BYTES * HUGE_BYTES;
-    void *p = aligned_alloc(HUGE_BYTES, bytes < huge ? huge : bytes);
-    if (p)
-        madvise(p, huge, MADV_HUGEPAGE); /* a wish: without it pages are small */
+    void *p = NULL; /* not aligned_alloc, to which sizes must be multiples of the alignment */
+    if (posix_memalign(&p, HUGE_BYTES, bytes < huge ? huge : bytes))
+        return NULL;
+    madvise(p, huge, MADV_HUGEPAGE); /* a wish: without it pages are small */
     return p;
 }
 

@@ -266,7 +266,6 @@ uf_status ufi_graph_clone(ufi_graph *out, const ufi_graph *src, uf_error *err)
     uf_status st = UF_OK;
     uint32_t id, index;
     ufi_graph_init(out);
-    out->map = src->map;
     for (uint32_t i = 0; !st && i < src->value_count; i++) {
         const ufi_value *v = &src->values[i];
         st = ufi_graph_add_value(out, v->name, v->dtype, v->has_shape ? &v->shape : NULL, &id, err);

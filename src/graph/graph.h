@@ -93,7 +93,8 @@ typedef struct ufi_graph {
     uint32_t node_count, node_cap;
     uint32_t *inputs, *outputs; /* value ids */
     uint32_t input_count, output_count;
-    ufi_file_map map; /* borrowed: the file that constants lie in; empty when none does */
+    ufi_file_map map; /* borrowed: the file that constants lie in; empty when none does,
+                           and in clones, which may outlive it */
 } ufi_graph;
 
 void ufi_graph_init(ufi_graph *g);

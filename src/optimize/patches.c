@@ -6,8 +6,9 @@
 #include "optimize/watch.h"
 
 enum {
-    MAX_LENGTH = 640, /* weights of an output channel: 512 inputs of a 1x1, 64 of a 3x3 */
-    MIN_PLACES = 4,   /* of each sample and convolution */
+    MAX_LENGTH = 640,      /* weights of an output channel: 512 inputs of a 1x1, 64 of a 3x3 */
+    MAX_NUMBERS = 1 << 22, /* of all covariances of a layer: depthwise ones have one a channel */
+    MIN_PLACES = 4,        /* of each sample and convolution */
     MAX_PLACES = 64,
     PRODUCTS = 1 << 24 /* of each sample and convolution, in between */
 };
@@ -31,7 +32,8 @@ static bool is_wanted(const ufi_graph *g, const ufi_node *n)
     if (!ufi_is_plain_conv(g, n) || g->values[n->in[0]].data || ufi_node_attr(n, UFI_ATTR_AUTO_PAD))
         return false;
     const int64_t *d = g->values[n->in[1]].shape.dims;
-    return d[1] * d[2] * d[3] <= MAX_LENGTH;
+    const int64_t length = d[1] * d[2] * d[3], count = ufi_is_depthwise(g, n) ? d[0] : 1;
+    return length <= MAX_LENGTH && count * length <= MAX_NUMBERS / length;
 }
 
 static uf_status make_room(collector *c, uint32_t node, uf_error *err)

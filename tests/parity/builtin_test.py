@@ -64,7 +64,7 @@ def check_detector(name, teacher, pictures, listing):
     kinds = ", ".join(f"{k} {r[k]['found']}/{r[k]['seen']} {r[k]['points']:.1f} %"
                       for k in ("main", "large", "turned", "edge", "other", "small") if r[k]["seen"])
     check(f"{name} on {pictures[0]}",
-          100 * main["found"] >= found * main["seen"] and 100 * r["false"] <= false * r["detections"]
+          main["seen"] > 0 and 100 * main["found"] >= found * main["seen"] and 100 * r["false"] <= false * r["detections"]
           and main["points"] <= points,
           f"found and distance of points: {kinds}; false {r['false']} of {r['detections']}; of main faces "
           f"{main['points_one_view']:.1f} % from the teacher's one view, which is {main['teacher']:.1f} % from its mean")

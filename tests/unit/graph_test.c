@@ -52,8 +52,10 @@ TEST(attributes_and_copies)
     REQUIRE_OK(make_chain(&g, false, &err), err);
     CHECK_OK(ufi_node_set_floats(&g, &g.nodes[0], UFI_ATTR_ALPHA, (const float[]){0.25f}, 1, &err),
              err);
+    g.map = (ufi_file_map){.data = (void *)&g, .size = sizeof g};
     REQUIRE_OK(ufi_graph_clone(&copy, &g, &err), err);
     ufi_graph_free(&g);
+    CHECK(!copy.map.data); /* the copy may outlive the file */
     const ufi_node *n = &copy.nodes[0];
     CHECK(n->attr_count == 3 && ufi_node_float(n, UFI_ATTR_ALPHA, 9) == 0.25f);
     CHECK(ufi_node_attr(n, UFI_ATTR_AXES)->u.ints[1] == -1);

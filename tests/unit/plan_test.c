@@ -116,6 +116,53 @@ TEST(pointwise_and_depthwise_in_one_step)
     check_fused(50, UF_F16);
 }
 
+/* What many networks begin with: a few planes by a strided kernel, and a depthwise one behind it.
+ */
+TEST(first_and_depthwise_in_one_step)
+{
+    for (int v = 0; v < 48; v++) {
+        static const int channels[] = {16, 37, 40};
+        maker m;
+        maker_init(&m, 100 + (uint64_t)v);
+        const int k = v % 4 == 3 ? 5 : 3, stride = 1 + v / 2 % 2, pad = v % 5 == 0 ? 0 : k / 2;
+        const int c = channels[v % 3], batch = 1 + v % 2, in = 2 + v % 3;
+        const int h = 101 + v, w = 99 + v * 3 % 17;
+        const conv_case first = {.batch = batch,
+                                 .in_c = in,
+                                 .h = h,
+                                 .w = w,
+                                 .out_c = c,
+                                 .kh = k,
+                                 .kw = k,
+                                 .stride = stride,
+                                 .dilation = 1,
+                                 .pad = pad,
+                                 .group = 1,
+                                 .act = v % 2 ? UFI_ACT_PRELU : UFI_ACT_RELU,
+                                 .bias = true};
+        conv_case depth = {.batch = batch,
+                           .in_c = c,
+                           .h = (h + 2 * pad - k) / stride + 1,
+                           .w = (w + 2 * pad - k) / stride + 1,
+                           .out_c = c,
+                           .kh = 3,
+                           .kw = 3,
+                           .stride = 1 + v / 4 % 2,
+                           .dilation = 1,
+                           .pad = v % 7 != 0,
+                           .group = c,
+                           .act = v % 3 ? UFI_ACT_CLAMP : UFI_ACT_SILU,
+                           .bias = true};
+        depth.residual = depth.stride == 1 && depth.pad == 1 && v % 2;
+        uint32_t y = add_conv(&m, add_input(&m, shape_of(4, batch, in, h, w)), &first, UFI_NONE);
+        uint32_t residual = UFI_NONE;
+        if (depth.residual)
+            residual = add_input(&m, shape_of(4, batch, c, depth.h, depth.w));
+        y = add_conv(&m, y, &depth, residual);
+        compare(&m, &y, 1, false, "first and depthwise");
+    }
+}
+
 /* What runs is what the machine is good at, and the profile says so. */
 TEST(stored_weights_choose_the_kernel)
 {

@@ -83,6 +83,7 @@ static uf_status widen_constants(cpu_program *p, uf_error *err)
     if (!any)
         return UF_OK;
     uf_status st = ufi_graph_clone(&p->widened, p->graph, err);
+    p->widened.map = p->graph->map; /* the program ends before it */
     for (uint32_t i = 0; !st && i < p->widened.node_count; i++)
         if (is_half_constant(&p->widened, &p->widened.nodes[i]))
             st = widen_constant(&p->widened, &p->widened.nodes[i], err);
