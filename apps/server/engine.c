@@ -203,13 +203,13 @@ static bool take_old_handles(const srv_engine *e, srv_core *c, srv_handle closin
     return any;
 }
 
-/* With the lock, which is released meanwhile. */
-static void rest(srv_engine *e, srv_work *w)
+/* With the lock, which is released meanwhile. NULL: no core was held. */
+static srv_core *let_go(srv_engine *e, srv_work *w)
 {
     srv_handle closing[SRV_HANDLES];
     srv_core *core = w->core;
     if (!core)
-        return;
+        return NULL;
     w->core = NULL;
     while (take_old_handles(e, core, closing)) {
         pthread_mutex_unlock(&e->lock);
@@ -217,7 +217,7 @@ static void rest(srv_engine *e, srv_work *w)
             srv_handle_close(&closing[l]);
         pthread_mutex_lock(&e->lock);
     }
-    pass_on(e, core);
+    return core;
 }
 
 void srv_engine_rest(srv_engine *e, srv_work *w)
@@ -225,7 +225,7 @@ void srv_engine_rest(srv_engine *e, srv_work *w)
     if (!w->core)
         return;
     pthread_mutex_lock(&e->lock);
-    rest(e, w);
+    pass_on(e, let_go(e, w));
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -242,7 +242,10 @@ static void take_long_slices(void)
         int32_t nice;
         uint32_t priority;
         uint64_t runtime, deadline, period;
-    } long_slices = {.size = 48, .nice = getpriority(PRIO_PROCESS, 0), .runtime = 30000000};
+    } long_slices = {.size = 48,
+                     .flags = 0x08 /* the policy stays */,
+                     .nice = getpriority(PRIO_PROCESS, 0),
+                     .runtime = 30000000};
     syscall(SYS_sched_setattr, 0, &long_slices, 0);
 #endif
 }
@@ -264,9 +267,11 @@ static void *do_tasks(void *user)
         pthread_mutex_unlock(&e->lock);
         t->fn(t->user);
         pthread_mutex_lock(&e->lock);
+        srv_core *core = let_go(e, t->work);
         e->idle++;
-        e->turning = true;
-        rest(e, t->work);
+        e->turning = true; /* the lock is held, so that it starts one task at most */
+        if (core)
+            pass_on(e, core);
         e->turning = false;
         t->done = true;
         pthread_cond_signal(&t->wake);

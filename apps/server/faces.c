@@ -82,6 +82,34 @@ uf_status srv_photo_quality(const srv_photo *p, const uf_face *f, uf_quality *ou
     return uf_face_quality(&p->view, &scaled, out, err);
 }
 
+/* The picture once more, as large as a face wants of whose pixels this picture has only `least`.
+ * What cannot be decoded once more stays as it is. */
+static void decode_larger(srv_request *q, srv_photo *p, float least)
+{
+    const int32_t side = p->view.width < p->view.height ? p->view.width : p->view.height;
+    const float wanted = fminf(ceilf((float)side / least), UF_IMAGE_MAX_SIDE);
+    uf_picture *larger;
+    uf_error err;
+    if (least >= 1 || decode(q, p->item, (int32_t)wanted, &larger, &err))
+        return;
+    uf_picture_destroy(p->picture);
+    p->picture = larger;
+    p->view = uf_picture_view(larger);
+}
+
+/* uf_face_quality counts pixels, up to so many along a side. */
+static void decode_to_judge(srv_request *q, srv_photo *p)
+{
+    enum { JUDGED = 80 };
+    float least = 1;
+    for (size_t i = 0; i < p->count && p->view.width != p->width; i++) {
+        const uf_face scaled = face_in_view(p, &p->faces[i]);
+        const float side = fminf(scaled.width, scaled.height);
+        least = side > 0 ? fminf(least, side / JUDGED) : least;
+    }
+    decode_larger(q, p, least);
+}
+
 /* The detector's answer, which is about the view. */
 static uf_status keep_faces(srv_photo *p, const uf_face *found, size_t count, uf_error *err)
 {
@@ -112,6 +140,8 @@ uf_status srv_photo_detect(srv_request *q, srv_photo *photos, size_t n, uf_error
                                err);
     for (size_t i = 0; !st && i < n; i++) {
         st = keep_faces(&photos[i], faces + i * SRV_FACES_MAX, counts[i], err);
+        if (!st)
+            decode_to_judge(q, &photos[i]);
         srv_telemetry_faces(q->server->telemetry, photos[i].count);
     }
     free(views);
@@ -166,26 +196,17 @@ static uf_face points_of_crop(const srv_photo *p, const uf_face *f, const uf_emb
     return whole;
 }
 
-/* A face with fewer pixels than its crop would lose by the small picture; what cannot be decoded
- * once more stays as it is. */
-static void decode_larger(srv_request *q, srv_photo *p, const uf_face *faces, size_t n,
-                          const uf_embedder *e)
+/* A face with fewer pixels than its crop would lose by the small picture. */
+static void decode_to_crop(srv_request *q, srv_photo *p, const uf_face *faces, size_t n,
+                           const uf_embedder *e)
 {
-    const int32_t side = p->view.width < p->view.height ? p->view.width : p->view.height;
     float least = 1;
-    uf_picture *larger;
-    uf_error err;
     for (size_t i = 0; i < n && p->view.width != p->width; i++) {
         const uf_face scaled = face_in_view(p, &faces[i]);
         const float detail = uf_embedder_detail(e, &scaled);
         least = detail > 0 && detail < least ? detail : least;
     }
-    const float wanted = fminf(ceilf((float)side / least), UF_IMAGE_MAX_SIDE);
-    if (least == 1 || decode(q, p->item, (int32_t)wanted, &larger, &err))
-        return;
-    uf_picture_destroy(p->picture);
-    p->picture = larger;
-    p->view = uf_picture_view(larger);
+    decode_larger(q, p, least);
 }
 
 static uf_status align(const srv_photo *p, const uf_face *f, const uf_embedder *e, uint8_t *crop,
@@ -203,7 +224,7 @@ uf_status srv_photo_embed(srv_request *q, srv_photo *p, const uf_face *faces, si
     if (!m)
         return srv_fail(err, UF_E_STATE, "no embedder is loaded");
     const uf_embedder *embedder = srv_loaded_embedder(m);
-    decode_larger(q, p, faces, n, embedder);
+    decode_to_crop(q, p, faces, n, embedder);
     const double began = srv_now();
     const size_t side = (size_t)uf_embedder_crop_size(embedder), bytes = side * side * 3;
     *out = (srv_vectors){.count = n,

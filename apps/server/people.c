@@ -181,7 +181,7 @@ bool srv_enrol(srv_request *q, srv_answer *a, uf_person *person, const char *sou
         .person = *person, .templates = e.templates, .count = n, .once = once};
     srv_engine_rest(q->server->engine, &q->work); /* the disk is waited for */
     const uf_status st = ok ? uf_gallery_enroll(q->server->gallery, &one, 1, NULL, &err) : UF_OK;
-    if (st == UF_E_STATE && once) {
+    if (st == UF_E_EXISTS) {
         a->retry_after = 1;
         ok = srv_refuse(q, a, 409, "another server had a request with this Idempotency-Key");
     } else if (st) {

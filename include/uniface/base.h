@@ -42,7 +42,8 @@ extern "C" {
     X(E_QUALITY, 12, "face quality too low")                   \
     X(E_UNCALIBRATED, 13, "model has no calibrated threshold") \
     X(E_CANCELLED, 14, "cancelled")                            \
-    X(E_UNTRUSTED, 15, "not trusted")
+    X(E_UNTRUSTED, 15, "not trusted")                          \
+    X(E_EXISTS, 16, "there already")
 
 typedef enum uf_status {
 #define UF_STATUS_ENUM(name, value, text) UF_##name = value,

@@ -302,17 +302,15 @@ static uf_status write_template(enroller *e, const uf_template *t, int64_t creat
 /* In the transaction that writes, so that no other can have written since. */
 static uf_status check_first(enroller *e, const char *once, uf_error *err)
 {
-    char pattern[UFI_NOTE_MAX + 2];
     int64_t found = 0;
     if (!once || e->is_new)
         return UF_OK;
-    snprintf(pattern, sizeof pattern, "%s%%", once);
-    const ufi_value args[] = {ufi_integer(e->row.number), ufi_text(pattern)};
+    const ufi_value args[] = {ufi_integer(e->row.number), ufi_text(once)};
     uf_status st = ufi_sql_integer(e->g->sql,
-                                   "SELECT 1 FROM template WHERE person = ?1 AND source LIKE ?2"
-                                   " LIMIT 1",
+                                   "SELECT 1 FROM template WHERE person = ?1"
+                                   " AND substr(source, 1, length(?2)) = ?2 LIMIT 1",
                                    args, 2, 0, &found, err);
-    return !st && found ? ufi_fail(err, UF_E_STATE, "this was enrolled before") : st;
+    return !st && found ? ufi_fail(err, UF_E_EXISTS, "this was enrolled before") : st;
 }
 
 static uf_status enroll_one(enroller *e, const uf_enrolment *person, const int64_t *times,

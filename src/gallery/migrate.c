@@ -118,6 +118,22 @@ static uf_status store(migration *m, int64_t number, const uf_person *p, const u
     return st;
 }
 
+/* Until the cut-over it must not be taken for the old one, even if it was in use before. */
+static uf_status note_incoming(uf_gallery *g, const char *model_id, int64_t model, uf_error *err)
+{
+    uf_gallery_stats s = {0};
+    const uf_status st = ufi_default_model(g, &s, err);
+    return st || strcmp(s.model_id, model_id) == 0
+               ? st
+               : ufi_setting_put(g->sql, "incoming_model", model, NULL, 0, err);
+}
+
+static uf_status incoming(uf_gallery *g, int64_t *model, uf_error *err)
+{
+    return ufi_sql_integer(g->sql, "SELECT number FROM setting WHERE name = 'incoming_model'", NULL,
+                           0, 0, model, err);
+}
+
 /* With g->lock, which is held again when it returns. */
 static uf_status migrate_person(migration *m, int64_t number, uf_error *err)
 {
@@ -152,6 +168,8 @@ static uf_status migrate(migration *m, uf_error *err)
     if (st)
         return st;
     st = ufi_model_take(g, m->model_id, m->dimension, &model, err);
+    if (!st)
+        st = note_incoming(g, m->model_id, model, err);
     if (!st)
         st = ufi_audit_in(g, "migrate", "", m->model_id, err);
     st = ufi_gallery_end(g, st, err);
@@ -209,7 +227,7 @@ static uf_status newest_used(uf_gallery *g, int64_t *model, uf_error *err)
 
 static uf_status set_model(uf_gallery *g, const char *model_id, uf_error *err)
 {
-    int64_t model, newest;
+    int64_t model, newest, comes;
     uint32_t dimension;
     uf_status st = ufi_model_find(g, model_id, &model, &dimension, err);
     if (!st)
@@ -218,6 +236,10 @@ static uf_status set_model(uf_gallery *g, const char *model_id, uf_error *err)
         st = ufi_setting_put(g->sql, "newest_used", model > newest ? model : newest, NULL, 0, err);
     if (!st)
         st = ufi_setting_put(g->sql, "default_model", model, NULL, 0, err);
+    if (!st)
+        st = incoming(g, &comes, err);
+    if (!st && comes == model)
+        st = ufi_setting_put(g->sql, "incoming_model", 0, NULL, 0, err);
     return st ? st : ufi_audit_in(g, "set_model", "", model_id, err);
 }
 
@@ -238,7 +260,7 @@ uf_status uf_gallery_set_model(uf_gallery *g, const char *model_id, uf_error *er
 static uf_status drop_check(uf_gallery *g, const char *model_id, int64_t model, uf_error *err)
 {
     uf_gallery_stats s = {0};
-    int64_t newest, in_use = 0;
+    int64_t newest, comes = 0, in_use = 0;
     uint32_t dimension;
     uf_status st = ufi_default_model(g, &s, err);
     if (st)
@@ -247,11 +269,13 @@ static uf_status drop_check(uf_gallery *g, const char *model_id, int64_t model, 
         return ufi_fail(err, UF_E_STATE, "model %s is the one in use: set another one first",
                         model_id);
     st = newest_used(g, &newest, err);
+    if (!st)
+        st = incoming(g, &comes, err);
     if (!st && s.model_id[0])
         st = ufi_model_find(g, s.model_id, &in_use, &dimension, err);
-    if (!st && model > newest && model > in_use)
+    if (!st && (model == comes || (model > newest && model > in_use)))
         st = ufi_fail(err, UF_E_STATE,
-                      "model %s is newer than the one in use, %s, and searches never took it: "
+                      "model %s is to follow the one in use, %s, and searches do not take it yet: "
                       "nothing was deleted. Cut over to it first, then the old templates can go; "
                       "to give it up, cut over, roll back and drop again",
                       model_id, s.model_id);

@@ -144,6 +144,7 @@ TEST(copies_are_the_same_to_the_last_bit)
 
 typedef struct embedder {
     int calls, fail_at;
+    bool is_former; /* the model that was in use first */
 } embedder;
 
 /* The new model sees other faces in the same crops. */
@@ -155,7 +156,7 @@ static uf_status embed(void *user, const uint8_t *crop, uint32_t crop_size, floa
     memcpy(&person, crop, sizeof person);
     if (crop_size != CROP || ++e->calls == e->fail_at)
         return UF_E_CANCELLED;
-    maker_face(5000 + person, crop[8], vector, 2 * DIM);
+    maker_face(5000 + person, crop[8], vector, e->is_former ? DIM : 2 * DIM);
     return UF_OK;
 }
 
@@ -242,6 +243,12 @@ TEST(models_change_side_by_side_and_back)
         uf_gallery_migrate(g, "newest", 2 * DIM, embed, &e, NULL, NULL, &made, &missing, &err),
         err);
     CHECK(made == 38 && missing == 1 && e.calls == 38);
+    /* Back to a model that was in use before: until the cut-over it is the one that comes. */
+    REQUIRE_OK(uf_gallery_set_model(g, "newest", &err), err);
+    e.is_former = true;
+    REQUIRE_OK(uf_gallery_migrate(g, MODEL, DIM, embed, &e, NULL, NULL, &made, &missing, &err),
+               err);
+    CHECK(made == 38 && uf_gallery_drop_model(g, MODEL, &dropped, &err) == UF_E_STATE);
     uf_gallery_close(g);
 }
 
