@@ -90,8 +90,8 @@ typedef struct uf_enrolment {
     uf_person person;
     const uf_template *templates; /* added to those that the person has */
     size_t count;
-    const char *once; /* letters, digits, blanks: UF_E_EXISTS when a source of the person's templates
-                         begins so, whichever process wrote it; NULL: always */
+    const char *once; /* letters, digits, blanks: UF_E_EXISTS when a source of the person's
+                         templates begins so, whichever process wrote it; NULL: always */
 } uf_enrolment;
 
 /* Enrols people in one durable transaction: all or none. A person who is there keeps metadata,
