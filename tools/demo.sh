@@ -31,7 +31,7 @@ if [ $# -eq 0 ]; then
     echo "== drawing three pictures: one person twice, another once"
     python3 "$(dirname "$0")/draw_person.py" 6 1 "$work/anna-1.png"
     python3 "$(dirname "$0")/draw_person.py" 6 2 "$work/anna-2.png"
-    python3 "$(dirname "$0")/draw_person.py" 14 1 "$work/ben.png"
+    python3 "$(dirname "$0")/draw_person.py" 11 1 "$work/ben.png"
     set -- "$work/anna-1.png" "$work/anna-2.png" "$work/ben.png"
 fi
 
