@@ -54,25 +54,13 @@ uf_status srv_photo_decode(srv_request *q, const srv_item *item, srv_photo *out,
     return st;
 }
 
-static void scale_face(uf_face *f, float by_x, float by_y)
-{
-    f->x *= by_x;
-    f->y *= by_y;
-    f->width *= by_x;
-    f->height *= by_y;
-    for (int k = 0; k < UF_LANDMARKS; k++) {
-        f->landmarks[k].x *= by_x;
-        f->landmarks[k].y *= by_y;
-    }
-}
-
 /* A face as it lies in the pixels that are there. */
 static uf_face face_in_view(const srv_photo *p, const uf_face *f)
 {
     uf_face scaled = *f;
     if (p->view.width != p->width || p->view.height != p->height)
-        scale_face(&scaled, (float)p->view.width / (float)p->width,
-                   (float)p->view.height / (float)p->height);
+        uf_face_scale(&scaled, (float)p->view.width / (float)p->width,
+                      (float)p->view.height / (float)p->height);
     return scaled;
 }
 
@@ -119,8 +107,8 @@ static uf_status keep_faces(srv_photo *p, const uf_face *found, size_t count, uf
         return srv_fail(err, UF_E_NOMEM, "out of memory");
     memcpy(p->faces, found, p->count * sizeof *p->faces);
     for (size_t i = 0; i < p->count && p->view.width != p->width; i++)
-        scale_face(&p->faces[i], (float)p->width / (float)p->view.width,
-                   (float)p->height / (float)p->view.height);
+        uf_face_scale(&p->faces[i], (float)p->width / (float)p->view.width,
+                      (float)p->height / (float)p->view.height);
     return UF_OK;
 }
 

@@ -92,6 +92,8 @@ UF_API uf_status uf_detector_batch(uf_detector *d, size_t *out, uf_error *err);
  * for recognition (for uf_decode_options.min_side). */
 UF_API int32_t uf_detector_min_side(const uf_detector *d);
 
+/* Moves box and landmarks into a picture that is so many times as wide and as high. */
+UF_API void uf_face_scale(uf_face *f, float by_x, float by_y);
 /* Intersection over union of two boxes: 0..1. */
 UF_API float uf_face_overlap(const uf_face *a, const uf_face *b);
 /* The face that a picture of this size (pixels) is about: large, and near the middle (its area less

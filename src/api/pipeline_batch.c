@@ -128,27 +128,13 @@ static void detect(const ufi_lane *lane, ufi_place *const *good, size_t count)
     }
 }
 
-/* Faces into a picture that is so many times as large. */
-static void scale_faces(ufi_place *at, float by_x, float by_y)
-{
-    for (size_t i = 0; i < at->face_count; i++) {
-        uf_face *f = &at->faces[i];
-        f->x *= by_x;
-        f->y *= by_y;
-        f->width *= by_x;
-        f->height *= by_y;
-        for (int k = 0; k < UF_LANDMARKS; k++) {
-            f->landmarks[k].x *= by_x;
-            f->landmarks[k].y *= by_y;
-        }
-    }
-}
-
 static void scale_to(ufi_place *at, int32_t width, int32_t height)
 {
     if (at->width == width && at->height == height)
         return;
-    scale_faces(at, (float)width / (float)at->width, (float)height / (float)at->height);
+    for (size_t i = 0; i < at->face_count; i++)
+        uf_face_scale(&at->faces[i], (float)width / (float)at->width,
+                      (float)height / (float)at->height);
     at->width = width;
     at->height = height;
 }

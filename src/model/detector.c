@@ -94,6 +94,18 @@ static int best_first(const void *pa, const void *pb)
     return order ? order : by_number(a->width, b->width);
 }
 
+void uf_face_scale(uf_face *f, float by_x, float by_y)
+{
+    f->x *= by_x;
+    f->y *= by_y;
+    f->width *= by_x;
+    f->height *= by_y;
+    for (int k = 0; k < UF_LANDMARKS; k++) {
+        f->landmarks[k].x *= by_x;
+        f->landmarks[k].y *= by_y;
+    }
+}
+
 float uf_face_overlap(const uf_face *a, const uf_face *b)
 {
     float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
