@@ -111,7 +111,7 @@ static ufi_augment augment_of(const uf_train_options *o)
                          .jpeg = 0.15f * s,
                          .noise = 0.1f * s,
                          .tone = 0.3f * s,
-                         .warp = 0.7f * s,
+                         .warp = s < 1.4f ? 0.7f * s : 1,
                          .occlude = (float)o->occlude,
                          .blend = (float)o->blend};
 }
