@@ -122,6 +122,10 @@ uf_status ufi_net_create(ufi_net **out, const ufi_graph *g, const ufi_net_option
         options->threads > 1024)
         return ufi_fail(err, UF_E_ARG, "a batch of %lld with %u threads", (long long)options->batch,
                         options->threads);
+    if (options->bf16 && !ufi_dnnl_has_bf16())
+        return ufi_fail(err, UF_E_UNSUPPORTED,
+                        "BF16 is multiplied with AVX-512 only, which this processor has not: train "
+                        "in FP32");
     ufi_net *net = ufi_calloc(1, sizeof *net);
     if (!net)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a network under training");

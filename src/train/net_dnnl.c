@@ -28,6 +28,12 @@ uf_status ufi_dnnl_open(ufi_dnnl *d, uf_error *err)
     return ufi_dnnl_check(s, "opening", err);
 }
 
+bool ufi_dnnl_has_bf16(void)
+{
+    const int isa = dnnl_get_effective_cpu_isa(); /* 0 on other processors than x86 */
+    return !isa || (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
 void ufi_dnnl_close(ufi_dnnl *d)
 {
     if (d->attr)

@@ -31,6 +31,9 @@ uf_status ufi_dnnl_check(dnnl_status_t status, const char *what, uf_error *err);
 uf_status ufi_dnnl_open(ufi_dnnl *d, uf_error *err);
 void ufi_dnnl_close(ufi_dnnl *d); /* accepts zeros */
 
+/* Whether convolutions of BF16 exist on this processor: on x86 with AVX-512 only. */
+bool ufi_dnnl_has_bf16(void);
+
 uf_status ufi_dnnl_desc(dnnl_memory_desc_t *md, int rank, const int64_t *dims,
                         dnnl_data_type_t type, dnnl_format_tag_t tag, uf_error *err);
 
