@@ -1,11 +1,10 @@
 /*
- * What all detector families share: laying the picture into the network's input, collecting and
- * suppressing candidates, coming back to the picture's coordinates, and looking at several scales.
+ * What all detector families share: laying the picture into the network's input, coming back to the
+ * picture's coordinates, and looking at several scales.
  */
 #include "model/detector.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -43,111 +42,6 @@ struct uf_detector {
     size_t canvas_bytes;
     ufi_candidates found, all;
 };
-
-/* ---- candidates ---- */
-
-void ufi_candidates_free(ufi_candidates *c)
-{
-    ufi_free(c->faces);
-    *c = (ufi_candidates){0};
-}
-
-static bool is_usable(const uf_face *f)
-{
-    if (!isfinite(f->x) || !isfinite(f->y) || !isfinite(f->width) || !isfinite(f->height) ||
-        !isfinite(f->score) || !(f->width > 0) || !(f->height > 0))
-        return false;
-    for (int i = 0; f->has_landmarks && i < UF_LANDMARKS; i++)
-        if (!isfinite(f->landmarks[i].x) || !isfinite(f->landmarks[i].y))
-            return false;
-    return true;
-}
-
-void ufi_candidates_add(ufi_candidates *c, const uf_face *face)
-{
-    if (!is_usable(face))
-        return;
-    if (c->count == c->cap) {
-        size_t cap = c->cap ? c->cap * 2 : 256;
-        uf_face *faces = ufi_realloc(c->faces, cap, sizeof *faces);
-        if (!faces) {
-            c->no_memory = true;
-            return;
-        }
-        c->faces = faces;
-        c->cap = cap;
-    }
-    c->faces[c->count++] = *face;
-}
-
-static int by_number(float a, float b)
-{
-    return (a > b) - (a < b);
-}
-
-static int best_first(const void *pa, const void *pb)
-{
-    const uf_face *a = pa, *b = pb;
-    int order = by_number(b->score, a->score);
-    order = order ? order : by_number(a->y, b->y);
-    order = order ? order : by_number(a->x, b->x);
-    return order ? order : by_number(a->width, b->width);
-}
-
-void uf_face_scale(uf_face *f, float by_x, float by_y)
-{
-    f->x *= by_x;
-    f->y *= by_y;
-    f->width *= by_x;
-    f->height *= by_y;
-    for (int k = 0; k < UF_LANDMARKS; k++) {
-        f->landmarks[k].x *= by_x;
-        f->landmarks[k].y *= by_y;
-    }
-}
-
-float uf_face_overlap(const uf_face *a, const uf_face *b)
-{
-    float w = fminf(a->x + a->width, b->x + b->width) - fmaxf(a->x, b->x);
-    float h = fminf(a->y + a->height, b->y + b->height) - fmaxf(a->y, b->y);
-    if (!(w > 0) || !(h > 0))
-        return 0;
-    return w * h / (a->width * a->height + b->width * b->height - w * h);
-}
-
-int32_t uf_face_main(const uf_face *faces, size_t count, int32_t width, int32_t height)
-{
-    int32_t best = -1;
-    double best_value = 0;
-    for (size_t i = 0; i < count; i++) {
-        const uf_face *f = &faces[i];
-        const double dx = (double)(f->x + f->width / 2) - width / 2.0;
-        const double dy = (double)(f->y + f->height / 2) - height / 2.0;
-        const double value = (double)(f->width * f->height) - 2 * (dx * dx + dy * dy);
-        if (best < 0 || value > best_value) {
-            best = (int32_t)i;
-            best_value = value;
-        }
-    }
-    return best;
-}
-
-void ufi_candidates_suppress(ufi_candidates *c, float nms, size_t top)
-{
-    size_t kept = 0;
-    if (c->count > 1)
-        qsort(c->faces, c->count, sizeof *c->faces, best_first);
-    if (c->count > top)
-        c->count = top;
-    for (size_t i = 0; i < c->count; i++) {
-        bool keep = true;
-        for (size_t k = 0; keep && k < kept; k++)
-            keep = !(uf_face_overlap(&c->faces[k], &c->faces[i]) > nms);
-        if (keep)
-            c->faces[kept++] = c->faces[i];
-    }
-    c->count = kept;
-}
 
 /* ---- the network's outputs ---- */
 

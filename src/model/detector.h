@@ -5,6 +5,7 @@
 #ifndef UFI_MODEL_DETECTOR_H
 #define UFI_MODEL_DETECTOR_H
 
+#include "model/candidates.h"
 #include "model/network.h"
 #include "uniface/face.h"
 
@@ -20,19 +21,6 @@ typedef struct ufi_detector_config {
     float score, nms;
     size_t top;
 } ufi_detector_config;
-
-/* Faces found, in pixels of the network's input; grows as needed. */
-typedef struct ufi_candidates {
-    uf_face *faces;
-    size_t count, cap;
-    bool no_memory;
-} ufi_candidates;
-
-/* Appends unless a number is not finite or the box has no area. */
-void ufi_candidates_add(ufi_candidates *c, const uf_face *face);
-void ufi_candidates_free(ufi_candidates *c);
-/* Best first (ties by position), overlapping ones dropped: intersection over union > `nms`. */
-void ufi_candidates_suppress(ufi_candidates *c, float nms, size_t top);
 
 /* The outputs of one picture of a batch, as plain tensors without the batch dimension. */
 typedef struct ufi_detector_outputs {
