@@ -9,17 +9,73 @@ enum { LEAST_ELEMENTS = 64 };
 /* Largest finite FP16 and what rounds to it. */
 #define F16_MOST 65519.0f
 
-static uf_status to_half(uint16_t *out, const ufi_value *v, uf_dtype dtype, uf_error *err)
+/* The weights that one output sums up: `count` of these filters, each of `length` weights. */
+typedef struct filters {
+    size_t count, length;
+    size_t next, step; /* from a filter to the next, from a weight to the next */
+} filters;
+
+/* How the first node that multiplies by constant `v` uses it; each number by itself where none
+ * does. */
+static filters find_filters(const ufi_graph *g, uint32_t v)
 {
-    const float *in = v->data;
-    const size_t count = (size_t)ufi_shape_count(&v->shape);
-    for (size_t i = 0; i < count; i++) {
-        if (dtype == UF_F16 && fabsf(in[i]) > F16_MOST)
+    const ufi_shape *s = &g->values[v].shape;
+    const size_t all = (size_t)ufi_shape_count(s);
+    for (uint32_t i = 0; i < g->node_count && s->rank >= 2; i++) {
+        const ufi_node *n = &g->nodes[i];
+        if (!ufi_node_has(n, 1) || n->in[1] != v)
+            continue;
+        if (n->op == UFI_OP_CONV ||
+            (n->op == UFI_OP_GEMM && ufi_node_int(n, UFI_ATTR_TRANS_B, 0))) {
+            const size_t count = (size_t)s->dims[0];
+            return (filters){count, all / count, all / count, 1};
+        }
+        if (s->rank == 2 && (n->op == UFI_OP_GEMM || n->op == UFI_OP_MATMUL)) {
+            const size_t count = (size_t)s->dims[1];
+            return (filters){count, all / count, 1, count};
+        }
+    }
+    return (filters){all, 1, 1, 1};
+}
+
+static float widen(uint16_t x, uf_dtype dtype)
+{
+    return dtype == UF_F16 ? ufi_f16_to_f32(x) : ufi_bf16_to_f32(x);
+}
+
+static uint16_t narrow(float x, uf_dtype dtype)
+{
+    return dtype == UF_F16 ? ufi_f32_to_f16(x) : ufi_f32_to_bf16(x);
+}
+
+/* What rounding takes from one weight is added to the next of its filter, so that their sum stays:
+ * inputs are mostly positive and alike, and what nearest rounding loses then adds up. */
+static void round_filter(uint16_t *out, const float *in, const filters *f, uf_dtype dtype)
+{
+    float owed = 0;
+    for (size_t i = 0; i < f->length; i++) {
+        const float wanted = in[i * f->step] + owed;
+        const bool fits = dtype != UF_F16 || fabsf(wanted) <= F16_MOST;
+        out[i * f->step] = narrow(fits ? wanted : in[i * f->step], dtype);
+        owed = wanted - widen(out[i * f->step], dtype);
+        if (!fits || !isfinite(owed))
+            owed = 0;
+    }
+}
+
+static uf_status to_half(uint16_t *out, const ufi_graph *g, uint32_t v, uf_dtype dtype,
+                         uf_error *err)
+{
+    const ufi_value *value = &g->values[v];
+    const float *in = value->data;
+    const filters f = find_filters(g, v);
+    for (size_t i = 0; dtype == UF_F16 && i < f.count * f.length; i++)
+        if (fabsf(in[i]) > F16_MOST)
             return ufi_fail(err, UF_E_UNSUPPORTED,
                             "weight \"%s\" has the value %g, which FP16 cannot hold: try bf16",
-                            v->name, (double)in[i]);
-        out[i] = dtype == UF_F16 ? ufi_f32_to_f16(in[i]) : ufi_f32_to_bf16(in[i]);
-    }
+                            value->name, (double)in[i]);
+    for (size_t i = 0; i < f.count; i++)
+        round_filter(out + i * f.next, in + i * f.next, &f, dtype);
     return UF_OK;
 }
 
@@ -32,7 +88,7 @@ static uf_status store_value(ufi_graph *g, uint32_t v, uf_dtype dtype, uf_error 
     uint32_t stored, index;
     if (!half)
         return ufi_fail(err, UF_E_NOMEM, "no memory for half-precision weights");
-    uf_status st = to_half(half, &g->values[v], dtype, err);
+    uf_status st = to_half(half, g, v, dtype, err);
     const ufi_tensor t = {dtype, UFI_PLAIN, shape, half};
     if (!st)
         st = ufi_graph_add_constant(g, g->values[v].name, &t, false, &stored, err);
