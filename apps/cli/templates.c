@@ -61,13 +61,15 @@ static bool embed_picture(cli_session *s, const cli_embedders *e, const uf_trial
     uf_error err;
     uf_picture *p;
     uf_status st = load(&p, e, picture, &err);
+    const bool is_named = st && !picture->bytes; /* by who could not read the file */
     if (!st) {
         uf_image view = uf_picture_view(p);
         st = embed(s, e, &view, v, dimension, &err);
         uf_picture_destroy(p);
     }
     if (st)
-        fprintf(stderr, "uniface: %s: %s\n", picture->name, err.message);
+        fprintf(stderr, "uniface: %s%s%s\n", is_named ? "" : picture->name, is_named ? "" : ": ",
+                err.message);
     return st == UF_OK;
 }
 

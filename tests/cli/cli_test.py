@@ -259,6 +259,15 @@ else:
     r = json.loads(call("compare", d, d, "--images", photos, "--json").stdout)
     check("a detector equals itself", r["matched_percent"] == 100 and r["new_percent"] == 0 and r["faces"] >= 100, r)
     error("an embedder and a detector", 3, "two embedders or two detectors", "compare", e, d, "--images", photos)
+    faceless = os.path.join(folder, "faceless")
+    os.mkdir(faceless)
+    with open(os.path.join(faceless, "broken.jpg"), "w") as f:
+        f.write("no picture")
+    for model in (d, e):
+        error("nothing was compared", 3, "no face was found in the pictures of", "compare", model, model, "-d", d, "--images", faceless)
+    error("a gate for embedders", 2, "says nothing about detectors", "compare", d, d, "--images", photos, "--min-cosine", "0.9")
+    error("a gate for detectors", 2, "says nothing about embedders", "compare", e, e, "--images", photos, "--min-matched", "9")
+    error("a gate without its pairs", 2, "needs embedders and --pairs", "compare", e, e, "--images", photos, "--max-tar-drop", "1")
     done = call("evaluate", e, "-d", d, "--pairs", pairs, "--images", photos, "--folds", "2", "--json")
     r = json.loads(done.stdout) if done.returncode == 0 else {}
     check("evaluate pairs", r and r["genuine_trials"] == 6 and r["eer"] < 0.2 and r["model_id"] and
