@@ -440,7 +440,7 @@ uf_status ufi_enroll(uf_gallery *g, const uf_enrolment *people, size_t count, co
         st = ufi_numbers_take(g->sql, "change", (int64_t)templates, &e->change, err);
     int64_t first = e->template;
     if (!st)
-        e->sealer = ufi_sealer_make(g, templates);
+        e->sealer = ufi_sealer_make(templates);
     if (!st)
         st = enroll_all(e, &n, err);
     for (size_t i = 0; !st && ids && i < templates; i++)

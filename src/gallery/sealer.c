@@ -48,8 +48,8 @@ bool ufi_seal_batch_has(const ufi_seal_batch *b, uint32_t mark)
 ufi_seal_person *ufi_seal_batch_person(ufi_seal_batch *b, const uf_enrolment *given)
 {
     ufi_seal_person *p = &b->people[b->count++];
-    *p = (ufi_seal_person){
-        .given = given, .mark = ufi_seal_mark(given), .first = b->template_count};
+    *p =
+        (ufi_seal_person){.given = given, .mark = ufi_seal_mark(given), .first = b->template_count};
     return p;
 }
 
@@ -116,8 +116,8 @@ static uf_status seal_template(const uf_gallery *g, ufi_seal_batch *b, const ufi
 static uf_status seal_person(uf_gallery *g, ufi_seal_batch *b, ufi_seal_person *p, uf_error *err)
 {
     uint8_t *key = ufi_seal_batch_key(b, p);
-    uf_status st = p->is_new && g->encrypted ? ufi_gallery_random(g, key, UFI_SECRET_BYTES, err)
-                                             : UF_OK;
+    uf_status st =
+        p->is_new && g->encrypted ? ufi_gallery_random(g, key, UFI_SECRET_BYTES, err) : UF_OK;
     if (!st)
         st = ufi_person_seal(g, &p->row, key, p->key, &p->key_size, err);
     for (size_t i = 0; !st && i < p->given->count; i++)
@@ -164,9 +164,9 @@ static void seal_ahead(void *arg)
     ufi_mutex_unlock(s->lock);
 }
 
-ufi_sealer *ufi_sealer_make(const uf_gallery *g, size_t templates)
+ufi_sealer *ufi_sealer_make(size_t templates)
 {
-    if (templates < 2 * UFI_SEAL_PEOPLE || g->threads == 1 || ufi_cpu_count() < 2)
+    if (templates < 2 * UFI_SEAL_PEOPLE || ufi_cpu_count() < 2)
         return NULL;
     ufi_sealer *s = ufi_calloc(1, sizeof *s);
     if (s && (ufi_mutex_create(&s->lock, NULL) || ufi_condition_create(&s->changed, NULL) ||

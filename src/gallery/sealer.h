@@ -20,8 +20,8 @@ typedef struct ufi_seal_person {
     uint32_t mark; /* of collection and id: equal for equal ones */
     bool is_new;   /* gets a key when it is sealed */
     ufi_person_row row;
-    char *kept[3]; /* metadata, consent, purpose of one who is there */
-    size_t first;  /* of the templates, in the batch */
+    char *kept[3];                   /* metadata, consent, purpose of one who is there */
+    size_t first;                    /* of the templates, in the batch */
     uint8_t key[UFI_SEALED_KEY_MAX]; /* sealed */
     size_t key_size;
 } ufi_seal_person;
@@ -63,7 +63,7 @@ void ufi_seal_batch_free(ufi_seal_batch *b);
 
 typedef struct ufi_sealer ufi_sealer;
 /* NULL, which all others take too, where a thread would not pay or is not to be had. */
-ufi_sealer *ufi_sealer_make(const uf_gallery *g, size_t templates);
+ufi_sealer *ufi_sealer_make(size_t templates);
 void ufi_sealer_free(ufi_sealer *s);
 /* Seals the records of a batch; without a thread, before it returns. */
 void ufi_sealer_start(ufi_sealer *s, uf_gallery *g, ufi_seal_batch *b);
