@@ -349,6 +349,13 @@ float ufi_threshold_of(const float *scores, size_t count, double rate, bool *ext
 /* Fills model_id: the model that searches take by default; "" when there are no templates. */
 uf_status ufi_default_model(uf_gallery *g, uf_gallery_stats *s, uf_error *err);
 
+/* ---- migrate.c ---- */
+
+/* The newest model that searches took by default, ever; 0 when none was set. */
+uf_status ufi_model_newest_used(uf_gallery *g, int64_t *model, uf_error *err);
+/* The model that is to follow the one in use; 0: none. */
+uf_status ufi_model_incoming(uf_gallery *g, int64_t *model, uf_error *err);
+
 /* ---- load.c: people as callers give them ---- */
 
 typedef struct ufi_loaded {
