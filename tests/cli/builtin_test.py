@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from harness import call, check, finish, path, root, shared, skip
+from harness import SECRET, call, check, error, finish, path, root, shared, skip
 
 MODELS = os.path.join(root, "models")
 LANDMARKS = 0.1  # mean distance to those of YuNet, in distances of the eyes; 0.04 is the aim
@@ -102,4 +102,10 @@ for want, got in zip(faces_of(yunet, files), faces_of(None, files)):
         errors.append(sum(math.dist(a, b) for a, b in zip(*points)) / 5 / eyes)
 check("the detector finds the faces that YuNet finds", found >= 0.99 * total, found, total)
 check("and its landmarks are near", errors and sum(errors) / len(errors) < LANDMARKS, sum(errors) / max(1, len(errors)))
+
+# ---- a gallery that is too small for a threshold of its own ----
+g = path("few.ufg")
+done = call("enroll", "-g", g, "--id", "one", files[0], "--force", env=SECRET)
+check("the first is enrolled", done.returncode == 0, done.errors)
+error("which threshold could be given is told", 3, "fewer than 30; give one (--threshold 0.", "identify", files[0], "-g", g)
 finish()
