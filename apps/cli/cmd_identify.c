@@ -166,6 +166,19 @@ static uf_status identify_face(identifying *q, const uf_image *view, size_t face
     return st;
 }
 
+/* A gallery of few people has no threshold of its own: which could be given is told. */
+static int fail_search(const identifying *q, uf_error *err)
+{
+    uf_threshold t;
+    const size_t used = strlen(err->message);
+    if (err->status == UF_E_UNCALIBRATED &&
+        !uf_model_threshold(q->s.embedder_model, 1e-3f, &t, NULL))
+        snprintf(err->message + used, sizeof err->message - used,
+                 " (--threshold %.4f is where this embedder decides pairs at a FAR of 0.001)",
+                 (double)t.threshold);
+    return cli_fail(err);
+}
+
 /* All searches are made before anything is printed. */
 static int identify_picture(identifying *q, const char *path)
 {
@@ -183,7 +196,7 @@ static int identify_picture(identifying *q, const char *path)
             st = identify_face(q, &view, i, &err);
     uf_picture_destroy(p);
     if (st)
-        return cli_fail(&err);
+        return fail_search(q, &err);
     if (q->main_face < 0)
         return cli_complain(EXIT_INPUT, "%s: no face found", path);
     report(q, path);

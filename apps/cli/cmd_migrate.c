@@ -7,8 +7,8 @@
 /* ---- the models that templates bear ---- */
 
 typedef struct model_list {
-    char ids[16][65];
-    uint64_t templates[16];
+    char (*ids)[65];
+    uint64_t *templates;
     size_t count;
 } model_list;
 
@@ -20,11 +20,17 @@ static int note_model(void *user, const uf_template_info *t)
             l->templates[i]++;
             return 0;
         }
-    if (l->count < sizeof l->ids / sizeof *l->ids) {
-        snprintf(l->ids[l->count], sizeof *l->ids, "%s", t->model_id);
-        l->templates[l->count++] = 1;
-    }
+    l->ids = cli_need(realloc(l->ids, (l->count + 1) * sizeof *l->ids));
+    l->templates = cli_need(realloc(l->templates, (l->count + 1) * sizeof *l->templates));
+    snprintf(l->ids[l->count], sizeof *l->ids, "%s", t->model_id);
+    l->templates[l->count++] = 1;
     return 0;
+}
+
+static void free_models(model_list *l)
+{
+    free(l->ids);
+    free(l->templates);
 }
 
 /* ---- re-embedding ---- */
@@ -65,21 +71,13 @@ static int print_missing(void *user, const uf_person_info *p)
 static int reembed(migration *m)
 {
     uf_error err;
-    uf_gallery_stats s;
     const char *id = uf_model_id(m->s.embedder_model);
-    /* Searches take the newest templates' model unless one is set: the old one, until --cut-over.
-     */
-    uf_status st = uf_gallery_describe(m->g.g, &s, &err);
-    if (!st && s.model_id[0])
-        st = uf_gallery_set_model(m->g.g, s.model_id, &err);
-    if (st)
-        return cli_fail(&err);
     if (m->j) {
         json_text(m->j, "model_id", id);
         json_open(m->j, "must_enrol_again", '[');
     }
-    st = uf_gallery_migrate(m->g.g, id, (uint32_t)m->s.dimension, embed_crop, m, print_missing, m,
-                            &m->made, &m->missing, &err);
+    const uf_status st = uf_gallery_migrate(m->g.g, id, (uint32_t)m->s.dimension, embed_crop, m,
+                                            print_missing, m, &m->made, &m->missing, &err);
     if (m->j) {
         json_close(m->j, ']');
         json_integer(m->j, "templates_made", (long long)m->made);
@@ -100,18 +98,20 @@ static int reembed(migration *m)
 static int wanted_model(migration *m, const uf_gallery_stats *s, char id[65])
 {
     uf_error err;
-    model_list all = {.count = 0};
+    model_list all = {0};
     const char *given = cli_value(m->a, "model");
     size_t others = 0;
     if (m->s.embedder_model)
         given = uf_model_id(m->s.embedder_model);
-    if (uf_gallery_templates(m->g.g, NULL, NULL, NULL, note_model, &all, &err))
-        return cli_fail(&err);
+    const uf_status st = uf_gallery_templates(m->g.g, NULL, NULL, NULL, note_model, &all, &err);
     for (size_t i = 0; i < all.count; i++)
         if (given ? !strcmp(all.ids[i], given) : strcmp(all.ids[i], s->model_id) != 0) {
             snprintf(id, 65, "%s", all.ids[i]);
             others++;
         }
+    free_models(&all);
+    if (st)
+        return cli_fail(&err);
     if (others == 1)
         return 0;
     if (given)
@@ -172,11 +172,11 @@ static int drop_old(migration *m)
 {
     uf_error err;
     uf_gallery_stats s;
-    model_list all = {.count = 0};
+    model_list all = {0};
     int status = 0;
     if (uf_gallery_describe(m->g.g, &s, &err) ||
         uf_gallery_templates(m->g.g, NULL, NULL, NULL, note_model, &all, &err))
-        return cli_fail(&err);
+        status = cli_fail(&err);
     /* The newest first: one that searches never took is refused before anything is gone. */
     for (size_t i = all.count; !status && i-- > 0;)
         if (strcmp(all.ids[i], s.model_id) != 0 &&
@@ -184,6 +184,7 @@ static int drop_old(migration *m)
             status = cli_fail(&err);
     if (!status)
         report_dropped(m, &all, s.model_id);
+    free_models(&all);
     return status;
 }
 

@@ -273,7 +273,8 @@ UF_API uf_status uf_gallery_set_passphrase(uf_gallery *g, const char *passphrase
 /* ---- change of model ---- */
 
 /* Makes templates of another model from kept crops: `embed` turns a crop into a vector. Old and new
- * templates stay side by side; searches take the model that the probe names. *made and *missing
+ * templates stay side by side; searches take the model that the probe names, and by default the old
+ * one until uf_gallery_set_model. *made and *missing
  * (people without crops; told to `without`, which may be NULL) may be NULL. Can be interrupted and
  * called again. */
 typedef uf_status uf_embed_fn(void *user, const uint8_t *crop, uint32_t crop_size, float *vector,
@@ -289,7 +290,8 @@ UF_API uf_status uf_gallery_set_model(uf_gallery *g, const char *model_id, uf_er
 UF_API uf_status uf_gallery_drop_model(uf_gallery *g, const char *model_id, uint64_t *templates,
                                        uf_error *err);
 /* Copies all collections, people, templates and crops into another gallery (SQLite to PostgreSQL
- * and back); people who are there are an error unless they are the same. */
+ * and back), and which model is the default, which were, and which is to follow; people who are
+ * there are an error unless they are the same. */
 UF_API uf_status uf_gallery_copy(uf_gallery *from, uf_gallery *to, uf_progress_fn *progress,
                                  void *user, uf_error *err);
 

@@ -31,23 +31,6 @@ uf_status ufi_random(void *out, size_t size, uf_error *err)
     return UF_OK;
 }
 
-uf_status ufi_random_draw(ufi_random_pool *pool, void *out, size_t size, uf_error *err)
-{
-    if (size > sizeof pool->bytes)
-        return ufi_random(out, size, err);
-    if (pool->left < size) {
-        const uf_status st = ufi_random(pool->bytes, sizeof pool->bytes, err);
-        if (st)
-            return st;
-        pool->left = sizeof pool->bytes;
-    }
-    uint8_t *drawn = pool->bytes + sizeof pool->bytes - pool->left;
-    memcpy(out, drawn, size);
-    ufi_wipe(drawn, size);
-    pool->left -= size;
-    return UF_OK;
-}
-
 /* ---- locked memory ---- */
 
 typedef struct secret_header {
@@ -112,6 +95,7 @@ void ufi_secret_free(void *p, size_t size)
 
 #include <sodium.h>
 
+_Static_assert(UFI_SECRET_BYTES == randombytes_SEEDBYTES, "seed");
 _Static_assert(UFI_SECRET_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "key");
 _Static_assert(UFI_SEAL_NONCE_BYTES == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "nonce");
 _Static_assert(UFI_SEAL_TAG_BYTES == crypto_aead_xchacha20poly1305_ietf_ABYTES, "tag");
@@ -122,6 +106,20 @@ uf_status ufi_seal_ready(uf_error *err)
     if (sodium_init() < 0)
         return ufi_fail(err, UF_E_UNSUPPORTED, "libsodium does not start on this machine");
     return UF_OK;
+}
+
+/* What ChaCha20 makes of a new seed of the system's, which takes 20 times as long for so many bytes
+ * of its own. */
+static uf_status refill(ufi_random_pool *pool, uf_error *err)
+{
+    uint8_t seed[UFI_SECRET_BYTES];
+    uf_status st = ufi_seal_ready(err);
+    if (!st)
+        st = ufi_random(seed, sizeof seed, err);
+    if (!st)
+        randombytes_buf_deterministic(pool->bytes, sizeof pool->bytes, seed);
+    ufi_wipe(seed, sizeof seed);
+    return st;
 }
 
 static uf_status encrypt(uint8_t *data, size_t size, const uint8_t nonce[UFI_SEAL_NONCE_BYTES],
@@ -194,6 +192,11 @@ uf_status ufi_seal_ready(uf_error *err)
                     "this build has no encryption: build it with libsodium (-Dsodium=enabled)");
 }
 
+static uf_status refill(ufi_random_pool *pool, uf_error *err)
+{
+    return ufi_random(pool->bytes, sizeof pool->bytes, err);
+}
+
 static uf_status encrypt(uint8_t *data, size_t size, const uint8_t nonce[UFI_SEAL_NONCE_BYTES],
                          uint8_t tag[UFI_SEAL_TAG_BYTES], const void *bound, size_t bound_size,
                          const uint8_t secret[UFI_SECRET_BYTES], uf_error *err)
@@ -223,6 +226,23 @@ uf_status ufi_secret_derive(uint8_t out[UFI_SECRET_BYTES], const uint8_t secret[
 }
 
 #endif
+
+uf_status ufi_random_draw(ufi_random_pool *pool, void *out, size_t size, uf_error *err)
+{
+    if (size > sizeof pool->bytes)
+        return ufi_random(out, size, err);
+    if (pool->left < size) {
+        const uf_status st = refill(pool, err);
+        if (st)
+            return st;
+        pool->left = sizeof pool->bytes;
+    }
+    uint8_t *drawn = pool->bytes + sizeof pool->bytes - pool->left;
+    memcpy(out, drawn, size);
+    ufi_wipe(drawn, size);
+    pool->left -= size;
+    return UF_OK;
+}
 
 uf_status ufi_seal_apart(uint8_t *data, size_t size, uint8_t nonce[UFI_SEAL_NONCE_BYTES],
                          uint8_t tag[UFI_SEAL_TAG_BYTES], const void *bound, size_t bound_size,

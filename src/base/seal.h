@@ -23,7 +23,7 @@ enum {
 uf_status ufi_seal_ready(uf_error *err);
 /* Random bytes for keys. Errors: UF_E_IO. */
 uf_status ufi_random(void *out, size_t size, uf_error *err);
-/* Random bytes asked of the system many at a time, since a call costs as much as sealing hundreds
+/* Random bytes made of the system's many at a time, since a call costs as much as sealing hundreds
  * of bytes. All zero is empty. To be wiped when the work is done: a child of this process would
  * draw the same. Thread: confined. */
 typedef struct ufi_random_pool {

@@ -104,32 +104,112 @@ static uf_status write_some(copier *c, uf_error *err)
     return ufi_gallery_leave(c->to, st, err);
 }
 
-/* The default model too, and the end of it in the log. */
+/* Models of a gallery by their ids, since the other one numbers them anew. */
+typedef struct model_names {
+    char (*ids)[UFI_MODEL_ID_MAX + 1];
+    size_t count;
+} model_names;
+
+typedef struct models_in_use {
+    uf_gallery_stats stats; /* the default */
+    model_names used;       /* that searches took once, or that are older */
+    model_names incoming;   /* one or none */
+} models_in_use;
+
+static uf_status name_row(void *user, const ufi_value *columns, size_t count, uf_error *err)
+{
+    model_names *n = user;
+    if (columns[0].type != UFI_VALUE_TEXT || columns[0].size > UFI_MODEL_ID_MAX)
+        return ufi_fail(err, UF_E_FORMAT, "damaged: the name of a model");
+    void *grown = ufi_realloc(n->ids, n->count + 1, sizeof *n->ids);
+    if (!grown)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a list");
+    n->ids = grown;
+    memcpy(n->ids[n->count++], columns[0].data, columns[0].size + 1);
+    return UF_OK;
+}
+
+static uf_status read_models(uf_gallery *from, models_in_use *m, uf_error *err)
+{
+    int64_t newest = 0, comes = 0;
+    uf_status st = ufi_default_model(from, &m->stats, err);
+    if (!st)
+        st = ufi_model_newest_used(from, &newest, err);
+    if (!st)
+        st = ufi_model_incoming(from, &comes, err);
+    const ufi_value args[] = {ufi_integer(newest), ufi_integer(comes)};
+    if (!st)
+        st = ufi_sql_rows(from->sql, "SELECT name FROM model WHERE number <= ?1", args, 1, name_row,
+                          &m->used, err);
+    if (!st)
+        st = ufi_sql_rows(from->sql, "SELECT name FROM model WHERE number = ?1", args + 1, 1,
+                          name_row, &m->incoming, err);
+    return st;
+}
+
+/* The largest number that models of these ids have here; those without templates have none. */
+static uf_status newest_of(uf_gallery *to, const model_names *n, int64_t *newest, uf_error *err)
+{
+    uf_status st = UF_OK;
+    for (size_t i = 0; !st && i < n->count; i++) {
+        int64_t model;
+        uint32_t dimension;
+        st = ufi_model_find(to, n->ids[i], &model, &dimension, NULL);
+        if (!st && model > *newest)
+            *newest = model;
+        if (st == UF_E_NOT_FOUND)
+            st = UF_OK;
+        else if (st)
+            ufi_fail(err, st, "model %s cannot be looked up", n->ids[i]);
+    }
+    return st;
+}
+
+static uf_status write_models(uf_gallery *to, const models_in_use *m, uf_error *err)
+{
+    int64_t model, newest, comes = 0;
+    uint32_t dimension;
+    uf_status st = ufi_model_newest_used(to, &newest, err);
+    if (!st && m->stats.model_id[0]) {
+        st = ufi_model_find(to, m->stats.model_id, &model, &dimension, err);
+        if (!st)
+            st = ufi_setting_put(to->sql, "default_model", model, NULL, 0, err);
+    }
+    if (!st)
+        st = newest_of(to, &m->used, &newest, err);
+    if (!st && newest)
+        st = ufi_setting_put(to->sql, "newest_used", newest, NULL, 0, err);
+    if (!st)
+        st = newest_of(to, &m->incoming, &comes, err);
+    if (!st && comes)
+        st = ufi_setting_put(to->sql, "incoming_model", comes, NULL, 0, err);
+    return st;
+}
+
+/* Which models are in use, were, and are to be; and the end of it in the log. */
 static uf_status finish(copier *c, uf_error *err)
 {
-    uf_gallery_stats s = {0};
-    int64_t model;
-    uint32_t dimension;
+    models_in_use m = {{0}, {0}, {0}};
     uf_status st = ufi_gallery_enter(c->from, err);
     if (st)
         return st;
-    st = ufi_default_model(c->from, &s, err);
-    st = ufi_gallery_leave(c->from, st, err);
+    st = ufi_gallery_leave(c->from, read_models(c->from, &m, err), err);
     if (!st)
         st = ufi_gallery_enter_to_write(c->to, err);
     if (st)
-        return st;
+        goto cleanup;
     st = ufi_gallery_begin(c->to, err);
     if (!st) {
-        if (s.model_id[0])
-            st = ufi_model_find(c->to, s.model_id, &model, &dimension, err);
-        if (!st && s.model_id[0])
-            st = ufi_setting_put(c->to->sql, "default_model", model, NULL, 0, err);
+        st = write_models(c->to, &m, err);
         if (!st)
             st = ufi_audit_in(c->to, "copy", "", c->from->name, err);
         st = ufi_gallery_end(c->to, st, err);
     }
-    return ufi_gallery_leave(c->to, st, err);
+    st = ufi_gallery_leave(c->to, st, err);
+cleanup:
+    ufi_free(m.used.ids);
+    ufi_free(m.incoming.ids);
+    return st;
 }
 
 uf_status uf_gallery_copy(uf_gallery *from, uf_gallery *to, uf_progress_fn *progress, void *user,

@@ -41,7 +41,7 @@ typedef struct ufi_key_ring {
     int64_t numbers[UFI_MASTERS_MAX];
     uint8_t masters[UFI_MASTERS_MAX][UFI_SECRET_BYTES];
     size_t count;
-    ufi_random_pool random; /* of the transaction that writes; under the gallery's lock */
+    ufi_random_pool random; /* of the transaction that writes */
 } ufi_key_ring;
 
 /* The index of one model's templates in one collection. */
@@ -144,6 +144,8 @@ uf_status ufi_database_bytes(ufi_sql *sql, uint64_t *out, uf_error *err);
 /* In a gallery without encryption, "sealed" is the data and a digest of it and what it is bound
  * to, so that damage and confusion are noticed all the same. */
 size_t ufi_record_size(const uf_gallery *g, size_t plain_size);
+/* Takes the ring's lock only. */
+uf_status ufi_gallery_random(const uf_gallery *g, void *out, size_t size, uf_error *err);
 uf_status ufi_record_seal(const uf_gallery *g, const uint8_t key[UFI_SECRET_BYTES],
                           const uint8_t bound[UFI_BOUND_BYTES], const void *plain, size_t size,
                           uint8_t *out, uf_error *err);
@@ -346,6 +348,13 @@ float ufi_threshold_of(const float *scores, size_t count, double rate, bool *ext
 
 /* Fills model_id: the model that searches take by default; "" when there are no templates. */
 uf_status ufi_default_model(uf_gallery *g, uf_gallery_stats *s, uf_error *err);
+
+/* ---- migrate.c ---- */
+
+/* The newest model that searches took by default, ever; 0 when none was set. */
+uf_status ufi_model_newest_used(uf_gallery *g, int64_t *model, uf_error *err);
+/* The model that is to follow the one in use; 0: none. */
+uf_status ufi_model_incoming(uf_gallery *g, int64_t *model, uf_error *err);
 
 /* ---- load.c: people as callers give them ---- */
 

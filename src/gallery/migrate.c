@@ -108,31 +108,65 @@ static uf_status store(migration *m, int64_t number, const uf_person *p, const u
     if (st)
         return st;
     st = ufi_person_find(m->g, p->collection, p->id, &now, NULL);
-    if (st == UF_E_NOT_FOUND || (!st && now != number)) {
-        m->g->sql->ops->rollback(m->g->sql);
-        return UF_OK;
-    }
+    if (st == UF_E_NOT_FOUND || (!st && now != number))
+        return ufi_gallery_end(m->g, UF_OK, err);
     st = ufi_enroll(m->g, &e, 1, NULL, true, NULL, err);
     st = ufi_gallery_end(m->g, st, err);
     m->made += st ? 0 : count;
     return st;
 }
 
-/* Until the cut-over it must not be taken for the old one, even if it was in use before. */
-static uf_status note_incoming(uf_gallery *g, const char *model_id, int64_t model, uf_error *err)
+/* ---- which model is in use ---- */
+
+uf_status ufi_model_newest_used(uf_gallery *g, int64_t *model, uf_error *err)
 {
-    uf_gallery_stats s = {0};
-    const uf_status st = ufi_default_model(g, &s, err);
-    return st || strcmp(s.model_id, model_id) == 0
-               ? st
-               : ufi_setting_put(g->sql, "incoming_model", model, NULL, 0, err);
+    return ufi_sql_integer(g->sql,
+                           "SELECT max(number) FROM setting WHERE name IN ('default_model',"
+                           " 'newest_used')",
+                           NULL, 0, 0, model, err);
 }
 
-static uf_status incoming(uf_gallery *g, int64_t *model, uf_error *err)
+uf_status ufi_model_incoming(uf_gallery *g, int64_t *model, uf_error *err)
 {
     return ufi_sql_integer(g->sql, "SELECT number FROM setting WHERE name = 'incoming_model'", NULL,
                            0, 0, model, err);
 }
+
+static uf_status set_model(uf_gallery *g, const char *model_id, uf_error *err)
+{
+    int64_t model, newest, comes;
+    uint32_t dimension;
+    uf_status st = ufi_model_find(g, model_id, &model, &dimension, err);
+    if (!st)
+        st = ufi_model_newest_used(g, &newest, err);
+    if (!st)
+        st = ufi_setting_put(g->sql, "newest_used", model > newest ? model : newest, NULL, 0, err);
+    if (!st)
+        st = ufi_setting_put(g->sql, "default_model", model, NULL, 0, err);
+    if (!st)
+        st = ufi_model_incoming(g, &comes, err);
+    if (!st && comes == model)
+        st = ufi_setting_put(g->sql, "incoming_model", 0, NULL, 0, err);
+    return st ? st : ufi_audit_in(g, "set_model", "", model_id, err);
+}
+
+/* Until the cut-over the new model must not be taken for the one in use, even if it was that
+ * before. Searches take the newest templates' model unless one is set: the old one is. */
+static uf_status note_incoming(uf_gallery *g, const char *model_id, int64_t model, uf_error *err)
+{
+    uf_gallery_stats s = {0};
+    int64_t set;
+    uf_status st = ufi_default_model(g, &s, err);
+    if (st || !s.model_id[0] || strcmp(s.model_id, model_id) == 0)
+        return st;
+    st = ufi_sql_integer(g->sql, "SELECT number FROM setting WHERE name = 'default_model'", NULL, 0,
+                         0, &set, err);
+    if (!st && set == 0)
+        st = set_model(g, s.model_id, err);
+    return st ? st : ufi_setting_put(g->sql, "incoming_model", model, NULL, 0, err);
+}
+
+/* ---- all people ---- */
 
 /* With g->lock, which is held again when it returns. */
 static uf_status migrate_person(migration *m, int64_t number, uf_error *err)
@@ -216,33 +250,6 @@ uf_status uf_gallery_migrate(uf_gallery *g, const char *model_id, uint32_t dimen
 
 /* ---- cut-over, and the end of the old ---- */
 
-/* The newest model that searches took by default, ever; 0 when none was set. */
-static uf_status newest_used(uf_gallery *g, int64_t *model, uf_error *err)
-{
-    return ufi_sql_integer(g->sql,
-                           "SELECT max(number) FROM setting WHERE name IN ('default_model',"
-                           " 'newest_used')",
-                           NULL, 0, 0, model, err);
-}
-
-static uf_status set_model(uf_gallery *g, const char *model_id, uf_error *err)
-{
-    int64_t model, newest, comes;
-    uint32_t dimension;
-    uf_status st = ufi_model_find(g, model_id, &model, &dimension, err);
-    if (!st)
-        st = newest_used(g, &newest, err);
-    if (!st)
-        st = ufi_setting_put(g->sql, "newest_used", model > newest ? model : newest, NULL, 0, err);
-    if (!st)
-        st = ufi_setting_put(g->sql, "default_model", model, NULL, 0, err);
-    if (!st)
-        st = incoming(g, &comes, err);
-    if (!st && comes == model)
-        st = ufi_setting_put(g->sql, "incoming_model", 0, NULL, 0, err);
-    return st ? st : ufi_audit_in(g, "set_model", "", model_id, err);
-}
-
 uf_status uf_gallery_set_model(uf_gallery *g, const char *model_id, uf_error *err)
 {
     uf_status st = ufi_text_check(model_id, UFI_MODEL_ID_MAX, "the model id", err);
@@ -268,9 +275,9 @@ static uf_status drop_check(uf_gallery *g, const char *model_id, int64_t model, 
     if (strcmp(s.model_id, model_id) == 0)
         return ufi_fail(err, UF_E_STATE, "model %s is the one in use: set another one first",
                         model_id);
-    st = newest_used(g, &newest, err);
+    st = ufi_model_newest_used(g, &newest, err);
     if (!st)
-        st = incoming(g, &comes, err);
+        st = ufi_model_incoming(g, &comes, err);
     if (!st && s.model_id[0])
         st = ufi_model_find(g, s.model_id, &in_use, &dimension, err);
     if (!st && (model == comes || (model > newest && model > in_use)))

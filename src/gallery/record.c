@@ -105,13 +105,21 @@ static void plain_digest(const uint8_t bound[UFI_BOUND_BYTES], const void *plain
     ufi_sha256_final(&h, out);
 }
 
+uf_status ufi_gallery_random(const uf_gallery *g, void *out, size_t size, uf_error *err)
+{
+    ufi_mutex_lock(g->ring_lock);
+    const uf_status st = ufi_random_draw(&g->ring->random, out, size, err);
+    ufi_mutex_unlock(g->ring_lock);
+    return st;
+}
+
 uf_status ufi_record_seal(const uf_gallery *g, const uint8_t key[UFI_SECRET_BYTES],
                           const uint8_t bound[UFI_BOUND_BYTES], const void *plain, size_t size,
                           uint8_t *out, uf_error *err)
 {
     if (g->encrypted) {
         uint8_t nonce[UFI_SEAL_NONCE_BYTES];
-        const uf_status st = ufi_random_draw(&g->ring->random, nonce, sizeof nonce, err);
+        const uf_status st = ufi_gallery_random(g, nonce, sizeof nonce, err);
         return st ? st : ufi_seal_with(out, nonce, plain, size, bound, UFI_BOUND_BYTES, key, err);
     }
     if (size > 0)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from harness import call, check, finish, path, root
+from harness import SECRET, call, check, error, finish, path, root
 
 MODELS = os.path.join(root, "models")
 NAMES = ("detector", "large_accuracy_model", "quantized_int8_embedder", "edge_detector", "edge_embedder", "research-detector",
@@ -50,4 +50,9 @@ same = [score(pictures[0], pictures[1]), score(pictures[2], pictures[3])]
 other = [score(pictures[i], pictures[j]) for i in (0, 1) for j in (2, 3)]
 check("drawn persons are told apart", min(same) > max(other), same, other)
 
+# A gallery that is too small for a threshold of its own.
+g = path("few.ufg")
+done = call("enroll", "-g", g, "--id", "one", pictures[0], "--force", env=SECRET)
+check("the first is enrolled", done.returncode == 0, done.errors)
+error("which threshold could be given is told", 3, "fewer than 30; give one (--threshold 0.", "identify", pictures[0], "-g", g)
 finish()

@@ -418,6 +418,102 @@ TEST(what_is_enrolled_once_is_refused_again_by_all)
     uf_gallery_close(b);
 }
 
+/* ---- many at once ---- */
+
+enum { MANY = 300, LONG = 150 /* templates of one of them */ };
+
+typedef struct many {
+    uf_enrolment people[MANY];
+    uf_template templates[MANY + LONG];
+    float faces[MANY + LONG][DIM];
+    char ids[MANY][32], notes[MANY][32];
+    size_t count;
+} many;
+
+/* Enrolment i is of person i, but for some who come again: at once, soon after, and far later. */
+static uint64_t person_of(uint64_t i)
+{
+    return i % 50 == 3 ? i - 1 : i % 50 == 20 ? i - 10 : i % 100 == 75 ? i - 70 : i;
+}
+
+static many *make_many(void)
+{
+    many *m = calloc(1, sizeof *m);
+    for (uint64_t i = 0; m && i < MANY; i++) {
+        const size_t count = i == 40 ? LONG : 1;
+        name_of(person_of(i), m->ids[i]);
+        snprintf(m->notes[i], sizeof m->notes[i], "{\"last\":%d}", (int)i);
+        m->people[i] = (uf_enrolment){.person = {.id = m->ids[i], .metadata = m->notes[i]},
+                                      .templates = &m->templates[m->count],
+                                      .count = count};
+        for (size_t k = 0; k < count; k++, m->count++) {
+            maker_face(person_of(i), 1 + i + k, m->faces[m->count], DIM);
+            m->templates[m->count] = (uf_template){
+                .vector = m->faces[m->count], .dimension = DIM, .model_id = MODEL, .quality = -1};
+        }
+    }
+    return m;
+}
+
+static int last_of_person(void *user, const uf_person_info *p)
+{
+    int *wrong = user, last = -1;
+    uint64_t person = strtoull(p->id + 1, NULL, 10), latest = 0;
+    size_t templates = 0;
+    sscanf(p->metadata, "{\"last\":%d}", &last);
+    for (uint64_t i = 0; i < MANY; i++)
+        if (person_of(i) == person) {
+            latest = i;
+            templates += i == 40 ? LONG : 1;
+        }
+    *wrong += (uint64_t)last != latest || p->templates != templates;
+    return 0;
+}
+
+/* Sealed ahead of the writing, by another thread, in batches. */
+TEST(many_are_enrolled_at_once_as_one_after_the_other)
+{
+    for (uint32_t flags = 0; flags <= UF_GALLERY_PLAIN; flags += UF_GALLERY_PLAIN) {
+        uf_error err = {0};
+        uf_gallery *g = NULL;
+        uf_gallery_stats s;
+        uint64_t ids[MANY + LONG] = {0};
+        int wrong = 0;
+        NEED_GALLERY;
+        many *m = make_many();
+        REQUIRE(m);
+        REQUIRE_OK(maker_open(&g, maker_path("g"), UF_GALLERY_CREATE | flags, &err), err);
+        CHECK_OK(uf_gallery_enroll(g, m->people, MANY, ids, &err), err);
+        for (size_t i = 1; i < m->count; i++)
+            CHECK(ids[i] == ids[0] + i);
+        CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
+        CHECK_OK(uf_gallery_describe(g, &s, &err), err);
+        CHECK(s.people == MANY - 15 && s.templates == m->count);
+        CHECK_OK(uf_gallery_list(g, NULL, NULL, last_of_person, &wrong, &err), err);
+        CHECK(wrong == 0);
+        for (size_t i = 0; i < m->count; i += 31) {
+            uf_candidate best;
+            size_t count = 0;
+            uf_identify_options o = UF_IDENTIFY_OPTIONS_INIT;
+            o.top_k = 1;
+            o.threshold = 0.9f;
+            CHECK_OK(uf_gallery_identify(g, m->faces[i], DIM, MODEL, &o, &best, &count, NULL, &err),
+                     err);
+            CHECK(count == 1 && best.template_id == ids[i] && best.score > 0.9999f);
+        }
+        /* One that is wrong in the midst of them: it is named, and nobody is enrolled. */
+        m->people[200].once = "again";
+        m->templates[200 + LONG - 1].source = "again 1";
+        CHECK_OK(uf_gallery_enroll(g, &m->people[200], 1, NULL, &err), err);
+        CHECK(uf_gallery_enroll(g, m->people, MANY, NULL, &err) == UF_E_EXISTS);
+        CHECK(strstr(err.message, "enrolment 200 (\"p200\")"));
+        CHECK_OK(uf_gallery_describe(g, &s, &err), err);
+        CHECK(s.templates == m->count + 1);
+        uf_gallery_close(g);
+        free(m);
+    }
+}
+
 /* ---- threads ---- */
 
 typedef struct worker {

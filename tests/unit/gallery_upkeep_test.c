@@ -206,6 +206,8 @@ TEST(models_change_side_by_side_and_back)
     CHECK(uf_gallery_migrate(g, "new", 2 * DIM, embed, &e, count_without, &without, &made, &missing,
                              &err) == UF_E_CANCELLED);
     CHECK(made == 6); /* three people of two; the fourth stopped in the middle */
+    REQUIRE_OK(uf_gallery_describe(g, &s, &err), err); /* the newest templates are not in use */
+    CHECK(strcmp(s.model_id, MODEL) == 0);
     found_by(g, 5, "new", true);
     found_by(g, 5, MODEL, true);
     e.fail_at = 0;
@@ -250,6 +252,79 @@ TEST(models_change_side_by_side_and_back)
                err);
     CHECK(made == 38 && uf_gallery_drop_model(g, MODEL, &dropped, &err) == UF_E_STATE);
     uf_gallery_close(g);
+}
+
+typedef struct deleter {
+    embedder embed;
+    uf_gallery *other; /* another process's view */
+    uf_error err;
+} deleter;
+
+/* The person goes while the crop is looked at. */
+static uf_status embed_and_delete(void *user, const uint8_t *crop, uint32_t crop_size,
+                                  float *vector, uf_error *err)
+{
+    deleter *d = user;
+    char id[32];
+    uint64_t person;
+    memcpy(&person, crop, sizeof person);
+    snprintf(id, sizeof id, "p%llu", (unsigned long long)person);
+    CHECK_OK(uf_gallery_delete(d->other, NULL, id, NULL, &d->err), d->err);
+    return embed(&d->embed, crop, crop_size, vector, err);
+}
+
+TEST(who_is_deleted_while_models_change_stays_away)
+{
+    uf_error err = {0};
+    uf_gallery_stats s;
+    uint64_t made = 9;
+    deleter d = {0};
+    NEED_GALLERY;
+    const char *path = maker_path("g");
+    uf_gallery *g = with_crops(path, 0, 1);
+    REQUIRE(g);
+    REQUIRE_OK(maker_open(&d.other, path, 0, &err), err);
+    REQUIRE_OK(enroll_crop(g, 5, 1, &err), err);
+    CHECK_OK(
+        uf_gallery_migrate(g, "new", 2 * DIM, embed_and_delete, &d, NULL, NULL, &made, NULL, &err),
+        err);
+    CHECK(made == 0 && g->depth == 0); /* no transaction is left open */
+    REQUIRE_OK(uf_gallery_describe(g, &s, &err), err);
+    CHECK(s.people == 0 && s.templates == 0);
+    CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
+    uf_gallery_close(g);
+    uf_gallery_close(d.other);
+}
+
+/* A copy knows which models were in use, though it numbers them otherwise. */
+TEST(a_copy_lets_the_same_models_go)
+{
+    uf_error err = {0};
+    uf_gallery_stats s;
+    uint64_t dropped = 0;
+    embedder e = {0};
+    uf_gallery *back = NULL, *before = NULL;
+    NEED_GALLERY;
+    uf_gallery *g = with_crops(maker_path("g"), 0, 1);
+    REQUIRE(g);
+    REQUIRE_OK(enroll_crop(g, 5, 1, &err), err);
+    REQUIRE_OK(uf_gallery_migrate(g, "new", 2 * DIM, embed, &e, NULL, NULL, NULL, NULL, &err), err);
+    before = with_crops(maker_path("before"), 0, 1);
+    REQUIRE(before);
+    REQUIRE_OK(uf_gallery_copy(g, before, NULL, NULL, &err), err);
+    CHECK(uf_gallery_drop_model(before, "new", &dropped, &err) == UF_E_STATE); /* it comes */
+    REQUIRE_OK(uf_gallery_set_model(g, "new", &err), err);
+    REQUIRE_OK(uf_gallery_set_model(g, MODEL, &err), err); /* given up */
+    back = with_crops(maker_path("back"), 0, 1);
+    REQUIRE(back);
+    REQUIRE_OK(uf_gallery_copy(g, back, NULL, NULL, &err), err);
+    REQUIRE_OK(uf_gallery_describe(back, &s, &err), err);
+    CHECK(strcmp(s.model_id, MODEL) == 0 && s.templates == 2);
+    CHECK_OK(uf_gallery_drop_model(back, "new", &dropped, &err), err);
+    CHECK(dropped == 1);
+    uf_gallery_close(g);
+    uf_gallery_close(before);
+    uf_gallery_close(back);
 }
 
 /* ---- space, versions, media ---- */
