@@ -252,4 +252,54 @@ TEST(who_takes_long_lets_others_go_first)
     check_that_others_begin(false);
 }
 
+/* Tasks that take long, one core: how many are under way at once. */
+typedef struct crowd {
+    srv_engine *e;
+    _Atomic int begun, most;
+} crowd;
+
+typedef struct member {
+    crowd *all;
+    srv_work work;
+} member;
+
+static void take_turns(void *user)
+{
+    member *k = user;
+    uf_error err;
+    const int now = atomic_fetch_add(&k->all->begun, 1) + 1;
+    if (now > atomic_load(&k->all->most)) /* one core: nobody else is here */
+        atomic_store(&k->all->most, now);
+    for (int i = 0; i < 2; i++) {
+        usleep(60000);
+        CHECK_OK(srv_engine_take(k->all->e, &k->work, &err), err);
+    }
+    atomic_fetch_sub(&k->all->begun, 1);
+}
+
+static void *join_crowd(void *user)
+{
+    member *k = user;
+    uf_error err;
+    CHECK_OK(srv_engine_do(k->all->e, &k->work, take_turns, k, &err), err);
+    return NULL;
+}
+
+TEST(few_are_under_way_where_all_take_long)
+{
+    counts c = {0};
+    crowd all = {start(&c, 1, 1, 64), 0, 0};
+    member members[MANY];
+    pthread_t threads[MANY];
+    REQUIRE(all.e);
+    for (int i = 0; i < MANY; i++) {
+        members[i] = (member){&all, work_of("client", 60)};
+        REQUIRE(!pthread_create(&threads[i], NULL, join_crowd, &members[i]));
+    }
+    for (int i = 0; i < MANY; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(!all.begun && all.most > 1 && all.most <= 3);
+    srv_engine_destroy(all.e);
+}
+
 TEST_MAIN
