@@ -386,13 +386,14 @@ static void serve_lane(srv_engine *e, srv_core *c, srv_lane_name l)
 /* Until the jobs have ended, or a core is given to run a batch on, whosever it is. */
 static void wait_in_lane(srv_engine *e, lane *n, waiter *me, srv_work *w)
 {
+    srv_core *core = let_go(e, w);
     waiter **end = &n->waiting;
     while (*end)
         end = &(*end)->next;
     *end = me;
     me->next = NULL;
-    if (w->core)
-        pass_on(e, w->core);
+    if (core)
+        pass_on(e, core);
     while (!me->core && me->left)
         pthread_cond_wait(&me->wake, &e->lock);
     for (waiter **i = &n->waiting; *i; i = &(*i)->next)
