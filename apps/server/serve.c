@@ -260,10 +260,10 @@ static int wait_for_signal(const sigset_t *set, double seconds)
 
 /* What a burst of requests leaves behind goes back once nothing was asked for a while:
  * not sooner, since the next request would have to fetch its pages again. */
-static void give_back_memory(const srv_server *s, double now, double *busy)
+static void give_back_memory(srv_server *s, double now, double *busy)
 {
     const double a_while = 2;
-    if (srv_engine_depth(s->engine))
+    if (srv_engine_depth(s->engine) || atomic_load(&s->body_bytes))
         *busy = now;
     if (*busy > 0 && now - *busy > a_while) {
         *busy = 0;
