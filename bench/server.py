@@ -438,6 +438,10 @@ def document():
              "is `bench/server_peer.py`: FastAPI, gunicorn with 4 uvicorn workers, OpenCV, ONNX Runtime with one thread each, 32 clients.", "",
              "| what | measured | wanted | |", "|---|---|---|---|"]
     lines += [f"| {what} | {value} | {wanted} | {'met' if met else '**missed**'} |" for what, value, wanted, met in bars(state)]
+    if "batching" in state:
+        mean = 32e3 / state["batching"]["rates"]["batches"]
+        lines += ["", f"32 clients that wait for their answers see a mean of 32 / rate = {mean:.0f} ms, whatever a server does (Little's law): the p99",
+                  "shows how near it comes to that; a multiple of one client's latency is for the number of cores to reach."]
     if "peer" in state:
         r = state["peer"]
         lines += ["", f"Of {r['pictures']} pictures both servers say the same of {r['same']} (cosine of the FP32 embeddings >= 0.98, median",
