@@ -122,6 +122,10 @@ void srv_log_request(const srv_request *q, const srv_answer *a, const char *meth
                                                         "align_ms", "embed_ms",  "search_ms"};
     srv_text t = {0};
     const bool probe = q->route && q->route->flags & SRV_PROBE;
+    unsigned left_out = 0;
+    /* What is refused because there is too much of it must not cost a line each. */
+    if ((a->status == 503 || a->status == 429) && !srv_log_sparingly(srv_now(), &left_out))
+        return;
     if (!srv_log_begin(&t,
                        probe              ? SRV_LOG_DEBUG
                        : a->status >= 500 ? SRV_LOG_WARN
@@ -147,5 +151,9 @@ void srv_log_request(const srv_request *q, const srv_answer *a, const char *meth
             srv_json_key(&t, stages[i]);
             srv_json_number(&t, (double)(int64_t)(q->stages[i] * 1e5) / 100);
         }
+    if (left_out) {
+        srv_json_key(&t, "not_logged");
+        srv_json_integer(&t, left_out);
+    }
     srv_log_end(&t);
 }

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "server/item.h"
 #include "server/json_parse.h"
 #include "server/state.h"
 
@@ -60,13 +61,10 @@ static bool append(srv_body *b, srv_item *item, const void *data, size_t size)
             room *= 2;
         if (!hold(b, room - item->room))
             return false;
-        uint8_t *bigger = realloc(item->data, room);
-        if (!bigger) {
+        if (!srv_item_reserve(item, room)) {
             refuse(b, 503, "out of memory");
             return false;
         }
-        item->data = bigger;
-        item->room = room;
     }
     memcpy(item->data + item->size, data, size);
     item->size += size;
@@ -200,12 +198,8 @@ void srv_body_free(srv_body *b)
         return;
     srv_multipart_destroy(b->form);
     b->form = NULL;
-    for (size_t i = 0; i < q->item_count; i++) {
-        free(q->items[i].name);
-        free(q->items[i].filename);
-        free(q->items[i].content_type);
-        free(q->items[i].data);
-    }
+    for (size_t i = 0; i < q->item_count; i++)
+        srv_item_free(&q->items[i]);
     free(q->items);
     json_decref(q->json);
     q->items = NULL;

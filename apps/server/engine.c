@@ -18,8 +18,11 @@
 
 #include "server/core.h"
 
-/* Who has held a core for so long lets those who wait go first. */
+/* Who has held a core for so long lets those who wait go first. Its pictures stay in memory
+ * meanwhile, so few at once may do so for each core: where all requests are long, by the machine or
+ * by their pictures, taking turns would only have all of them under way. */
 static const double slice_s = 0.05;
+enum { PAUSED_OF_CORE = 2 };
 
 /* A thread that waits: for a core to begin with, for its jobs, or for its task to be done. */
 typedef struct waiter {
@@ -55,6 +58,7 @@ struct srv_engine {
     bool stop;
     srv_core *free; /* nobody waits then */
     fair_queue beginning;
+    size_t paused; /* who has begun, and waits in `beginning` to go on */
     lane lanes[SRV_LANE_COUNT];
     size_t admitted;
 };
@@ -155,18 +159,28 @@ static void waiter_init(waiter *me, const srv_work *w)
 static uf_status queue_up(srv_engine *e, srv_work *w, uf_error *err)
 {
     waiter me;
+    const bool begun = w->core != NULL;
     waiter_init(&me, w);
+    e->paused += begun;
     const bool queued = fair_push(&e->beginning, &me.queued);
     if (queued && w->core)
         pass_on(e, w->core);
     while (queued && !me.core && !me.late)
         pthread_cond_wait(&me.wake, &e->lock);
     pthread_cond_destroy(&me.wake);
+    e->paused -= begun;
     if (!queued)
         return srv_fail(err, UF_E_NOMEM, "out of memory");
     w->core = me.core;
     w->since = srv_now();
     return me.late ? fail_late(err) : UF_OK;
+}
+
+/* With the lock. */
+static bool should_pause(const srv_engine *e, const srv_work *w, double now)
+{
+    return e->beginning.count && now - w->since > slice_s &&
+           e->paused < (size_t)PAUSED_OF_CORE * e->o.workers;
 }
 
 uf_status srv_engine_take(srv_engine *e, srv_work *w, uf_error *err)
@@ -180,7 +194,7 @@ uf_status srv_engine_take(srv_engine *e, srv_work *w, uf_error *err)
         w->core = e->free;
         w->since = now;
         e->free = w->core->next;
-    } else if (!w->core || (e->beginning.count && now - w->since > slice_s)) {
+    } else if (!w->core || should_pause(e, w, now)) {
         st = queue_up(e, w, err);
     }
     pthread_mutex_unlock(&e->lock);
@@ -372,13 +386,14 @@ static void serve_lane(srv_engine *e, srv_core *c, srv_lane_name l)
 /* Until the jobs have ended, or a core is given to run a batch on, whosever it is. */
 static void wait_in_lane(srv_engine *e, lane *n, waiter *me, srv_work *w)
 {
+    srv_core *core = let_go(e, w);
     waiter **end = &n->waiting;
     while (*end)
         end = &(*end)->next;
     *end = me;
     me->next = NULL;
-    if (w->core)
-        pass_on(e, w->core);
+    if (core)
+        pass_on(e, core);
     while (!me->core && me->left)
         pthread_cond_wait(&me->wake, &e->lock);
     for (waiter **i = &n->waiting; *i; i = &(*i)->next)

@@ -8,6 +8,7 @@
 
 #include "server/base64.h"
 #include "server/body.h"
+#include "server/item.h"
 #include "server/raw.h"
 #include "server/state.h"
 
@@ -246,10 +247,10 @@ static srv_item *item_of_member(srv_request *q, const char *name, const json_t *
     if (!text)
         return NULL;
     const size_t skip = srv_base64_skip_url(text, size);
-    srv_item item = {.name = strdup(name), .room = srv_base64_room(size - skip) + 1};
-    item.data = malloc(item.room);
+    srv_item item = {.name = strdup(name)};
     *why = "out of memory";
-    bool ok = item.name && item.data && q->item_count < SRV_ITEMS_MAX;
+    bool ok = item.name && q->item_count < SRV_ITEMS_MAX &&
+              srv_item_reserve(&item, srv_base64_room(size - skip) + 1);
     if (ok) {
         *why = "it is no base64";
         ok = srv_base64_decode(text + skip, size - skip, item.data, &item.size);
@@ -258,8 +259,7 @@ static srv_item *item_of_member(srv_request *q, const char *name, const json_t *
         q->items[q->item_count] = item;
         return &q->items[q->item_count++];
     }
-    free(item.name);
-    free(item.data);
+    srv_item_free(&item);
     return NULL;
 }
 

@@ -152,6 +152,22 @@ void srv_log_end(srv_text *line)
     srv_text_free(line);
 }
 
+bool srv_log_sparingly(double now, unsigned *left_out)
+{
+    enum { MOST = 20 };
+    static _Atomic int64_t second = -1;
+    static _Atomic unsigned written, skipped;
+    const int64_t this = (int64_t)now;
+    if (atomic_exchange(&second, this) != this)
+        atomic_store(&written, 0);
+    if (atomic_fetch_add(&written, 1) < MOST) {
+        *left_out = atomic_exchange(&skipped, 0);
+        return true;
+    }
+    atomic_fetch_add(&skipped, 1);
+    return false;
+}
+
 void srv_log_message(srv_log_level level, const char *event, const char *format, ...)
 {
     char message[1024];

@@ -27,6 +27,10 @@ bool srv_log_level_parse(const char *name, srv_log_level *out);
  * writes the line and frees it. */
 bool srv_log_begin(srv_text *line, srv_log_level level, const char *event);
 void srv_log_end(srv_text *line);
+/* For lines that may come by the thousand: the first 20 of a second are to be written, and
+ * *left_out is how many were not since the last that was. False: leave this one out. One rate for
+ * all. */
+bool srv_log_sparingly(double now, unsigned *left_out);
 /* A line with one member "message". */
 void srv_log_message(srv_log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

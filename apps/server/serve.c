@@ -20,6 +20,7 @@
 #include <sodium.h>
 
 #include "server/http.h"
+#include "server/item.h"
 #include "server/log.h"
 #include "server/notify.h"
 #include "server/sandbox.h"
@@ -257,10 +258,24 @@ static int wait_for_signal(const sigset_t *set, double seconds)
     return sigtimedwait(set, NULL, &t);
 }
 
+/* What a burst of requests leaves behind goes back once nothing was asked for a while:
+ * not sooner, since the next request would have to fetch its pages again. */
+static void give_back_memory(srv_server *s, double now, double *busy)
+{
+    const double a_while = 2;
+    if (srv_engine_depth(s->engine) || atomic_load(&s->body_bytes))
+        *busy = now;
+    if (*busy > 0 && now - *busy > a_while) {
+        *busy = 0;
+        srv_item_trim();
+        malloc_trim(0);
+    }
+}
+
 static void run(srv_server *s, const sigset_t *set)
 {
     const double watchdog = srv_notify_watchdog();
-    double sign = 0;
+    double sign = 0, busy = 0;
     for (;;) {
         const int signal = wait_for_signal(set, 0.2);
         const double now = srv_now();
@@ -269,6 +284,7 @@ static void run(srv_server *s, const sigset_t *set)
         if (signal == SIGHUP)
             reload(s);
         srv_connections_sweep(s->connections, now, false);
+        give_back_memory(s, now, &busy);
         if (watchdog > 0 && now - sign >= watchdog) {
             srv_notify("WATCHDOG=1");
             sign = now;

@@ -252,4 +252,104 @@ TEST(who_takes_long_lets_others_go_first)
     check_that_others_begin(false);
 }
 
+/* Tasks that take long, one core: how many are under way at once. */
+typedef struct crowd {
+    srv_engine *e;
+    _Atomic int begun, most;
+} crowd;
+
+typedef struct member {
+    crowd *all;
+    srv_work work;
+} member;
+
+static void take_turns(void *user)
+{
+    member *k = user;
+    uf_error err;
+    const int now = atomic_fetch_add(&k->all->begun, 1) + 1;
+    if (now > atomic_load(&k->all->most)) /* one core: nobody else is here */
+        atomic_store(&k->all->most, now);
+    for (int i = 0; i < 2; i++) {
+        usleep(60000);
+        CHECK_OK(srv_engine_take(k->all->e, &k->work, &err), err);
+    }
+    atomic_fetch_sub(&k->all->begun, 1);
+}
+
+static void *join_crowd(void *user)
+{
+    member *k = user;
+    uf_error err;
+    CHECK_OK(srv_engine_do(k->all->e, &k->work, take_turns, k, &err), err);
+    return NULL;
+}
+
+TEST(few_are_under_way_where_all_take_long)
+{
+    counts c = {0};
+    crowd all = {start(&c, 1, 1, 64), 0, 0};
+    member members[MANY];
+    pthread_t threads[MANY];
+    REQUIRE(all.e);
+    for (int i = 0; i < MANY; i++) {
+        members[i] = (member){&all, work_of("client", 60)};
+        REQUIRE(!pthread_create(&threads[i], NULL, join_crowd, &members[i]));
+    }
+    for (int i = 0; i < MANY; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(!all.begun && all.most > 1 && all.most <= 3);
+    srv_engine_destroy(all.e);
+}
+
+/* Two requests in company. The second runs what is left of the first one's, during which the model
+ * is unloaded, and the first gives its core away: with nothing of the model on it. */
+typedef struct company {
+    client first, second;
+    pthread_t thread;
+    _Atomic int unloaded;
+} company;
+
+static void unload_meanwhile(void *user, srv_lane_name lane, size_t size, double seconds)
+{
+    company *k = user;
+    (void)seconds;
+    if (size == 4) {
+        CHECK(!pthread_create(&k->thread, NULL, embed, &k->second));
+        while (!atomic_load(&k->unloaded))
+            usleep(1000);
+    } else if (size == 2) {
+        srv_engine_unload(k->first.e, lane);
+        atomic_store(&k->unloaded, 1);
+        usleep(100000); /* the first one waits for its last crop now */
+    }
+}
+
+TEST(no_core_keeps_a_model_that_was_unloaded)
+{
+    static const uint8_t crops[5 * CROP];
+    company k = {.unloaded = 0};
+    const srv_engine_options o = {.workers = 2, .batch = 4, .wait_us = 200000, .queue = 8};
+    srv_engine *e = NULL;
+    uf_error err;
+    REQUIRE_OK(srv_engine_create(&e, &o, unload_meanwhile, &k, &err), err);
+    REQUIRE_OK(srv_engine_load(e, SRV_LANE_EMBED, "small", embedder, &err), err);
+    srv_loaded *m = srv_engine_hold(e, SRV_LANE_EMBED);
+    atomic_store(&m->together, 4);
+    float *out = calloc(6 * uf_embedder_dimension(srv_loaded_embedder(m)), sizeof *out);
+    REQUIRE(out);
+    k.first = (client){.e = e, .out = out, .work = work_of("first", 60)};
+    k.second = (client){
+        e, crops, out + 5 * uf_embedder_dimension(srv_loaded_embedder(m)), UF_E_STATE, {0}};
+    CHECK_OK(srv_engine_embed(e, &k.first.work, m, crops, 5, out, &err), err);
+    srv_engine_rest(e, &k.first.work);
+    REQUIRE(atomic_load(&k.unloaded));
+    pthread_join(k.thread, NULL);
+    CHECK(k.second.status == UF_OK);
+    CHECK(atomic_load(&m->users) == 1);
+    srv_engine_release(m);
+    srv_engine_destroy(e);
+    free(out);
+}
+
 TEST_MAIN

@@ -127,4 +127,14 @@ TEST(lines_do_not_mix)
     unlink(path);
 }
 
+TEST(a_flood_is_logged_sparingly)
+{
+    unsigned left_out = 7, written = 0;
+    for (int i = 0; i < 100; i++)
+        written += srv_log_sparingly(1000.0 + i * 0.001, &left_out);
+    CHECK(written == 20 && left_out == 0);
+    CHECK(srv_log_sparingly(1001.5, &left_out) && left_out == 80);
+    CHECK(srv_log_sparingly(1001.6, &left_out) && left_out == 0);
+}
+
 TEST_MAIN

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -527,6 +528,13 @@ def under_load():
     metrics = s.ask("GET", "/metrics").body.decode()
     runs = re.search(r'uniface_batch_size_count\{network="embedder"\} (\S+)', metrics)
     check("runs are counted", runs and float(runs.group(1)) >= load.statuses.count(200), runs)
+    refusals = re.search(r'uniface_errors_total\{class="overload"\} (\S+)', metrics)
+    with open(path("server.log"), encoding="utf-8") as f:
+        lines = [json.loads(line) for line in f if '"status":503' in line]
+    counted = sum(1 + line.get("not_logged", 0) for line in lines)
+    most = 20 * (time.monotonic() - s.started + 2)
+    check("refusals are logged sparingly", refusals and lines and len(lines) <= most and counted <= float(refusals.group(1)),
+          (len(lines), most, counted, refusals))
     s.stop()
 
     s = Server(*MODEL_FLAGS, "--models", path("models"), data="load")
@@ -566,6 +574,33 @@ def under_load():
     check("SIGTERM under load", status == 0 and seconds <= 5, (status, seconds))
     check("nothing accepted is lost", set(load.statuses) == {200} and not load.broken,
           (set(load.statuses), load.broken[:3]))
+
+
+def bodies():
+    """Memory of bodies that came at once goes back, not at once but soon."""
+    s = Server(data="bodies")
+    size, held = 300_000, []
+    s.ask("POST", "/v1/compare", {"a": [1], "b": [1]})
+    before = s.resident()
+    for turn in range(3):
+        for i in range(40):
+            c = socket.create_connection(("127.0.0.1", s.port))
+            c.sendall(b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % size
+                      + bytes(size - 1000 - 5000 * (i + turn)))
+            held.append(c)
+        time.sleep(0.5)
+        most = s.resident()
+        for c in held[::-1] if turn % 2 else held:
+            c.close()
+        held = []
+    for _ in range(60):
+        time.sleep(0.1)
+        after = s.resident()
+        if after < before + (3 << 20):
+            break
+    check("bodies are held", most > before + (4 << 20), (before, most))
+    check("and their memory is given back", after < before + (3 << 20), (before, most, after))
+    s.stop()
 
 
 def signed():
@@ -650,6 +685,6 @@ def crash():
     s.stop()
 
 
-for part in (settings, known_api, without_seccomp, v1, keys, limits, under_load, signed, crash):
+for part in (settings, known_api, without_seccomp, v1, keys, limits, under_load, bodies, signed, crash):
     part()
 finish()
