@@ -116,7 +116,17 @@ TEST(conv_matches_reference_over_kernels)
     }
 }
 
-/* Rows of a 3x3 filter over single planes: the AVX-512 variant has a way of its own for stride 2.
+/* The AVX2 variant takes long sums in parts. */
+TEST(conv_matches_reference_over_long_sums)
+{
+    for (int i = 0; i < 40; i++) {
+        conv_case k = random_case(ca_range(1, 20), ca_range(1, 40), ca_range(40, 600),
+                                  ca_range(1, 2), ca_range(0, 1) == 1);
+        check_case(&k);
+    }
+}
+
+/* Rows of a 3x3 filter over single planes: stride 2 has a way of its own in the variants for x86.
  */
 TEST(conv_matches_reference_over_planes)
 {
