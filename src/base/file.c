@@ -218,12 +218,27 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
+/* The file to replace, behind links. What is there and no file is refused: a device would be gone,
+ * and whoever listens at a FIFO or socket would hear nothing. */
+static uf_status find_target(ufi_file_writer *w, uf_error *err)
+{
+    struct stat s;
+    if (stat(w->path, &s) == 0 && !S_ISREG(s.st_mode))
+        return ufi_fail(err, UF_E_IO, "%s: not a regular file: it would be replaced", w->path);
+    if (!realpath(w->path, w->target)) /* there is none yet */
+        snprintf(w->target, sizeof w->target, "%s", w->path);
+    const int n = snprintf(w->temporary, sizeof w->temporary, "%s.XXXXXX", w->target);
+    if (strlen(w->path) >= sizeof w->target || n < 0 || (size_t)n >= sizeof w->temporary)
+        return ufi_fail(err, UF_E_ARG, "%.64s...: the path is too long", w->path);
+    return UF_OK;
+}
+
 uf_status ufi_file_writer_open(ufi_file_writer *w, const char *path, bool secret, uf_error *err)
 {
     *w = (ufi_file_writer){.fd = -1, .path = path};
-    const int n = snprintf(w->temporary, sizeof w->temporary, "%s.XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof w->temporary)
-        return ufi_fail(err, UF_E_ARG, "%.64s...: the path is too long", path);
+    const uf_status st = find_target(w, err);
+    if (st)
+        return st;
     w->fd = mkostemp(w->temporary, O_CLOEXEC);
     if (w->fd < 0)
         return ufi_fail(err, UF_E_IO, "%s: cannot create: %s", path, strerror(errno));
@@ -254,12 +269,12 @@ uf_status ufi_file_writer_close(ufi_file_writer *w, uf_status st, uf_error *err)
     if (!st && fsync(w->fd) != 0)
         st = ufi_fail(err, UF_E_IO, "%s: cannot sync: %s", w->path, strerror(errno));
     close(w->fd);
-    if (!st && rename(w->temporary, w->path) != 0)
+    if (!st && rename(w->temporary, w->target) != 0)
         st = ufi_fail(err, UF_E_IO, "%s: cannot rename: %s", w->path, strerror(errno));
     if (st)
         unlink(w->temporary);
     else
-        sync_folder(w->path);
+        sync_folder(w->target);
     w->fd = -1;
     return st;
 }

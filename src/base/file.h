@@ -44,11 +44,13 @@ void ufi_file_map_release(const ufi_file_map *map, const void *start, size_t siz
 uf_status ufi_file_read(uint8_t **data, size_t *size, const char *path, size_t max_bytes,
                         uf_error *err);
 /* A file that is written piece by piece: through a temporary file in the same folder, fsync,
- * rename, so whole or not at all. `secret`: only the owner may read it. `path` must outlive it. */
+ * rename, so whole or not at all. Links are followed; devices, FIFOs and folders are refused
+ * (UF_E_IO). `secret`: only the owner may read it. `path` must outlive it. */
 typedef struct ufi_file_writer {
     int fd; /* -1: closed */
     const char *path;
-    char temporary[4096];
+    char target[4096]; /* what is replaced */
+    char temporary[4096 + 8];
 } ufi_file_writer;
 uf_status ufi_file_writer_open(ufi_file_writer *w, const char *path, bool secret, uf_error *err);
 uf_status ufi_file_writer_put(ufi_file_writer *w, const void *data, size_t size, uf_error *err);

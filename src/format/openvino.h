@@ -75,10 +75,14 @@ uf_status ov_new_node(ov_job *j, ufi_op op, const uint32_t *in, uint32_t count, 
                       ufi_node **node);
 uf_status ov_new_value(ov_job *j, uint32_t *id);
 uf_status ov_new_ints(ov_job *j, const int64_t *v, int64_t count, uint32_t *id);
+uf_status ov_new_float(ov_job *j, float v, uint32_t *id);
 const ufi_value *ov_constant(const ov_job *j, uint32_t i); /* input i, NULL unless constant */
 bool ov_is_true(const ov_job *j, const char *key);
 /* The layer that input port `input` (counting from 0) is connected to, or NULL. */
 const ov_layer *ov_source(const ov_model *m, const ov_layer *l, uint32_t input);
+
+/* FakeQuantize (openvino_quant.c). */
+uf_status ov_make_fake_quantize(ov_job *j);
 
 /* Layers of single-shot detectors (openvino_ssd.c). */
 uf_status ov_make_strided_slice(ov_job *j);

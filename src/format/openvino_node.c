@@ -66,7 +66,7 @@ uf_status ov_new_ints(ov_job *j, const int64_t *v, int64_t count, uint32_t *id)
     return ufi_graph_add_constant(j->k->g, j->layer->name, &t, true, id, j->k->err);
 }
 
-static uf_status new_float(ov_job *j, float v, uint32_t *id)
+uf_status ov_new_float(ov_job *j, float v, uint32_t *id)
 {
     const ufi_tensor t = {UF_F32, UFI_PLAIN, {0, {0}}, &v};
     return ufi_graph_add_constant(j->k->g, j->layer->name, &t, true, id, j->k->err);
@@ -368,91 +368,6 @@ static uf_status make_with_axis(ov_job *j)
     return st ? st : set_axis(j, n, axis);
 }
 
-/* ---- FakeQuantize ---- */
-
-/* Input and output ranges are one number each and the same, and hold 0: bytes can do it. */
-static bool is_plain_u8(const ov_job *j, int64_t levels, float *lo, float *hi)
-{
-    const ufi_value *v[4];
-    for (uint32_t i = 0; i < 4; i++) {
-        v[i] = ov_constant(j, i + 1);
-        if (!v[i] || v[i]->dtype != UF_F32 || ufi_shape_count(&v[i]->shape) != 1)
-            return false;
-    }
-    *lo = *(const float *)v[0]->data;
-    *hi = *(const float *)v[1]->data;
-    return levels == 256 && !ov_constant(j, 0) && *lo <= 0 && *hi > 0 && *hi - *lo > 1e-20f &&
-           isfinite(*hi - *lo) && memcmp(v[0]->data, v[2]->data, 4) == 0 &&
-           memcmp(v[1]->data, v[3]->data, 4) == 0;
-}
-
-static uf_status quantize_and_back(ov_job *j, float lo, float hi)
-{
-    float scale;
-    uint8_t zero;
-    const ufi_tensor z = {UF_U8, UFI_PLAIN, {0, {0}}, &zero};
-    uint32_t in[3] = {j->in[0], 0, 0}, bytes = UFI_NONE;
-    ufi_range_to_u8(lo, hi, &scale, &zero);
-    uf_status st = new_float(j, scale, &in[1]);
-    if (!st)
-        st = ufi_graph_add_constant(j->k->g, j->layer->name, &z, true, &in[2], j->k->err);
-    if (!st)
-        st = ov_new_value(j, &bytes);
-    if (!st)
-        st = ov_new_node(j, UFI_OP_QUANTIZE_LINEAR, in, 3, bytes, NULL);
-    in[0] = bytes;
-    return st ? st : ov_new_node(j, UFI_OP_DEQUANTIZE_LINEAR, in, 3, j->out, NULL);
-}
-
-/* out = op(a, b), a new value, or the layer's output. */
-static uf_status binary(ov_job *j, ufi_op op, uint32_t a, uint32_t b, uint32_t *out, bool last)
-{
-    const uint32_t in[2] = {a, b};
-    uf_status st = UF_OK;
-    if (last)
-        *out = j->out;
-    else
-        st = ov_new_value(j, out);
-    return st ? st : ov_new_node(j, op, in, b == UFI_NONE ? 1 : 2, *out, NULL);
-}
-
-/* round((clamp(x, il, ih) - il) / (ih - il) * (levels - 1)) / (levels - 1) * (oh - ol) + ol, in
- * FP32; of a constant it is computed at import. */
-static uf_status make_fake_quantize(ov_job *j)
-{
-    int64_t levels;
-    float lo, hi;
-    uint32_t steps = UFI_NONE, v = UFI_NONE, span = UFI_NONE, range = UFI_NONE;
-    if (j->in_count != 5 || ov_attr_ints(j->layer, "levels", &levels, 1) != 1 || levels < 2 ||
-        levels > 65536)
-        return ov_fail(j, UF_E_FORMAT, "its inputs or levels are wrong");
-    if (is_plain_u8(j, levels, &lo, &hi))
-        return quantize_and_back(j, lo, hi);
-    const uint32_t *in = j->in;
-    uf_status st = new_float(j, (float)(levels - 1), &steps);
-    if (!st)
-        st = binary(j, UFI_OP_SUB, in[2], in[1], &span, false);
-    if (!st)
-        st = binary(j, UFI_OP_SUB, in[4], in[3], &range, false);
-    if (!st)
-        st = binary(j, UFI_OP_MAX, in[0], in[1], &v, false);
-    if (!st)
-        st = binary(j, UFI_OP_MIN, v, in[2], &v, false);
-    if (!st)
-        st = binary(j, UFI_OP_SUB, v, in[1], &v, false);
-    if (!st)
-        st = binary(j, UFI_OP_DIV, v, span, &v, false);
-    if (!st)
-        st = binary(j, UFI_OP_MUL, v, steps, &v, false);
-    if (!st)
-        st = binary(j, UFI_OP_ROUND, v, UFI_NONE, &v, false);
-    if (!st)
-        st = binary(j, UFI_OP_DIV, v, steps, &v, false);
-    if (!st)
-        st = binary(j, UFI_OP_MUL, v, range, &v, false);
-    return st ? st : binary(j, UFI_OP_ADD, v, in[3], &v, true);
-}
-
 /* ---- all layers ---- */
 
 static const struct {
@@ -473,7 +388,7 @@ static const struct {
               {"Concat", make_with_axis},
               {"SoftMax", make_with_axis},
               {"Softmax", make_with_axis},
-              {"FakeQuantize", make_fake_quantize},
+              {"FakeQuantize", ov_make_fake_quantize},
               {"StridedSlice", ov_make_strided_slice},
               {"PriorBoxClustered", ov_make_prior_box_clustered},
               {"DetectionOutput", ov_make_detection_output}};

@@ -54,6 +54,19 @@ uf_status ufi_pass_set_inputs(ufi_pass *p, ufi_node *n, const uint32_t *in, uint
  * but keeps its own output; `from` loses its output. */
 uf_status ufi_pass_merge(ufi_pass *p, ufi_node *into, ufi_node *from);
 
+/* An activation that a convolution or product can take over. */
+typedef struct ufi_pass_act {
+    ufi_act act;
+    float lo, hi, alpha;
+    uint32_t slope; /* value, or UFI_NONE */
+} ufi_pass_act;
+
+/* Whether `n`, which reads what `from` (Conv, QConv, Gemm) makes, is one. */
+bool ufi_pass_read_act(const ufi_pass *p, const ufi_node *n, const ufi_node *from,
+                       ufi_pass_act *out);
+/* Gives it to `n`, whose input number `slope_input` takes slopes. */
+uf_status ufi_pass_set_act(ufi_pass *p, ufi_node *n, const ufi_pass_act *a, uint32_t slope_input);
+
 /* The passes, in files pass_<name>.c. Each sets p->changed when it changed something. */
 uf_status ufi_pass_identity(ufi_pass *p);
 uf_status ufi_pass_pattern(ufi_pass *p);

@@ -22,13 +22,7 @@ static ufi_node *open_producer(const ufi_pass *p, uint32_t v, bool conv_only)
 
 /* ---- activations ---- */
 
-typedef struct activation {
-    ufi_act act;
-    float lo, hi, alpha;
-    uint32_t slope; /* value, or UFI_NONE */
-} activation;
-
-static bool read_clip(const ufi_pass *p, const ufi_node *n, activation *a)
+static bool read_clip(const ufi_pass *p, const ufi_node *n, ufi_pass_act *a)
 {
     a->act = UFI_ACT_CLAMP;
     a->lo = -INFINITY;
@@ -39,11 +33,11 @@ static bool read_clip(const ufi_pass *p, const ufi_node *n, activation *a)
 }
 
 /* A slope per channel: one element, or `channels` of them in a shape [C,1,1] or [1,C,1,1]. */
-static bool read_prelu(const ufi_pass *p, const ufi_node *n, const ufi_node *conv, activation *a)
+static bool read_prelu(const ufi_pass *p, const ufi_node *n, const ufi_node *conv, ufi_pass_act *a)
 {
     int64_t count;
     const ufi_value *y = ufi_pass_value(p, n->out[0]), *s = ufi_pass_value(p, n->in[1]);
-    if (conv->op != UFI_OP_CONV || !ufi_pass_floats(p, n->in[1], &count) || !y->has_shape ||
+    if (conv->op == UFI_OP_GEMM || !ufi_pass_floats(p, n->in[1], &count) || !y->has_shape ||
         y->shape.rank < 2)
         return false;
     if (count != 1) {
@@ -57,10 +51,9 @@ static bool read_prelu(const ufi_pass *p, const ufi_node *n, const ufi_node *con
     return true;
 }
 
-static bool read_activation(const ufi_pass *p, const ufi_node *n, const ufi_node *conv,
-                            activation *a)
+bool ufi_pass_read_act(const ufi_pass *p, const ufi_node *n, const ufi_node *from, ufi_pass_act *a)
 {
-    *a = (activation){.slope = UFI_NONE};
+    *a = (ufi_pass_act){.slope = UFI_NONE};
     switch (n->op) {
     case UFI_OP_RELU:
         a->act = UFI_ACT_RELU;
@@ -68,7 +61,7 @@ static bool read_activation(const ufi_pass *p, const ufi_node *n, const ufi_node
     case UFI_OP_CLIP:
         return read_clip(p, n, a);
     case UFI_OP_PRELU:
-        return read_prelu(p, n, conv, a);
+        return read_prelu(p, n, from, a);
     case UFI_OP_LEAKY_RELU:
         a->act = UFI_ACT_LEAKY;
         a->alpha = ufi_node_float(n, UFI_ATTR_ALPHA, 0.01f);
@@ -87,7 +80,7 @@ static bool read_activation(const ufi_pass *p, const ufi_node *n, const ufi_node
     }
 }
 
-static uf_status set_activation(ufi_pass *p, ufi_node *n, const activation *a)
+uf_status ufi_pass_set_act(ufi_pass *p, ufi_node *n, const ufi_pass_act *a, uint32_t slope_input)
 {
     int64_t act = a->act;
     uf_status st = ufi_node_set_ints(p->g, n, UFI_ATTR_ACT, &act, 1, p->err);
@@ -100,20 +93,21 @@ static uf_status set_activation(ufi_pass *p, ufi_node *n, const activation *a)
         st = ufi_node_set_floats(p->g, n, UFI_ATTR_ACT_ALPHA, &a->alpha, 1, p->err);
     if (st || a->slope == UFI_NONE)
         return st;
-    uint32_t in[5] = {UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE, UFI_NONE};
-    memcpy(in, n->in, n->in_count * sizeof *in);
-    in[3] = a->slope;
-    return ufi_pass_set_inputs(p, n, in, n->in_count > 4 ? 5 : 4);
+    uint32_t in[UFI_MAX_NODE_IO];
+    for (uint32_t i = 0; i < UFI_MAX_NODE_IO; i++)
+        in[i] = i < n->in_count ? n->in[i] : UFI_NONE;
+    in[slope_input] = a->slope;
+    return ufi_pass_set_inputs(p, n, in, n->in_count > slope_input ? n->in_count : slope_input + 1);
 }
 
 static uf_status fuse_activation(ufi_pass *p, ufi_node *n)
 {
-    activation a;
+    ufi_pass_act a;
     ufi_node *conv = n->in_count ? open_producer(p, n->in[0], false) : NULL;
-    if (!conv || n->out_count != 1 || n->out[0] == UFI_NONE || !read_activation(p, n, conv, &a))
+    if (!conv || n->out_count != 1 || n->out[0] == UFI_NONE || !ufi_pass_read_act(p, n, conv, &a))
         return UF_OK;
     uf_status st = ufi_pass_merge(p, n, conv);
-    return st ? st : set_activation(p, n, &a);
+    return st ? st : ufi_pass_set_act(p, n, &a, 3);
 }
 
 /* ---- residuals ---- */

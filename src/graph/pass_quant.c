@@ -1,11 +1,15 @@
 /*
  * Quantised graphs of other tools become QConv: QLinearConv, a convolution between DequantizeLinear
- * and QuantizeLinear, and ConvInteger with the scaling behind it. Runs once, before the first
- * sweep: it needs the DequantizeLinear nodes of the weights, whose results are folded to FP32
- * already.
+ * and QuantizeLinear (also what OpenVINO writes), and ConvInteger with the scaling behind it. Runs
+ * once, before the first sweep: it needs the DequantizeLinear nodes of the weights, whose results
+ * are folded to FP32 already.
+ *
+ * Maxima and concatenations of dequantised tensors stay in bytes.
  *
  * Signed activations are turned into unsigned ones first: only their zero points change.
  */
+#include <math.h>
+
 #include "graph/pass.h"
 
 /* ---- constants ---- */
@@ -223,8 +227,8 @@ static weights read_weights(const ufi_value *w, const ufi_value *zero, const ufi
     return r;
 }
 
-/* Weights and scales as inputs 1 and 4 of a QConv. */
-static uf_status add_weights(ufi_pass *p, const weights *r, uint32_t in[12])
+/* Weights and scales, times those in `by` if there are, as inputs 1 and 4 of a QConv. */
+static uf_status add_weights(ufi_pass *p, const weights *r, const float *by, uint32_t in[12])
 {
     const size_t count = r->filters * r->per_filter;
     const ufi_shape vector = {.rank = 1, .dims = {(int64_t)r->filters}};
@@ -241,7 +245,7 @@ static uf_status add_weights(ufi_pass *p, const weights *r, uint32_t in[12])
     if (!st)
         st = ufi_pass_constant(p, r->name, &vector, NULL, &in[4], &scales);
     for (size_t f = 0; !st && f < r->filters; f++)
-        scales[f] = r->scale[r->one_scale ? 0 : f];
+        scales[f] = r->scale[r->one_scale ? 0 : f] * (by ? by[f] : 1);
     return st;
 }
 
@@ -272,7 +276,7 @@ static uf_status from_qlinear(ufi_pass *p, ufi_node *n)
     const weights r = read_weights(w, constant(p, n, 5), w_scale);
     if (!r.fits)
         return UF_OK;
-    uf_status st = add_weights(p, &r, in);
+    uf_status st = add_weights(p, &r, NULL, in);
     if (st)
         return st;
     if (bias) {
@@ -293,27 +297,90 @@ static uf_status from_qlinear(ufi_pass *p, ufi_node *n)
     return ufi_pass_set_inputs(p, n, in, 12);
 }
 
-/* A convolution whose weights come from a DequantizeLinear of bytes, and whose input does. */
+/* What makes `v`, also when its result is known already. */
+static const ufi_node *maker_of(const ufi_pass *p, uint32_t v)
+{
+    return p->producer[v] == UFI_NONE ? NULL : &p->g->nodes[p->producer[v]];
+}
+
+/* Weights made by DequantizeLinear along their first axis. */
+static weights read_dequantized(const ufi_pass *p, const ufi_node *dq)
+{
+    const ufi_value *w = constant(p, dq, 0), *scale = constant(p, dq, 1);
+    if (!w || !scale ||
+        (!is_single(scale) && (ufi_node_int(dq, UFI_ATTR_AXIS, 1) != 0 ||
+                               ufi_shape_count(&scale->shape) != w->shape.dims[0])))
+        return (weights){0};
+    return read_weights(w, constant(p, dq, 2), scale);
+}
+
+/* Weights as OpenVINO writes them: bytes made floats, times a scale for each filter, reshaped to
+ * what the convolution takes. */
+static weights read_multiplied(const ufi_pass *p, const ufi_node *mul, const ufi_shape *shape)
+{
+    const ufi_value *scale = constant(p, mul, 1);
+    const ufi_node *cast = maker_of(p, mul->in[0]);
+    const ufi_value *bytes = cast && cast->op == UFI_OP_CAST ? constant(p, cast, 0) : NULL;
+    if (!scale || !bytes || bytes->shape.rank != scale->shape.rank || scale->shape.rank < 4)
+        return (weights){0};
+    for (uint32_t d = scale->shape.rank - 3; d < scale->shape.rank; d++)
+        if (scale->shape.dims[d] != 1)
+            return (weights){0};
+    ufi_value w = *bytes;
+    w.shape = *shape;
+    return read_weights(&w, NULL, scale);
+}
+
+/* The bytes behind the weights of a convolution; what does not fit is not usable. */
+static weights find_weights(const ufi_pass *p, uint32_t v)
+{
+    const ufi_node *n = maker_of(p, v);
+    if (n && n->op == UFI_OP_DEQUANTIZE_LINEAR)
+        return read_dequantized(p, n);
+    while (n && n->op == UFI_OP_RESHAPE)
+        n = maker_of(p, n->in[0]);
+    return n && n->op == UFI_OP_MUL ? read_multiplied(p, n, &ufi_pass_value(p, v)->shape)
+                                    : (weights){0};
+}
+
+/* A number for each of `channels` channels, the second of four axes. */
+static const float *channel_numbers(const ufi_pass *p, uint32_t v, int64_t channels)
+{
+    int64_t count;
+    const float *f = ufi_pass_floats(p, v, &count);
+    const ufi_shape *s = &ufi_pass_value(p, v)->shape;
+    return f && count == channels && s->rank >= 3 && s->dims[s->rank - 3] == channels ? f : NULL;
+}
+
+/* The DequantizeLinear that makes `v`. Behind it channels may be scaled before a depthwise
+ * convolution, which can do that with its weights: *scales. */
+static const ufi_node *dequantized_input(const ufi_pass *p, const ufi_node *conv,
+                                         const float **scales)
+{
+    const ufi_node *mul = ufi_pass_producer(p, conv->in[0], UFI_OP_MUL);
+    const int64_t groups = ufi_node_int(conv, UFI_ATTR_GROUP, 1);
+    *scales = NULL;
+    if (!mul)
+        return ufi_pass_producer(p, conv->in[0], UFI_OP_DEQUANTIZE_LINEAR);
+    if (ufi_pass_value(p, conv->in[1])->shape.dims[0] == groups)
+        *scales = channel_numbers(p, mul->in[1], groups);
+    return *scales ? ufi_pass_producer(p, mul->in[0], UFI_OP_DEQUANTIZE_LINEAR) : NULL;
+}
+
+/* A convolution whose input is dequantised, and whose weights come from bytes. */
 static uf_status from_dequantized(ufi_pass *p, ufi_node *n)
 {
     uint32_t in[12];
-    const ufi_node *x = ufi_pass_producer(p, n->in[0], UFI_OP_DEQUANTIZE_LINEAR);
-    const uint32_t maker = p->producer[n->in[1]];
-    if (!x || maker == UFI_NONE || p->g->nodes[maker].op != UFI_OP_DEQUANTIZE_LINEAR ||
-        !is_u8(p, x->in[0]) || !is_scalar(p, x, 1) || (ufi_node_has(x, 2) && !is_scalar(p, x, 2)) ||
-        (ufi_node_has(n, 2) && !constant(p, n, 2)))
-        return UF_OK;
-    const ufi_node *dq = &p->g->nodes[maker];
-    const ufi_value *w = constant(p, dq, 0), *w_scale = constant(p, dq, 1);
-    if (!w || !w_scale ||
-        (!is_single(w_scale) && (ufi_node_int(dq, UFI_ATTR_AXIS, 1) != 0 ||
-                                 ufi_shape_count(&w_scale->shape) != w->shape.dims[0])))
+    const float *by;
+    const ufi_node *x = dequantized_input(p, n, &by);
+    if (!x || !is_u8(p, x->in[0]) || !is_scalar(p, x, 1) ||
+        (ufi_node_has(x, 2) && !is_scalar(p, x, 2)) || (ufi_node_has(n, 2) && !constant(p, n, 2)))
         return UF_OK;
     none(in);
-    const weights r = read_weights(w, constant(p, dq, 2), w_scale);
+    const weights r = find_weights(p, n->in[1]);
     if (!r.fits)
         return UF_OK;
-    uf_status st = add_weights(p, &r, in);
+    uf_status st = add_weights(p, &r, by, in);
     if (st)
         return st;
     in[0] = x->in[0], in[2] = x->in[1], in[3] = ufi_node_has(x, 2) ? x->in[2] : UFI_NONE;
@@ -383,7 +450,7 @@ static uf_status from_conv_integer(ufi_pass *p, ufi_node *n)
         return to_float_conv(p, conv, cast, &r);
     if (!r.usable)
         return UF_OK;
-    uf_status st = add_weights(p, &r, in);
+    uf_status st = add_weights(p, &r, NULL, in);
     if (st)
         return st;
     st = ufi_pass_merge(p, n, cast);
@@ -427,14 +494,49 @@ static uf_status add_bias(ufi_pass *p, ufi_node *n)
     return UF_OK;
 }
 
-static uf_status add_relu(ufi_pass *p, ufi_node *n)
+/* Those that the kernels have behind their sums. */
+static uf_status add_activation(ufi_pass *p, ufi_node *n)
+{
+    ufi_pass_act a;
+    ufi_node *conv = n->in_count ? open_qconv(p, n->in[0]) : NULL;
+    if (!conv || ufi_node_int(conv, UFI_ATTR_ACT, UFI_ACT_NONE) != UFI_ACT_NONE ||
+        !ufi_pass_read_act(p, n, conv, &a) || a.act == UFI_ACT_SILU || a.act == UFI_ACT_SIGMOID)
+        return UF_OK;
+    uf_status st = ufi_pass_merge(p, n, conv);
+    return st ? st : ufi_pass_set_act(p, n, &a, 6);
+}
+
+/* n = QConv times a positive number for each channel: sums and bias are scaled instead, which
+ * activations that are straight lines from 0 let through. */
+static uf_status scale_channels(ufi_pass *p, ufi_node *n)
 {
     ufi_node *conv = open_qconv(p, n->in[0]);
-    if (!conv || ufi_node_int(conv, UFI_ATTR_ACT, UFI_ACT_NONE) != UFI_ACT_NONE)
+    const int64_t act = conv ? ufi_node_int(conv, UFI_ATTR_ACT, UFI_ACT_NONE) : UFI_ACT_CLAMP;
+    if ((act != UFI_ACT_NONE && act != UFI_ACT_RELU && act != UFI_ACT_PRELU &&
+         act != UFI_ACT_LEAKY) ||
+        ufi_node_has(conv, 7))
         return UF_OK;
-    const int64_t act = UFI_ACT_RELU;
+    const int64_t filters = p->g->values[conv->in[1]].shape.dims[0];
+    const float *by = channel_numbers(p, n->in[1], filters);
+    for (int64_t f = 0; by && f < filters; f++)
+        by = by[f] > 0 && isfinite(by[f]) ? by : NULL;
+    if (!by)
+        return UF_OK;
+    uint32_t in[12];
+    const ufi_shape vector = {.rank = 1, .dims = {filters}};
+    memcpy(in, conv->in, sizeof in);
+    for (int i = 4; i <= 5; i++) {
+        float *to;
+        int64_t count;
+        const float *from = ufi_pass_floats(p, conv->in[i], &count);
+        uf_status st = from ? ufi_pass_constant(p, "scaled", &vector, NULL, &in[i], &to) : UF_OK;
+        if (st)
+            return st;
+        for (int64_t f = 0; from && f < filters; f++)
+            to[f] = from[count > 1 ? f : 0] * by[f];
+    }
     uf_status st = ufi_pass_merge(p, n, conv);
-    return st ? st : ufi_node_set_ints(p->g, n, UFI_ATTR_ACT, &act, 1, p->err);
+    return st ? st : ufi_pass_set_inputs(p, n, in, 12);
 }
 
 /* n = QuantizeLinear of a QConv: its output. */
@@ -476,6 +578,55 @@ static uf_status add_addition(ufi_pass *p, ufi_node *n)
     return ufi_pass_set_inputs(p, n, in, 8);
 }
 
+/* The DequantizeLinear that makes input i of `n` for it alone, as it makes input 0. */
+static ufi_node *same_dequantize(const ufi_pass *p, const ufi_node *n, uint32_t i)
+{
+    ufi_node *dq = ufi_pass_sole_producer(p, n->in[i], UFI_OP_DEQUANTIZE_LINEAR);
+    const ufi_node *first = ufi_pass_producer(p, n->in[0], UFI_OP_DEQUANTIZE_LINEAR);
+    if (!dq || !first || !is_u8(p, dq->in[0]))
+        return NULL;
+    for (uint32_t k = 1; k <= 2; k++) {
+        const ufi_value *a = constant(p, dq, k), *b = constant(p, first, k);
+        if (ufi_node_has(dq, k) != ufi_node_has(first, k) ||
+            (ufi_node_has(dq, k) && (!is_single(a) || !is_single(b) || a->dtype != b->dtype ||
+                                     memcmp(a->data, b->data, ufi_dtype_bytes(a->dtype)) != 0)))
+            return NULL;
+    }
+    return dq;
+}
+
+/* What only moves numbers moves bytes: n = MaxPool or Concat of dequantised tensors is made before
+ * they are dequantised, by the last of those nodes; n dequantises. */
+static uf_status in_bytes(ufi_pass *p, ufi_node *n)
+{
+    uint32_t in[UFI_MAX_NODE_IO], last = 0;
+    const uint32_t count = n->in_count;
+    if (n->out_count != 1 || !ufi_pass_value(p, n->out[0])->has_shape)
+        return UF_OK;
+    for (uint32_t i = 0; i < count; i++) {
+        const ufi_node *dq = same_dequantize(p, n, i);
+        if (!dq)
+            return UF_OK;
+        in[i] = dq->in[0];
+        last = p->producer[n->in[i]] > p->producer[n->in[last]] ? i : last;
+    }
+    ufi_node *mover = &p->g->nodes[p->producer[n->in[last]]], old = *n;
+    const uint32_t back[3] = {n->in[last], mover->in[1],
+                              ufi_node_has(mover, 2) ? mover->in[2] : UFI_NONE};
+    ufi_value *bytes = &p->g->values[n->in[last]];
+    bytes->dtype = UF_U8;
+    bytes->shape = ufi_pass_value(p, n->out[0])->shape;
+    n->op = UFI_OP_DEQUANTIZE_LINEAR;
+    n->attrs = NULL;
+    n->attr_count = 0;
+    mover->op = old.op;
+    mover->name = old.name;
+    mover->attrs = old.attrs;
+    mover->attr_count = old.attr_count;
+    uf_status st = ufi_pass_set_inputs(p, n, back, 3);
+    return st ? st : ufi_pass_set_inputs(p, mover, in, count);
+}
+
 static uf_status rewrite(ufi_pass *p, ufi_node *n)
 {
     uf_status st = UF_OK;
@@ -485,16 +636,18 @@ static uf_status rewrite(ufi_pass *p, ufi_node *n)
     case UFI_OP_CONV:
         return from_dequantized(p, n);
     case UFI_OP_MUL:
-        return from_conv_integer(p, n);
+        st = from_conv_integer(p, n);
+        return st || n->op != UFI_OP_MUL ? st : scale_channels(p, n);
+    case UFI_OP_MAX_POOL:
+    case UFI_OP_CONCAT:
+        return in_bytes(p, n);
     case UFI_OP_ADD:
         return add_bias(p, n);
-    case UFI_OP_RELU:
-        return add_relu(p, n);
     case UFI_OP_QUANTIZE_LINEAR:
         st = add_output(p, n);
         return st || n->op != UFI_OP_QUANTIZE_LINEAR ? st : add_addition(p, n);
     default:
-        return UF_OK;
+        return add_activation(p, n);
     }
 }
 

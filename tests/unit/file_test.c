@@ -74,4 +74,31 @@ TEST(what_is_no_regular_file_is_refused)
     CHECK(ufi_file_write("/nonexistent-folder/x", "", 0, &err) == UF_E_IO);
 }
 
+/* What a rename would lose. */
+TEST(only_files_are_replaced)
+{
+    uf_error err = {0};
+    struct stat s;
+    uint8_t *data = NULL;
+    size_t size;
+    const char *fifo = path_of("fifo to write");
+    REQUIRE(mkfifo(fifo, 0600) == 0);
+    CHECK(ufi_file_write(fifo, "x", 1, &err) == UF_E_IO);
+    CHECK_MSG(strstr(err.message, fifo) && strstr(err.message, "regular"), "%s", err.message);
+    CHECK(lstat(fifo, &s) == 0 && S_ISFIFO(s.st_mode));
+    CHECK(ufi_file_write(folder, "x", 1, &err) == UF_E_IO);
+    char file[128], link[128], dangling[128];
+    strcpy(file, path_of("file"));
+    strcpy(link, path_of("link"));
+    strcpy(dangling, path_of("dangling"));
+    REQUIRE_OK(ufi_file_write(file, "old", 3, &err), err);
+    REQUIRE(symlink("file", link) == 0 && symlink("nowhere", dangling) == 0);
+    REQUIRE_OK(ufi_file_write(link, "news", 4, &err), err);
+    REQUIRE_OK(ufi_file_write(dangling, "here", 4, &err), err);
+    CHECK(lstat(link, &s) == 0 && S_ISLNK(s.st_mode));
+    REQUIRE_OK(ufi_file_read(&data, &size, file, 100, &err), err);
+    CHECK(size == 4 && memcmp(data, "news", 4) == 0);
+    ufi_free(data);
+}
+
 TEST_MAIN

@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "format/model_file.h"
 #include "openvino_maker.h"
+#include "openvino_quant_maker.h"
 #include "openvino_ssd_maker.h"
 #include "test.h"
 
@@ -32,6 +33,49 @@ TEST(a_small_network)
                   (double)q);
     }
     CHECK(strcmp(ufi_meta_get(&m.meta, "source.format"), "openvino") == 0);
+    ufi_context_destroy(c);
+    ufi_program_destroy(p);
+    ufi_model_file_free(&m);
+}
+
+/* x rounded to steps of `step`, -128 to 127 of them. */
+static float in_steps(float x, float step)
+{
+    return fminf(fmaxf(rintf(x / step), -128), 127) * step;
+}
+
+/* Both convolutions run on bytes, and give what the file says. */
+TEST(a_quantised_network)
+{
+    ufi_model_file m;
+    ufi_program *p = NULL;
+    ufi_context *c = NULL;
+    uf_error err;
+    const ufi_shape s = {4, {1, 2, 1, 1}};
+    REQUIRE_OK(ufi_openvino_import_memory(&m, ov_quant_xml, sizeof ov_quant_xml - 1,
+                                          (const uint8_t *)&ov_quant_numbers,
+                                          sizeof ov_quant_numbers, true, &err),
+               err);
+    uint32_t on_bytes = 0;
+    for (uint32_t i = 0; i < m.graph.node_count; i++) {
+        const ufi_op op = m.graph.nodes[i].op;
+        on_bytes += op == UFI_OP_QCONV;
+        CHECK_MSG(op == UFI_OP_QCONV || op == UFI_OP_QUANTIZE_LINEAR, "%s", ufi_op_name(op));
+    }
+    CHECK(on_bytes == 2);
+    REQUIRE_OK(ufi_program_create(&p, &m.graph, "CPU", &err), err);
+    REQUIRE_OK(ufi_context_create(&c, p, 1, &err), err);
+    REQUIRE_OK(ufi_context_prepare(c, &s, 1, UFI_PLAIN, &err), err);
+    const float x[2] = {0.333f, -0.512f};
+    memcpy(ufi_context_input(c, 0)->data, x, sizeof x);
+    REQUIRE_OK(ufi_context_run(c, &err), err);
+    const float *y = ufi_context_output(c, 0)->data, a = in_steps(x[0], 0.01f),
+                b = in_steps(x[1], 0.01f);
+    const float want[2] = {in_steps(a - b, 0.01f) * 50 * 0.01f,
+                           in_steps(0 * a + 1 * b, 0.02f) * -3 * 0.5f};
+    for (int i = 0; i < 2; i++)
+        CHECK_MSG(fabsf(y[i] - want[i]) < 1e-5f, "%d is %g, not %g", i, (double)y[i],
+                  (double)want[i]);
     ufi_context_destroy(c);
     ufi_program_destroy(p);
     ufi_model_file_free(&m);

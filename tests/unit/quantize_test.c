@@ -221,6 +221,104 @@ TEST(qdq_graphs_run_in_bytes)
     }
 }
 
+/* A constant of positive numbers for each channel, [1,C,1,1] or [C,1,1,1]. */
+static uint32_t add_each(maker *m, ufi_shape s, float size)
+{
+    uint32_t id = 0;
+    float f[64];
+    for (int64_t i = 0; i < ufi_shape_count(&s); i++)
+        f[i] = size * (1.5f + test_random_float(&m->seed));
+    const ufi_tensor t = {UF_F32, UFI_PLAIN, s, f};
+    if (!m->st)
+        m->st = ufi_graph_add_constant(&m->g, "each", &t, true, &id, &m->err);
+    return id;
+}
+
+/* Bytes made floats times a scale for each filter; reshaped there and back where groups need it. */
+static uint32_t add_cast_weights(maker *m, ufi_shape s, bool reshaped)
+{
+    ufi_node *n;
+    const int64_t to = UF_F32, five[5] = {s.dims[0], 1, s.dims[1], s.dims[2], s.dims[3]};
+    const uint32_t bytes = add_bytes(m, s);
+    const uint32_t cast = add_node(m, UFI_OP_CAST, &bytes, 1, &n);
+    set_ints(m, n, UFI_ATTR_TO, &to, 1);
+    uint32_t in[2] = {cast, add_each(m, shape_of(4, s.dims[0], 1, 1, 1), 1.0f / 1024)};
+    uint32_t y = add_node(m, UFI_OP_MUL, in, 2, NULL);
+    for (int back = 0; reshaped && back < 2; back++) {
+        in[0] = y;
+        in[1] = back ? add_ints(m, s.dims, 4) : add_ints(m, five, 5);
+        y = add_node(m, UFI_OP_RESHAPE, in, 2, NULL);
+    }
+    return y;
+}
+
+static uint32_t binary(maker *m, ufi_op op, uint32_t a, uint32_t b)
+{
+    const uint32_t in[2] = {a, b};
+    return add_node(m, op, in, 2, NULL);
+}
+
+/* As OpenVINO's files come in: weights cast and multiplied, a PReLU, a depthwise convolution whose
+ * input has a scale for each channel, maxima and concatenation of dequantised tensors. */
+static uint32_t make_openvino(maker *m)
+{
+    const conv_case c[4] = {{1, 16, 12, 12, 24, 3, 3, 1, 1, 1, 1, UFI_ACT_NONE, false, false},
+                            {1, 24, 12, 12, 24, 3, 3, 1, 1, 1, 24, UFI_ACT_NONE, false, false},
+                            {1, 16, 12, 12, 8, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, false, false},
+                            {1, 32, 6, 6, 8, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, false, false}};
+    const int64_t two[2] = {2, 2};
+    ufi_node *n;
+    maker_init(m, 52);
+    m->bound = 0.02;
+    const uint32_t scale = add_scalar(m, UF_F32, 0.02f), zero = add_scalar(m, UF_U8, 120);
+    const uint32_t one = add_scalar(m, UF_F32, 1), each = add_each(m, shape_of(4, 1, 24, 1, 1), 60);
+    const uint32_t back = add_each(m, shape_of(4, 1, 24, 1, 1), 0.01f);
+    const uint32_t x =
+        add_dq(m, quantized(m, add_input(m, shape_of(4, 1, 16, 12, 12)), scale, zero), scale, zero);
+    uint32_t y = binary(m, UFI_OP_CONV, x, add_cast_weights(m, shape_of(4, 24, 16, 3, 3), false));
+    set_conv_attributes(m, &m->g.nodes[m->g.node_count - 1], &c[0]);
+    y = binary(m, UFI_OP_ADD, y, add_each(m, shape_of(4, 1, 24, 1, 1), 0.1f));
+    y = binary(m, UFI_OP_PRELU, y, add_weights(m, shape_of(3, 24, 1, 1, 0), 0.3f));
+    y = binary(m, UFI_OP_MUL, y, each);
+    y = binary(m, UFI_OP_MUL, add_dq(m, quantized(m, y, one, zero), one, zero), back);
+    y = binary(m, UFI_OP_CONV, y, add_cast_weights(m, shape_of(4, 24, 1, 3, 3), true));
+    set_conv_attributes(m, &m->g.nodes[m->g.node_count - 1], &c[1]);
+    uint32_t side = binary(m, UFI_OP_CONV, x, add_cast_weights(m, shape_of(4, 8, 16, 1, 1), false));
+    set_conv_attributes(m, &m->g.nodes[m->g.node_count - 1], &c[2]);
+    uint32_t both[2] = {y, side};
+    for (int i = 0; i < 2; i++) {
+        both[i] = add_dq(m, quantized(m, both[i], scale, zero), scale, zero);
+        both[i] = add_node(m, UFI_OP_MAX_POOL, &both[i], 1, &n);
+        set_ints(m, n, UFI_ATTR_KERNEL_SHAPE, two, 2);
+        set_ints(m, n, UFI_ATTR_STRIDES, two, 2);
+    }
+    const int64_t axis = 1;
+    y = add_node(m, UFI_OP_CONCAT, both, 2, &n);
+    set_ints(m, n, UFI_ATTR_AXIS, &axis, 1);
+    y = binary(m, UFI_OP_CONV, y, add_cast_weights(m, shape_of(4, 8, 32, 1, 1), false));
+    set_conv_attributes(m, &m->g.nodes[m->g.node_count - 1], &c[3]);
+    return y;
+}
+
+TEST(openvino_graphs_run_in_bytes)
+{
+    maker m;
+    uint32_t y = make_openvino(&m);
+    if (!m.st)
+        m.st = ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &m.err);
+    if (!m.st)
+        m.st = ufi_graph_infer(&m.g, 0, &m.err);
+    if (!m.st)
+        m.st = ufi_graph_optimize(&m.g, &m.err);
+    CHECK_MSG(m.st == UF_OK, "%s", m.err.message);
+    CHECK(count_op(&m.g, UFI_OP_QCONV) == 4 && count_op(&m.g, UFI_OP_QUANTIZE_LINEAR) == 1);
+    CHECK(count_op(&m.g, UFI_OP_MAX_POOL) == 2 && count_op(&m.g, UFI_OP_CONCAT) == 1);
+    CHECK_MSG(m.g.node_count == 8, "%u nodes", m.g.node_count);
+    ufi_graph_free(&m.g);
+    y = make_openvino(&m);
+    compare(&m, &y, 1, true, "as OpenVINO has it");
+}
+
 /* DynamicQuantizeLinear, ConvInteger, Cast, Mul, Add: in bytes, or, where the weights span more
  * than signed bytes do, in whole numbers. */
 TEST(conv_integer_graphs)
