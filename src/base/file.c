@@ -220,7 +220,11 @@ static void sync_folder(const char *path)
 
 uf_status ufi_file_writer_open(ufi_file_writer *w, const char *path, bool secret, uf_error *err)
 {
+    struct stat there;
     *w = (ufi_file_writer){.fd = -1, .path = path};
+    /* A rename would put a file in the place of a device such as /dev/null. */
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return ufi_fail(err, UF_E_IO, "%s: not a regular file", path);
     const int n = snprintf(w->temporary, sizeof w->temporary, "%s.XXXXXX", path);
     if (n < 0 || (size_t)n >= sizeof w->temporary)
         return ufi_fail(err, UF_E_ARG, "%.64s...: the path is too long", path);

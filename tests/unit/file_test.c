@@ -74,4 +74,16 @@ TEST(what_is_no_regular_file_is_refused)
     CHECK(ufi_file_write("/nonexistent-folder/x", "", 0, &err) == UF_E_IO);
 }
 
+TEST(what_is_no_file_is_not_replaced_by_one)
+{
+    uf_error err = {0};
+    struct stat there;
+    const char *path = path_of("pipe");
+    REQUIRE(mkfifo(path, 0600) == 0);
+    CHECK(ufi_file_write(path, "hello", 5, &err) == UF_E_IO);
+    CHECK(strstr(err.message, "not a regular file") != NULL);
+    CHECK(stat(path, &there) == 0 && S_ISFIFO(there.st_mode));
+    unlink(path);
+}
+
 TEST_MAIN
