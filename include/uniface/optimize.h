@@ -27,7 +27,8 @@ UF_API void uf_calibration_input_size(const uf_calibration *c, int32_t *width, i
  * faces, or crops. */
 UF_API uf_status uf_calibration_add_image(uf_calibration *c, const uf_image *image,
                                           const uf_face *face, uf_error *err);
-/* Takes in n pictures of the input's size, RGB8, [n][height][width][3]. */
+/* Takes in n pictures of the input's size, RGB8, [n][height][width][3]. Detectors see each picture
+ * a second time, as a mosaic of small ones of itself: their ranges must suit small faces too. */
 UF_API uf_status uf_calibration_add_pixels(uf_calibration *c, const uint8_t *rgb, size_t n,
                                            uf_error *err);
 /* Takes in n ready inputs, [n][3][height][width] of floats as the network wants them. */

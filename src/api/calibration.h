@@ -18,6 +18,7 @@ struct uf_calibration {
     size_t count;
     float template_points[10];
     ufi_fit fit;
+    bool is_detector;
     unsigned threads;
 };
 

@@ -85,7 +85,7 @@ uf_status uf_model_threshold(const uf_model *m, float far, uf_threshold *out, uf
     if (!m || !out)
         return ufi_fail(err, UF_E_ARG, "uf_model_threshold: model and out must be given");
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
-        if (fabsf(far - rates[i].far) > rates[i].far * 1e-3f)
+        if (!(fabsf(far - rates[i].far) <= rates[i].far * 1e-3f)) /* NaN is none of them */
             continue;
         if (ufi_meta_floats(&m->file.meta, rates[i].key, v, 6) != 6)
             return ufi_fail(err, UF_E_UNCALIBRATED,

@@ -54,6 +54,7 @@ static uf_status open_student(ufi_train_run *r)
     const char *precision = ufi_meta_get(&o->start->file.meta, "precision");
     r->student = &o->start->file;
     r->in_bytes = precision && !strcmp(precision, "int8");
+    r->how.lesson.exact = r->in_bytes;
     if (precision && !r->in_bytes && strcmp(precision, "fp32") != 0)
         return ufi_fail(r->err, UF_E_STATE,
                         "the model to start from is %s: train the FP32 model it was made from",

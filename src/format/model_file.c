@@ -15,6 +15,8 @@ void ufi_model_file_free(ufi_model_file *m)
     memset(m, 0, sizeof *m);
 }
 
+#define ONNX_FIRST_TAG 0x08
+
 uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *err)
 {
     memset(out, 0, sizeof *out);
@@ -34,7 +36,14 @@ uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *e
         return ufi_fail(err, UF_E_FORMAT, "%s: the file is empty", path);
     if (is_openvino)
         return ufi_openvino_import(out, path, true, err);
-    return is_ufm ? ufi_ufm_load(out, path, true, err) : ufi_onnx_import(out, path, true, err);
+    if (is_ufm)
+        return ufi_ufm_load(out, path, true, err);
+    st = ufi_onnx_import(out, path, true, err);
+    /* ONNX has no mark of its own; what writers put first is the version of its form. */
+    return st == UF_E_FORMAT && head[0] != ONNX_FIRST_TAG
+               ? ufi_fail(err, UF_E_FORMAT, "%s: no model that is known: .ufm, ONNX or OpenVINO",
+                          path)
+               : st;
 }
 
 uf_status ufi_model_file_settle(ufi_model_file *m, bool optimize, uf_error *err)

@@ -40,6 +40,22 @@ void ufi_samples_free(ufi_samples *s)
     *s = (ufi_samples){0};
 }
 
+size_t ufi_samples_pictures(const ufi_samples *s)
+{
+    return s->views ? (s->count + s->views - 1) / s->views : s->count;
+}
+
+uf_status ufi_samples_size(ufi_graph *out, const ufi_graph *g, const ufi_samples *s, uf_error *err)
+{
+    uf_status st = ufi_graph_clone(out, g, err);
+    if (st)
+        return st;
+    ufi_value *input = &out->values[out->inputs[0]];
+    input->shape = s->shape;
+    input->has_shape = true;
+    return ufi_graph_infer(out, 0, err);
+}
+
 /* ---- running a graph over samples ---- */
 
 void ufi_runner_close(ufi_runner *r)
@@ -79,7 +95,8 @@ uf_status ufi_runner_run(ufi_runner *r, size_t i, uf_error *err)
 
 static size_t judged_sample(const ufi_judge *j, size_t i)
 {
-    return i * j->samples->count / j->judged;
+    const size_t picture = i * ufi_samples_pictures(j->samples) / j->judged;
+    return j->samples->views ? picture * j->samples->views : picture;
 }
 
 static size_t answer_size(const ufi_runner *r, uint32_t outputs)
@@ -180,7 +197,8 @@ uf_status ufi_judge_open(ufi_judge *j, const ufi_graph *g, const ufi_samples *sa
 {
     *j = (ufi_judge){
         .g = g, .samples = samples, .threads = threads, .agreement = agreement, .arg = arg};
-    j->judged = samples->count < most ? samples->count : most;
+    const size_t pictures = ufi_samples_pictures(samples);
+    j->judged = pictures < most ? pictures : most;
     return j->judged ? find_answers(j, err)
                      : ufi_fail(err, UF_E_STATE, "there are no sample inputs");
 }

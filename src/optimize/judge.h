@@ -13,12 +13,17 @@ typedef struct ufi_samples {
     ufi_layout layout;
     float **inputs; /* owned, as is the list */
     size_t count, cap, bytes;
+    size_t views; /* samples in a row that show one picture, of which the first is judged; 0: 1 */
 } ufi_samples;
 
 /* Keeps a copy, unless that would take more than UFI_SAMPLES_MAX_BYTES in all. */
 #define UFI_SAMPLES_MAX_BYTES ((size_t)192 << 20)
 uf_status ufi_samples_add(ufi_samples *s, const ufi_tensor *input, uf_error *err);
 void ufi_samples_free(ufi_samples *s);
+size_t ufi_samples_pictures(const ufi_samples *s);
+/* A clone of `g` in which all shapes are those that the samples give: what layers cost is known
+ * where the batch or the size are open too. */
+uf_status ufi_samples_size(ufi_graph *out, const ufi_graph *g, const ufi_samples *s, uf_error *err);
 
 /* A graph that is run on samples; zero it before ufi_runner_prepare. */
 typedef struct ufi_runner {
@@ -57,7 +62,7 @@ typedef struct ufi_judge {
     void *arg;
     unsigned threads;
     bool strictly;
-    size_t judged;   /* samples that are judged, evenly over all */
+    size_t judged;   /* pictures that are judged, evenly over all */
     float **answers; /* of FP32, all outputs one after the other */
 } ufi_judge;
 

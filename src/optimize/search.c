@@ -182,18 +182,6 @@ static double layer_cost(const ufi_graph *sized, uint32_t node)
     return fmax((double)ufi_node_macs(sized, n) + OUTPUT_COST * outputs, 1);
 }
 
-/* A clone of `g` in which all shapes are those that the samples give. */
-static uf_status clone_sized(ufi_graph *out, const search *s, const ufi_graph *g)
-{
-    uf_status st = ufi_graph_clone(out, g, s->err);
-    if (st)
-        return st;
-    ufi_value *input = &out->values[out->inputs[0]];
-    input->shape = s->samples->shape;
-    input->has_shape = true;
-    return ufi_graph_infer(out, 0, s->err);
-}
-
 /* What each layer loses by itself. */
 static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observer *o,
                                 const ufi_quantize_options *base, layer *layers, uint32_t *count)
@@ -209,7 +197,7 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
     judge.strictly = true;
     *count = 0;
     if (!st)
-        st = clone_sized(&sized, s, g);
+        st = ufi_samples_size(&sized, g, s->samples, s->err);
     for (uint32_t i = 0; !st && i < g->node_count; i++) {
         ufi_graph made;
         double agreement = 1;

@@ -55,7 +55,7 @@ uf_status ufi_watch(const ufi_judge *judge, const bool *wanted, ufi_watch_fn *fn
                     uf_error *err)
 {
     const watcher w = {judge->g, wanted, fn, arg};
-    const bool all = judge->samples->count == judge->judged;
+    const bool all = ufi_samples_pictures(judge->samples) == judge->judged;
     ufi_graph exposed = {0};
     ufi_runner r = {0};
     uf_status st = expose(&exposed, judge->g, wanted, err);

@@ -33,8 +33,10 @@ typedef struct ufi_lesson_options {
     ufi_lesson_weights weights;
     ufi_margin margin_options;
     double triplet_margin;
-    ufi_scene scene;                 /* detectors; size is the student's */
-    bool clean;                      /* teachers see the picture before it was degraded */
+    ufi_scene scene; /* detectors; size is the student's */
+    bool exact; /* detectors: learn what the teacher says, not the mean with what it says of the
+                   mirror image */
+    bool clean; /* teachers see the picture before it was degraded */
     const char *cache, *data_digest; /* embedders, `clean`: where what teachers say is kept, or
                                         NULL; of `data` */
     size_t batch;

@@ -1,4 +1,5 @@
 /* What faces are judged, aligned and decided by; detectors on outputs made up for them. */
+#include "api/model_impl.h"
 #include "model/align.h"
 #include "model/detector.h"
 #include "test.h"
@@ -202,6 +203,22 @@ TEST(quality_names_the_reason)
     CHECK(q.exposure == 0 && q.sharpness == 0 && q.reason[0]);
     changed = f, changed.width = NAN;
     CHECK(uf_face_quality(&v, &changed, &q, &err) == UF_E_ARG);
+}
+
+TEST(thresholds_are_found_by_their_rate)
+{
+    uf_model *m;
+    uf_threshold t;
+    uf_error err;
+    REQUIRE_OK(ufi_model_new(&m, &err), err);
+    REQUIRE_OK(ufi_meta_set(&m->file.meta, "threshold.1e-1", "0.25 0.09 0.11 0.8 1000 100", &err),
+               err);
+    REQUIRE_OK(uf_model_threshold(m, 0.1f, &t, &err), err);
+    CHECK(fabsf(t.threshold - 0.25f) < 1e-6f && t.impostor_trials == 1000);
+    CHECK(uf_model_threshold(m, 0.01f, &t, &err) == UF_E_UNCALIBRATED);
+    CHECK(uf_model_threshold(m, 0.2f, &t, &err) == UF_E_ARG);
+    CHECK(uf_model_threshold(m, NAN, &t, &err) == UF_E_ARG);
+    uf_model_close(m);
 }
 
 TEST_MAIN

@@ -508,6 +508,47 @@ TEST(a_detector_with_heads_of_another_size_is_refused)
     uf_model_close(teacher);
 }
 
+/* `m` in bytes, its ranges measured on noise. */
+static void make_bytes(uf_model *m, uf_model **made)
+{
+    enum { PICTURES = 8, SIDE = 32 };
+    static uint8_t noise[PICTURES * SIDE * SIDE * 3];
+    uf_quantize_options o = UF_QUANTIZE_OPTIONS_INIT;
+    uf_calibration *c = NULL;
+    uf_error err = {0};
+    uint32_t now = 1;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (uint8_t)((now = now * 1664525u + 1013904223u) >> 24);
+    o.range = UF_RANGE_MINMAX;
+    o.min_agreement = -1;
+    REQUIRE_OK(uf_calibration_create(&c, m, NULL, &err), err);
+    REQUIRE_OK(uf_calibration_add_pixels(c, noise, PICTURES, &err), err);
+    REQUIRE_OK(uf_quantize(made, m, c, &o, &err), err);
+    uf_calibration_destroy(c);
+}
+
+/* The mean with the mirror image's answers is what the FP32 model does not say itself. */
+TEST(a_detector_in_bytes_learns_what_its_teacher_says)
+{
+    uf_train_options o = tiny();
+    uf_model *teacher = finished(detector_text(1)), *start = NULL, *m;
+    uf_error err = {0};
+    watch w = {0};
+    make_bytes(teacher, &start);
+    o.persons = UF_PERSON_LOSS_NONE;
+    o.teachers = &teacher;
+    o.teacher_count = 1;
+    o.student = NULL;
+    o.start = start;
+    o.held_out = 0.3;
+    o.rate = o.final_rate = 1e-9; /* as it was quantised */
+    REQUIRE_OK(run(o, &w, &m, &err), err);
+    CHECK_MSG(w.agreement > 0.95, "%g", w.agreement);
+    uf_model_close(m);
+    uf_model_close(start);
+    uf_model_close(teacher);
+}
+
 /* ---- no memory ---- */
 
 TEST(no_memory_is_an_error)

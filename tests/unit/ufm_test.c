@@ -244,6 +244,8 @@ TEST(other_versions_and_files_are_told_apart)
     CHECK(ufi_model_file_open(&m, "/dev/zero", &err) == UF_E_IO);
     CHECK(ufi_model_file_open(&m, "/no/such/file", &err) == UF_E_IO);
     CHECK(strstr(err.message, "/no/such/file") != NULL);
+    CHECK(ufi_model_file_open(&m, "/etc/passwd", &err) == UF_E_FORMAT);
+    CHECK_MSG(strstr(err.message, "no model that is known") != NULL, "%s", err.message);
     ufi_free(bytes);
 }
 

@@ -29,10 +29,13 @@ def refuse(argument: str, value: Any, wanted: str, why: str = "") -> InvalidArgu
     return InvalidArgument(f"{argument}: got {described(value)}, wants {wanted}{reason}")
 
 
-def path_bytes(path: PathLike) -> bytes:
-    name = os.fsencode(path)
+def path_bytes(path: PathLike, argument: str = "path") -> bytes:
+    try:
+        name = os.fsencode(path)
+    except TypeError:
+        raise InvalidArgument(f"{argument}: got {described(path)}, wants a path") from None
     if b"\0" in name:
-        raise InvalidArgument(f"path: {name!r} has a zero byte")
+        raise InvalidArgument(f"{argument}: {name!r} has a zero byte")
     return name
 
 

@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from . import _arrays, _native
+from . import _arrays, _checks, _native
 from .detection import Face
 from .exceptions import InvalidArgument
 
@@ -31,10 +31,9 @@ def align(image: Any, landmarks: Any, size: int = 112, template: Any = None) -> 
     if template is not None and hasattr(template, "metadata"):
         template = template_of(template)
     wanted = None if template is None else _arrays.floats_of(template, (5, 2), "template")
-    if not isinstance(size, (int, np.integer)) or not 1 <= size <= 4096:
-        raise InvalidArgument(f"size: got {size!r}, wants 1..4096 pixels")
+    size = _checks.whole(size, "size", 1, 4096)
     pixels = _arrays.picture_of(image)
     out = np.empty((size, size, 3), np.uint8)
     _native.face_align(_arrays.view_of(pixels), points.ctypes.data,
-                       0 if wanted is None else wanted.ctypes.data, int(size), out.ctypes.data)
+                       0 if wanted is None else wanted.ctypes.data, size, out.ctypes.data)
     return out

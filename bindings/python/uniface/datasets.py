@@ -8,7 +8,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional
 import numpy as np
 
 from . import store
-from ._arrays import PathLike
+from ._arrays import PathLike, described, path_bytes
 from .detection import Face
 from .exceptions import InvalidArgument, NotFound, UniFaceError
 from .image import Image
@@ -74,6 +74,10 @@ def load_calibration_data(folder: Optional[PathLike] = None, detector: Any = Non
 
 
 def _from_folder(folder: PathLike, detector: Any, limit: int) -> CalibrationData:
+    if detector is not None and not hasattr(detector, "detect"):
+        raise InvalidArgument(f"detector: got {described(detector)}, wants a FaceDetector")
+    if not os.path.isdir(path_bytes(folder, "folder")):
+        raise NotFound(f"folder: {os.fsdecode(folder)} is no folder")
     paths = list_pictures(folder)
     if not paths:
         raise NotFound(f"{os.fspath(folder)}: no pictures (.jpg, .jpeg, .png, .webp) in it")

@@ -86,7 +86,11 @@ class Faces(Sequence[Face]):
             return cls(np.ascontiguousarray(faces.rows))
         if isinstance(faces, Face):
             faces = [faces]
-        faces = list(faces)
+        try:
+            faces = list(faces)
+        except TypeError:
+            raise InvalidArgument(f"faces: got {_arrays.described(faces)}, wants uniface.Faces or a "
+                                  "list of uniface.Face") from None
         for face in faces:
             if not isinstance(face, Face):
                 raise InvalidArgument(

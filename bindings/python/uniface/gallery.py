@@ -7,12 +7,19 @@ from typing import Any, Dict, List, NamedTuple, Optional, Type
 
 import numpy as np
 
-from . import _arrays, _native
+from . import _arrays, _checks, _native
 from ._arrays import PathLike
 from .exceptions import InvalidArgument
 from .models import FaceEmbedder
 
 _CREATE, _PLAIN, _READ_ONLY = 1, 2, 4
+
+
+def _json_of(metadata: Any) -> str:
+    try:
+        return json.dumps(metadata)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"metadata: {error}") from None
 
 
 class Candidate(NamedTuple):
@@ -90,8 +97,14 @@ class Gallery:
         """create: make it when there is none. threads: of one search, 0: all cores. actor: who
         acts, for the audit log. keep_crops: keep aligned crops, so that the model can be changed
         later. Raises NotFound, Mismatch (wrong key), FormatError, InvalidArgument, StateError."""
-        flags = _CREATE * create | _PLAIN * plain | _READ_ONLY * read_only
-        key = None if key_file is None else _arrays.path_bytes(key_file).decode("utf-8",
+        flags = 0
+        for name, flag, wanted in (("create", _CREATE, create), ("plain", _PLAIN, plain),
+                                   ("read_only", _READ_ONLY, read_only)):
+            flags |= flag if _checks.yes_or_no(wanted, name) else 0
+        threads = _checks.whole(threads, "threads", 0, 1024)
+        passphrase = _checks.text_or_none(passphrase, "passphrase")
+        actor = _checks.text_or_none(actor, "actor")
+        key = None if key_file is None else _arrays.path_bytes(key_file, "key_file").decode("utf-8",
                                                                                 "surrogateescape")
         handle = _native.gallery_open(_arrays.path_bytes(path), flags, passphrase, key, threads,
                                       actor, keep_crops)
@@ -119,6 +132,13 @@ class Gallery:
         1970) replace what is there when given. crops: (N, size, size, 3) of uint8, kept (encrypted)
         when the gallery was opened with keep_crops. quality: 0..1, < 0: not known."""
         vectors = self._vectors(templates, embedder)
+        id = _checks.text(id, "id")
+        collection, consent, purpose, source = (
+            _checks.text_or_none(value, name) for name, value in
+            (("collection", collection), ("consent", consent), ("purpose", purpose),
+             ("source", source)))
+        quality = _checks.number(quality, "quality", -1, 1)
+        expires = _checks.whole(expires, "expires", 0, 1 << 62)
         kept = None
         if crops is not None:
             kept = np.ascontiguousarray(crops)
@@ -126,8 +146,8 @@ class Gallery:
                     or kept.shape[3] != 3 or len(kept) != len(vectors)):
                 raise _arrays.refuse("crops", kept, f"({len(vectors)}, size, size, 3) of uint8")
         return _native.gallery_enroll(
-            self._handle, id, collection, None if metadata is None else json.dumps(metadata),
-            consent, purpose, int(expires), vectors.ctypes.data, len(vectors), vectors.shape[1],
+            self._handle, id, collection, None if metadata is None else _json_of(metadata), consent,
+            purpose, expires, vectors.ctypes.data, len(vectors), vectors.shape[1],
             embedder.id, source, quality, 0 if kept is None else kept.ctypes.data,
             0 if kept is None else kept.shape[1])
 
@@ -140,7 +160,9 @@ class Gallery:
 
     def delete(self, id: str, collection: Optional[str] = None) -> Receipt:
         """Deletes a person: key, templates, crops, index; nothing is left. Raises NotFound."""
-        return Receipt(*_native.gallery_delete(self._handle, collection, id))
+        return Receipt(*_native.gallery_delete(self._handle,
+                                               _checks.text_or_none(collection, "collection"),
+                                               _checks.text(id, "id")))
 
     # ---- ask ----
 
@@ -153,12 +175,16 @@ class Gallery:
         strangers name somebody (which takes 30 people: NotCalibrated otherwise). Nobody passes:
         unknown."""
         vector = self._vectors(template, embedder, single=True)
-        if not isinstance(top_k, int) or not 1 <= top_k <= 10000:
-            raise InvalidArgument(f"top_k: got {top_k!r}, wants 1..10000")
+        top_k = _checks.whole(top_k, "top_k", 1, 10000)
+        if threshold is not None:
+            threshold = _checks.number(threshold, "threshold", -1, 1)
+        collection, metadata, purpose = (
+            _checks.text_or_none(value, name) for name, value in
+            (("collection", collection), ("metadata", metadata), ("purpose", purpose)))
         found, _ = _native.gallery_identify(
             self._handle, vector.ctypes.data, vector.shape[1], embedder.id, collection, top_k,
-            float(fpir), math.nan if threshold is None else float(threshold), metadata, purpose,
-            float(min_score))
+            _checks.number(fpir, "fpir", 0, 1), math.nan if threshold is None else threshold,
+            metadata, purpose, _checks.number(min_score, "min_score", -1, 1))
         return [Candidate(id, score, number, bool(passes)) for id, score, number, passes in found]
 
     def verify(self, id: str, template: Any, embedder: FaceEmbedder,

@@ -5,7 +5,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from . import _arrays, _native
+from . import _arrays, _checks, _native
 
 
 class _Pixels:
@@ -17,6 +17,11 @@ class _Pixels:
             "version": 3, "typestr": "|u1", "data": (address, False),
             "shape": (height, width, 3), "strides": (stride, 3, 1),
         }
+
+
+def _limits(min_side: int, max_pixels: int) -> Tuple[int, int]:
+    return (_checks.whole(min_side, "min_side", 0, _arrays.MAX_SIDE),
+            _checks.whole(max_pixels, "max_pixels", 1, 1 << 62))
 
 
 class Image:
@@ -44,14 +49,15 @@ class Image:
         as its shorter side keeps that many pixels. max_pixels: larger pictures are refused
         (LimitExceeded) before they cost memory. Raises InputOutputError, FormatError, NotSupported.
         """
-        return cls._of(_native.picture_load(_arrays.path_bytes(path), min_side, max_pixels))
+        return cls._of(_native.picture_load(_arrays.path_bytes(path),
+                                            *_limits(min_side, max_pixels)))
 
     @classmethod
     def from_bytes(cls, data: bytes, min_side: int = 0, max_pixels: int = 100_000_000) -> "Image":
         """The same from the bytes of a file."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise _arrays.refuse("data", data, "the bytes of a JPEG, PNG or WebP file")
-        return cls._of(_native.picture_decode(bytes(data), min_side, max_pixels))
+        return cls._of(_native.picture_decode(bytes(data), *_limits(min_side, max_pixels)))
 
     @classmethod
     def from_array(cls, pixels: Any) -> "Image":

@@ -130,6 +130,8 @@ def evaluate_model_accuracy(model: Any, pairs: Iterable[Sequence[Any]], *, detec
         raise InvalidArgument(f"model: got {_arrays.described(model)}, wants a FaceEmbedder")
     templates = _Templates(model, detector)
     scores, same = [], []
+    if not hasattr(pairs, "__iter__"):
+        raise InvalidArgument(f"pairs: got {_arrays.described(pairs)}, wants (a, b, same) of each")
     for number, pair in enumerate(pairs):
         try:
             a, b, is_same = pair

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
-from . import _arrays, _native, store
+from . import _arrays, _checks, _native, store
 from ._arrays import PathLike
 from ._worker import Worker
 from .detection import Face, Faces
@@ -56,6 +56,8 @@ class Model:
 
     def __init__(self, handle: Any, path: Optional[str] = None, device: str = "CPU",
                  threads: int = 0, **options: Any) -> None:
+        if not isinstance(device, str):
+            raise InvalidArgument(f"device: got {device!r}, wants \"CPU\", \"GPU:0\" or \"auto\"")
         self._handle = handle
         self._path = path
         self._device = device
@@ -63,8 +65,8 @@ class Model:
         self._options = options
         self._size_bytes: Optional[int] = None
         if self.task is not None and self.metadata.get("task") != self.task:
-            raise Mismatch(f"{path or 'the model'} is a {self.metadata.get('task')}, not a "
-                           f"{self.task}: use uniface.load_model")
+            raise Mismatch(f"{path or 'the model'} is no {self.task}; its task is "
+                           f"{self.metadata.get('task')!r}: use uniface.load_model")
 
     # ---- opening and saving ----
 
@@ -182,6 +184,7 @@ class Model:
         """The similarity above which two faces are one person at this false accept rate (0.1, 0.01,
         0.001 or 0.0001). Raises NotCalibrated when it was not measured: see
         uniface.metrics.calibrate and `uniface calibrate`."""
+        far = _checks.number(far, "far", 0, 1)
         return Threshold(*_native.model_threshold(self._handle, far))
 
     def __repr__(self) -> str:
@@ -201,7 +204,9 @@ class FaceEmbedder(Model):
 
     def __init__(self, handle: Any, path: Optional[str] = None, device: str = "CPU",
                  threads: int = 0, batch: int = 16, flip: bool = False) -> None:
-        super().__init__(handle, path, device, threads, batch=batch, flip=flip)
+        super().__init__(handle, path, device, threads,
+                         batch=_checks.whole(batch, "batch", 1, 1024),
+                         flip=_checks.yes_or_no(flip, "flip"))
         self._worker: Optional[Worker] = None
         self._dimension = self._crop_size = 0
 
@@ -298,8 +303,11 @@ class FaceDetector(Model):
     def __init__(self, handle: Any, path: Optional[str] = None, device: str = "CPU",
                  threads: int = 0, size: int = 0, score_threshold: Optional[float] = None,
                  nms_threshold: Optional[float] = None) -> None:
-        super().__init__(handle, path, device, threads, size=size, score_threshold=score_threshold,
-                         nms_threshold=nms_threshold)
+        for name, value in (("score_threshold", score_threshold), ("nms_threshold", nms_threshold)):
+            if value is not None:
+                _checks.number(value, name, 0, 1)
+        super().__init__(handle, path, device, threads, size=_checks.whole(size, "size", -1, 8192),
+                         score_threshold=score_threshold, nms_threshold=nms_threshold)
         self._worker: Optional[Worker] = None
 
     @classmethod
@@ -320,7 +328,9 @@ class FaceDetector(Model):
         (N, height, width, 3) or a list of pictures. No face is no error: the Faces is empty.
         """
         if isinstance(images, (list, tuple)):
-            return [self.detect(image) for image in images]
+            if not (images and isinstance(images[0], (list, tuple))):
+                return [self.detect(image) for image in images]
+            images = _arrays.array_of(images, "images", _arrays.PICTURE_WANTED)  # lists of numbers
         if isinstance(images, np.ndarray) and images.ndim == 4:
             return [self.detect(image) for image in images]
         return self.detect(images)

@@ -7,10 +7,11 @@ from typing import Any, Callable, Iterable, Optional
 
 import numpy as np
 
-from . import _arrays, _native, _training
+from . import _arrays, _checks, _native, _training
 from .datasets import CalibrationData, Sample, load_calibration_data
 from .detection import Faces
 from .exceptions import InvalidArgument, NotSupported
+from .image import Image
 from .models import M, Model, wrap
 
 Progress = Optional[Callable[[int, int], Any]]
@@ -51,6 +52,8 @@ def _samples(dataset: Any) -> Iterable[Sample]:
 def _calibration(model: Model, dataset: Any) -> Any:
     handle, _, _ = _native.calibration_new(model._handle, model.device, model._checked_threads())
     for image, face in _samples(dataset):
+        if isinstance(image, (str, bytes, os.PathLike)):
+            image = Image.from_path(os.fsdecode(image))
         pixels = _arrays.picture_of(image, "calibration_dataset")
         rows = Faces.of(face).rows if face is not None else None
         _native.calibration_add(handle, _arrays.view_of(pixels),
@@ -69,7 +72,7 @@ def quantize_model(model: M, precision: Precision = Precision.INT8,
 
     precision: FP16 and BF16 need nothing else. INT8 measures the ranges of activations on
     `calibration_dataset`: what uniface.datasets.load_calibration_data gives, a folder, a batch
-    (N, height, width, 3), or an iterable of pictures; at least 8, better some hundreds.
+    (N, height, width, 3), or an iterable of pictures or their paths; at least 8, better some hundreds.
     range_method: "auto", "mse", "minmax", "percentile" or "entropy".
     min_agreement: mean cosine with `model` on the calibration pictures (of a detector mean overlap
     of faces) below which layers stay in FP32; None: 0.998 (detector 0.985), which leaves faces that
@@ -92,6 +95,7 @@ def quantize_model(model: M, precision: Precision = Precision.INT8,
                    if precision is Precision.INT8 and calibration_dataset is not None else None)
     if min_agreement is None:
         min_agreement = 0.998 if model.metadata.get("task") == "embedder" else 0.0
+    min_agreement = _checks.number(min_agreement, "min_agreement", -1, 1)
     handle = _native.quantize(model._handle, calibration, precision.value,
                               RANGES.index(range_method), min_agreement, progress)
     return _made_like(handle, model)
@@ -107,6 +111,9 @@ def prune(model: M, calibration_dataset: Any = None, *, keep: float = 0.75,
     calibration_dataset: as for quantize_model. Raises NotCalibrated without enough pictures.
     """
     model = _checked(model)
+    keep, sparsity, min_agreement = (
+        _checks.number(value, name, 0, 1) for name, value in
+        (("keep", keep), ("sparsity", sparsity), ("min_agreement", min_agreement)))
     calibration = (_calibration(model, calibration_dataset)
                    if calibration_dataset is not None else None)
     handle = _native.prune(model._handle, calibration, keep, sparsity, min_agreement, progress)

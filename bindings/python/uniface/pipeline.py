@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 
-from . import _arrays, _native
+from . import _arrays, _checks, _native
 from .datasets import list_pictures
 from .detection import Faces
 from .exceptions import InvalidArgument, UniFaceError, of_status
@@ -57,12 +57,18 @@ class Pipeline:
                  max_pixels: int = 100_000_000, device: str = "CPU", threads: int = 0) -> None:
         if detector is None and embedder is None:
             raise InvalidArgument("detector, embedder: one of them must be given")
+        for name, model, kind in (("detector", detector, FaceDetector),
+                                  ("embedder", embedder, FaceEmbedder)):
+            if model is not None and not isinstance(model, kind):
+                raise InvalidArgument(
+                    f"{name}: got {_arrays.described(model)}, wants a {kind.__name__}")
+        _checks.text(device, "device")
         for name, value, most in (("max_faces", max_faces, 1024), ("batch", batch, 256),
                                   ("decoders", decoders, 256), ("ring", ring, 65536),
                                   ("max_bytes", max_bytes, 1 << 62), ("threads", threads, 1024),
-                                  ("min_side", min_side, _arrays.MAX_SIDE)):
-            if not isinstance(value, int) or not 0 <= value <= most:
-                raise InvalidArgument(f"{name}: got {value!r}, wants 0..{most}")
+                                  ("min_side", min_side, _arrays.MAX_SIDE),
+                                  ("max_pixels", max_pixels, 1 << 62)):
+            _checks.whole(value, name, 0, most)
         options = detector._options if detector else {}
         score, nms = (-1.0 if options.get(name) is None else float(options[name])
                       for name in ("score_threshold", "nms_threshold"))
@@ -84,6 +90,11 @@ class Pipeline:
             sources = list_pictures(sources) if os.path.isdir(sources) else [sources]
         elif isinstance(sources, (bytes, bytearray)):
             raise InvalidArgument("sources: got bytes, wants a list of them")
+        elif not hasattr(sources, "__iter__"):
+            raise InvalidArgument(f"sources: got {_arrays.described(sources)}, wants a folder, paths "
+                                  "or bytes of files")
+        if progress is not None and not callable(progress):
+            raise InvalidArgument(f"progress: got {_arrays.described(progress)}, wants a function")
         total = len(sources) if hasattr(sources, "__len__") else None  # type: ignore[arg-type]
         return self._items(iter(sources), total, progress)
 
@@ -116,12 +127,10 @@ class Pipeline:
         if isinstance(source, (bytes, bytearray, memoryview)):
             _native.pipeline_put(handle, bytes(source), False)
             return number
-        try:
-            path = _arrays.path_bytes(source)
-        except TypeError:
+        if not isinstance(source, (str, os.PathLike)):
             raise InvalidArgument(
-                f"sources: got {_arrays.described(source)}, wants paths or bytes of files") from None
-        _native.pipeline_put(handle, path, True)
+                f"sources: got {_arrays.described(source)}, wants paths or bytes of files")
+        _native.pipeline_put(handle, _arrays.path_bytes(source, "sources"), True)
         return source
 
     def _item(self, source: Any, answer: tuple) -> Item:

@@ -1,6 +1,7 @@
 """From pictures to batches."""
 from __future__ import annotations
 
+import numbers
 from typing import Any, Sequence, Tuple, Union
 
 import numpy as np
@@ -11,16 +12,19 @@ from .exceptions import InvalidArgument
 TargetSize = Union[int, Sequence[int]]  # (width, height), or one number for both; pixels
 
 
-def _sides(target_size: TargetSize) -> Tuple[int, int]:
-    sides = (target_size, target_size) if isinstance(target_size, int) else target_size
+def _sides(target_size: Any) -> Tuple[int, int]:
+    is_side = isinstance(target_size, numbers.Integral)
     try:
-        width, height = (int(side) for side in sides)
+        width, height = (target_size, target_size) if is_side else target_size
     except (TypeError, ValueError):
-        raise InvalidArgument(f"target_size: got {target_size!r}, wants (width, height)") from None
+        width = height = None
+    if any(isinstance(side, bool) or not isinstance(side, numbers.Integral)
+           for side in (width, height)):
+        raise InvalidArgument(f"target_size: got {target_size!r}, wants (width, height) in whole pixels")
     if not (0 < width <= _arrays.MAX_SIDE and 0 < height <= _arrays.MAX_SIDE):
         raise InvalidArgument(
             f"target_size: got {target_size!r}, wants two sides of 1..{_arrays.MAX_SIDE} pixels")
-    return width, height
+    return int(width), int(height)
 
 
 def resize(img: Any, target_size: TargetSize = (160, 160)) -> np.ndarray:

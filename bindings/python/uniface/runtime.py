@@ -55,6 +55,9 @@ class InferenceEngine:
         self._worker = Worker(_native.engine_new, self.model._handle, device,
                               self.model._checked_threads())
 
+    def __reduce__(self) -> tuple:
+        return InferenceEngine, (self.model, self.model.device, self.model._threads)
+
     @property
     def device(self) -> str:
         """Where it runs; what "auto" chose."""

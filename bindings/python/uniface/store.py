@@ -32,11 +32,9 @@ def names() -> list[str]:
 def resolve(path_or_name: PathLike) -> str:
     """The file of a model: the path itself, with .ufm added, or a name in the store. Raises
     ModelNotFound, which says where it looked and how to put a model there."""
-    try:
-        name = path_bytes(path_or_name)
-    except TypeError:
-        raise InvalidArgument(
-            f"model: got {path_or_name!r}, wants a path or a name of the store") from None
+    if not isinstance(path_or_name, (str, bytes, os.PathLike)) or path_or_name in ("", b""):
+        raise InvalidArgument(f"model: got {path_or_name!r}, wants a path or a name of the store")
+    name = path_bytes(path_or_name, "model")
     try:
         return os.fsdecode(_native.store_find(name))
     except NotFound:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from . import _arrays
+from . import _arrays, _checks
 from .exceptions import InvalidArgument, NoFaceFound
 from .image import Image
 from .models import FaceDetector, FaceEmbedder
@@ -56,7 +56,8 @@ def verify(image_a: Any, image_b: Any, detector: FaceDetector, embedder: FaceEmb
     if threshold is None:
         measured = embedder.threshold(far)
         threshold = measured.threshold
+    threshold = _checks.number(threshold, "threshold", -1, 1)
     score = similarity(template_of(image_a, detector, embedder),
                        template_of(image_b, detector, embedder))
-    return Verification(score, float(threshold), score >= threshold,
+    return Verification(score, threshold, score >= threshold,
                         measured.far if measured else None)
