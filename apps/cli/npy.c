@@ -103,28 +103,43 @@ static bool parse_header(const char *header, uf_tensor_info *info)
     return *shape == ')';
 }
 
-static bool read_array(FILE *f, uf_tensor_info *info, void **data)
+static const char no_array[] = "this is no little-endian, C-order .npy array";
+
+/* Whether it has no elements; otherwise no bytes mean that their number is beyond all bounds. */
+static bool is_empty(const uf_tensor_info *info)
+{
+    for (uint32_t d = 0; d < info->rank; d++)
+        if (info->dims[d] == 0)
+            return true;
+    return false;
+}
+
+/* What is wrong, or NULL. */
+static const char *read_array(FILE *f, uf_tensor_info *info, void **data)
 {
     unsigned char start[12];
     char header[4097];
     if (fread(start, 1, 10, f) != 10 || memcmp(start, MAGIC, 6) != 0)
-        return false;
+        return no_array;
     size_t n = start[8] + 256u * start[9];
     if (start[6] == 2 && (fread(start + 10, 1, 2, f) != 2 || start[10] || start[11]))
-        return false;
+        return no_array;
     if (start[6] < 1 || start[6] > 2 || n >= sizeof header || fread(header, 1, n, f) != n)
-        return false;
+        return no_array;
     header[n] = '\0';
     if (!parse_header(header, info))
-        return false;
-    size_t bytes = npy_bytes(info);
-    if (bytes > MAX_BYTES || !(*data = malloc(bytes ? bytes : 1)))
-        return false;
+        return no_array;
+    const size_t bytes = npy_bytes(info);
+    if (bytes > MAX_BYTES || (bytes == 0 && !is_empty(info)))
+        return "the array is larger than 4 GiB";
+    *data = malloc(bytes ? bytes : 1);
+    if (!*data)
+        return "no memory for the array";
     if (fread(*data, 1, bytes, f) == bytes)
-        return true;
+        return NULL;
     free(*data);
     *data = NULL;
-    return false;
+    return "the file is cut short: it has fewer numbers than its header says";
 }
 
 bool npy_read(const char *path, uf_tensor_info *info, void **data)
@@ -136,9 +151,9 @@ bool npy_read(const char *path, uf_tensor_info *info, void **data)
         fprintf(stderr, "uniface: %s: it cannot be opened\n", path);
         return false;
     }
-    bool ok = read_array(f, info, data);
+    const char *wrong = read_array(f, info, data);
     fclose(f);
-    if (!ok)
-        fprintf(stderr, "uniface: %s: this is no little-endian, C-order .npy array\n", path);
-    return ok;
+    if (wrong)
+        fprintf(stderr, "uniface: %s: %s\n", path, wrong);
+    return !wrong;
 }

@@ -3,6 +3,7 @@
  * directions cannot wait for each other: people are read a few at a time, then written.
  */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/status.h"
@@ -212,6 +213,17 @@ cleanup:
     return st;
 }
 
+/* A copy of a file is another gallery, though it bears the same mark. */
+static bool is_same(const uf_gallery *a, const uf_gallery *b)
+{
+    struct stat x, y;
+    if (memcmp(a->store, b->store, sizeof a->store) != 0)
+        return false;
+    if (stat(a->name, &x) == 0 && stat(b->name, &y) == 0)
+        return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return strcmp(a->name, b->name) == 0;
+}
+
 uf_status uf_gallery_copy(uf_gallery *from, uf_gallery *to, uf_progress_fn *progress, void *user,
                           uf_error *err)
 {
@@ -220,6 +232,10 @@ uf_status uf_gallery_copy(uf_gallery *from, uf_gallery *to, uf_progress_fn *prog
     size_t done = 0;
     if (!from || !to || from == to)
         return ufi_fail(err, UF_E_ARG, "copy: it takes two galleries");
+    if (is_same(from, to))
+        return ufi_fail(err, UF_E_ARG,
+                        "%s and %s are the same gallery: name another one to copy to", from->name,
+                        to->name);
     copier *c = ufi_calloc(1, sizeof *c);
     if (!c)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a copy");

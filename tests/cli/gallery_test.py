@@ -111,6 +111,13 @@ r = answer("bench search --save-vectors", *small, "--no-file", "--save-vectors",
 check("saved vectors have unit length", all(abs(math.hypot(*v) - 1) < 1e-5 for v in read_npy(path("v-vectors.npy"))[::97])
       and len(read_npy(path("v-probes.npy"))) == 200)
 error("a wrong kind of detail", 2, "sketch, int8 or float", "bench", "search", "--detail", "some")
+cut = open(path("faces.npy"), "rb").read()[:-1]
+open(path("cut.npy"), "wb").write(cut)
+error("vectors that are cut short", 3, "cut short", "bench", "search", "--npy", path("cut.npy"))
+write_npy(path("vast.npy"), [[0.0] * 4])
+vast = open(path("vast.npy"), "rb").read().replace(b"(1, 4)", b"(%d, 4)" % (1 << 62))
+open(path("vast.npy"), "wb").write(vast[:8] + (len(vast) - 26).to_bytes(2, "little") + vast[10:])
+error("more vectors than there are bytes in the world", 3, "larger than 4 GiB", "bench", "search", "--npy", path("vast.npy"))
 error("two sources", 2, "--npy", "bench", "search", "--npy", path("faces.npy"), "--count", "5")
 
 # ---- people from files: no model needed ----

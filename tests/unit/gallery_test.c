@@ -1,4 +1,5 @@
 /* Galleries: what was enrolled is found, what was deleted is not, and whom a search may name. */
+#include "base/mem.h"
 #include "gallery_maker.h"
 
 #include <pthread.h>
@@ -512,6 +513,39 @@ TEST(many_are_enrolled_at_once_as_one_after_the_other)
         uf_gallery_close(g);
         free(m);
     }
+}
+
+/* Memory may run out anywhere in it: all are enrolled, or nobody. */
+TEST(many_at_once_survive_every_failing_allocation)
+{
+    uf_error err = {0};
+    uf_gallery *g = NULL;
+    uf_gallery_stats s;
+    uint64_t failed = 0, k = 1;
+    NEED_GALLERY;
+    many *m = make_many();
+    REQUIRE(m);
+    for (bool end = false; !end; k++) {
+        if (!g)
+            REQUIRE_OK(maker_open(&g, maker_path("g"), UF_GALLERY_CREATE | UF_GALLERY_PLAIN, &err),
+                       err);
+        const uint64_t before = ufi_mem_allocation_count();
+        ufi_mem_fail_after(k, false);
+        const uf_status st = uf_gallery_enroll(g, m->people, MANY, NULL, &err);
+        ufi_mem_fail_after(0, false);
+        end = ufi_mem_allocation_count() - before < k;
+        CHECK_OK(uf_gallery_describe(g, &s, &err), err);
+        CHECK_MSG(st ? st == UF_E_NOMEM && s.people == 0 : s.templates == m->count, "%llu: %d",
+                  (unsigned long long)k, st);
+        failed += st != UF_OK;
+        if (!st) { /* there was another way, as without a thread: the next begins anew */
+            CHECK_OK(uf_gallery_check(g, NULL, NULL, &err), err);
+            uf_gallery_close(g);
+            g = NULL;
+        }
+    }
+    CHECK_MSG(failed > 10, "%llu", (unsigned long long)failed);
+    free(m);
 }
 
 /* ---- threads ---- */

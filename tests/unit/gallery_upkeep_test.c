@@ -113,7 +113,8 @@ TEST(copies_are_the_same_to_the_last_bit)
     uf_error err = {0};
     uint8_t a[UFI_SHA256_BYTES], b[UFI_SHA256_BYTES];
     NEED_GALLERY;
-    uf_gallery *from = with_crops(maker_path("from"), 0, 1),
+    const char *path = maker_path("from");
+    uf_gallery *from = with_crops(path, 0, 1),
                *to = with_crops(maker_path("to"), UF_GALLERY_PLAIN, 0),
                *back = with_crops(maker_path("back"), 0, 0);
     REQUIRE(from && to && back);
@@ -135,6 +136,11 @@ TEST(copies_are_the_same_to_the_last_bit)
     REQUIRE_OK(enroll_crop(to, 7, 9, &err), err);
     CHECK(uf_gallery_copy(from, to, NULL, NULL, &err) == UF_E_STATE && strstr(err.message, "p7"));
     CHECK(uf_gallery_copy(from, from, NULL, NULL, &err) == UF_E_ARG);
+    uf_gallery *again = with_crops(path, 0, 0);
+    REQUIRE(again);
+    CHECK(uf_gallery_copy(from, again, NULL, NULL, &err) == UF_E_ARG &&
+          strstr(err.message, "the same gallery"));
+    uf_gallery_close(again);
     uf_gallery_close(from);
     uf_gallery_close(to);
     uf_gallery_close(back);
