@@ -427,6 +427,37 @@ def audit(jpeg, admin, door, door_id, s):
 
 # ---- limits ----
 
+def privileges():
+    if not models:
+        skip("privileges: no networks")
+        return
+    s = Server(*MODEL_FLAGS, "--models", path("models"), "--verify-failures", 3, data="privileges", auth=True)
+
+    def made(roles):
+        return s.ask("POST", "/v1/keys", {"name": "k", "roles": roles}).json["key"]
+    local, plain, scored = made("default:admin"), made("*:identify"), made("*:identify,scores")
+    for method, body in (("DELETE", None), ("PUT", {"name": "embedder"})):
+        r = s.ask(method, "/v1/models/embedder", body, key=local)
+        check(f"models are no matter of a collection's admin: {method}", r.status == 403 and "all collections" in r.json["detail"], r)
+    r = s.ask("PUT", "/v1/models/embedder", {"name": "embedder"})
+    check("but of an admin of all", r.status == 200, r)
+    face = photo("13.jpg")
+    s.send_form("/v1/people", ("id", "ann"), ("force", "1"), ("file", face, "a.jpg"))
+    other = next(photo(n) for n in ("1.jpg", "2.jpg", "3.jpg", "5.jpg", "6.jpg") if s.send_form(
+        "/v1/verify", ("image1", face, "a.jpg"), ("image2", photo(n), "b.jpg")).json.get("same") is False)
+    for target in ("/v1/identify", "/v1/verify"):
+        low, high = (s.ask("POST", f"{target}?threshold={t}&id=ann", other, "image/jpeg", key=plain) for t in (-1, 0.9))
+        check(f"{target}: a low threshold wants the role scores", low.status == 403 and "scores" in low.json["detail"]
+              and high.status == 200, (low, high))
+    low = s.ask("POST", "/v1/compare", {"a": [1, 0], "b": [0, 1], "threshold": 0}, key=plain)
+    check("/v1/compare: too", low.status == 403, low)
+    got = [s.ask("POST", "/v1/verify?id=ann" + ("&threshold=-1" if i % 2 else ""), other, "image/jpeg", key=scored)
+           for i in range(6)]
+    check("a low threshold does not undo failed tries", [r.status for r in got] == [200] * 3 + [429] * 3
+          and got[1].json["same"] is True, [str(r) for r in got])
+    s.stop()
+
+
 def limits():
     s = Server(*MODEL_FLAGS, "--max-body", 100000, "--rate", 0, data="limits")
     began = time.monotonic()
@@ -685,6 +716,6 @@ def crash():
     s.stop()
 
 
-for part in (settings, known_api, without_seccomp, v1, keys, limits, under_load, bodies, signed, crash):
+for part in (settings, known_api, without_seccomp, v1, keys, privileges, limits, under_load, bodies, signed, crash):
     part()
 finish()
