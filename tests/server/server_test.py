@@ -52,6 +52,8 @@ def settings():
         json.dump({"batch": 4, "auth": "off"}, f)
     done = call_serve("--config", path("good.json"), "--check-config")
     check("--check-config", done.returncode == 0 and "good" in done.text, done.errors)
+    unseen = call("serve", "--data", path("unseen"), "--check-config")
+    check("a check makes no key that nobody sees", unseen.returncode == 0 and "API key" not in unseen.text + unseen.errors, unseen.text)
     wrong("flags win over the file", "auth must be", "--config", path("good.json"), "--check-config", "--auth", "maybe")
 
 
