@@ -58,7 +58,7 @@ static bool read_search(srv_request *q, srv_answer *a, const cf_options *o, sear
 {
     *s = (search){.o = UF_IDENTIFY_OPTIONS_INIT};
     if (!cf_collection(q, a, SRV_IDENTIFY, &s->o.collection, &s->g) ||
-        !srv_threshold(q, a, &s->threshold))
+        !srv_threshold(q, a, s->o.collection, &s->threshold))
         return false;
     s->scores = srv_may(q, s->o.collection, SRV_SCORES);
     s->o.top_k = (uint32_t)o->predictions;
@@ -182,7 +182,7 @@ bool cf_verify(srv_request *q, srv_answer *a)
     cf_options o;
     cf_found source, target;
     float threshold;
-    if (!cf_read_options(q, a, &o) || !srv_threshold(q, a, &threshold))
+    if (!cf_read_options(q, a, &o) || !srv_threshold(q, a, NULL, &threshold))
         return false;
     o.detect = true;
     cf_options all = o;
@@ -206,16 +206,16 @@ typedef struct trial {
     cf_example example;
     const char *collection;
     char name[2 * SRV_NAME_MAX + 64];
-    float threshold;
+    float threshold, own; /* own: a lower one that was asked for must not help */
     bool passed;
 } trial;
 
 static bool begin_trial(srv_request *q, srv_answer *a, trial *r)
 {
     uf_gallery *g;
-    *r = (trial){.passed = false};
+    *r = (trial){.own = srv_own_threshold(q)};
     if (!cf_collection(q, a, SRV_IDENTIFY, &r->collection, &g) ||
-        !srv_threshold(q, a, &r->threshold) ||
+        !srv_threshold(q, a, r->collection, &r->threshold) ||
         !cf_example_get(q, a, g, r->collection, q->params[0], &r->example))
         return false;
     snprintf(r->name, sizeof r->name, "%s\n%s\n%s", q->client, r->collection, r->example.subject);
@@ -230,7 +230,7 @@ static float try_vector(srv_request *q, trial *r, const float *v)
 {
     const float score = uf_similarity(r->example.vector, v, r->example.dimension);
     srv_telemetry_score(q->server->telemetry, "verify", (double)score);
-    r->passed = r->passed || score >= r->threshold;
+    r->passed = r->passed || (score >= r->threshold && score >= r->own);
     return score;
 }
 
@@ -410,7 +410,7 @@ bool cf_embeddings_verify(srv_request *q, srv_answer *a)
     srv_vectors v = {0};
     float threshold;
     size_t n = 0;
-    if (!srv_threshold(q, a, &threshold) || !read_embeddings(q, a, "targets", &v))
+    if (!srv_threshold(q, a, NULL, &threshold) || !read_embeddings(q, a, "targets", &v))
         return false;
     float *source = srv_template_of(json_object_get(q->json, "source"), &n);
     const bool ok = source && n == v.dimension;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "late_gnutls.h"
+#include "server/http.h"
 #include "server/log.h"
 
 enum {
@@ -102,6 +103,48 @@ static void free_tls(tls_texts *t)
     free(t->certificate);
     free(t->key);
     free(t->authority);
+}
+
+static gnutls_datum_t datum(const char *text)
+{
+    return (gnutls_datum_t){(unsigned char *)text, (unsigned)strlen(text)};
+}
+
+/* Whether the texts are what they should be. */
+static bool check_tls(const srv_config *c, const tls_texts *tls, char why[512])
+{
+    gnutls_certificate_credentials_t own = NULL;
+    int authorities = 1, st = gnutls_certificate_allocate_credentials(&own);
+    const gnutls_datum_t certificate = datum(tls->certificate), key = datum(tls->key);
+    if (st >= 0)
+        st = gnutls_certificate_set_x509_key_mem(own, &certificate, &key, GNUTLS_X509_FMT_PEM);
+    if (st < 0)
+        snprintf(why, 512, "%.150s and %.150s: are both PEM, and do they belong together? (%.100s)",
+                 c->tls_cert, c->tls_key, gnutls_strerror(st));
+    if (st >= 0 && tls->authority) {
+        const gnutls_datum_t authority = datum(tls->authority);
+        authorities = gnutls_certificate_set_x509_trust_mem(own, &authority, GNUTLS_X509_FMT_PEM);
+        if (authorities < 1)
+            snprintf(why, 512, "%.200s: it holds no certificate of an authority", c->tls_client_ca);
+    }
+    if (own)
+        gnutls_certificate_free_credentials(own);
+    return st >= 0 && authorities > 0;
+}
+
+bool srv_http_check(const srv_config *c, char why[512])
+{
+    tls_texts tls = {0};
+    char reason[256];
+    if (!c->tls)
+        return true;
+    if (!late_gnutls_load(reason, sizeof reason)) {
+        snprintf(why, 512, "the TLS library cannot be loaded: %s", reason);
+        return false;
+    }
+    const bool ok = read_tls(c, &tls, why) && check_tls(c, &tls, why);
+    free_tls(&tls);
+    return ok;
 }
 
 struct MHD_Daemon *srv_http_daemon(srv_server *s, const srv_http_callbacks *calls, char why[512])

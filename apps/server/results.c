@@ -64,21 +64,25 @@ void srv_score_members(srv_request *q, srv_text *t, const char *collection, floa
     srv_json_string(t, score >= threshold + 0.15f ? "high" : score >= threshold ? "medium" : "low");
 }
 
-bool srv_threshold(srv_request *q, srv_answer *a, float *out)
+float srv_own_threshold(const srv_request *q)
 {
     static const float fallback = 0.4f; /* about 1e-4 for embedders trained on large sets */
-    double asked;
     uf_threshold measured;
     uf_error err;
-    if (!srv_number(q, a, "threshold", -1, 1, -2, &asked))
+    srv_loaded *m = srv_engine_hold(q->server->engine, SRV_LANE_EMBED);
+    const bool known = m && !uf_model_threshold(srv_loaded_model(m), 1e-4f, &measured, &err);
+    srv_engine_release(m);
+    return known ? measured.threshold : fallback;
+}
+
+bool srv_threshold(srv_request *q, srv_answer *a, const char *collection, float *out)
+{
+    static const float rounding = 1e-5f; /* of what an answer said the threshold was */
+    const float own = srv_own_threshold(q);
+    double asked;
+    if (!srv_number(q, a, "threshold", -1, 1, (double)own, &asked))
         return false;
     *out = (float)asked;
-    if (asked >= -1)
-        return true;
-    srv_loaded *m = srv_engine_hold(q->server->engine, SRV_LANE_EMBED);
-    *out = m && !uf_model_threshold(srv_loaded_model(m), 1e-4f, &measured, &err)
-               ? measured.threshold
-               : fallback;
-    srv_engine_release(m);
-    return true;
+    return *out >= own - rounding || srv_may(q, collection, SRV_SCORES) ||
+           srv_refuse(q, a, 403, "a threshold below %.4f wants the role scores", (double)own);
 }

@@ -197,9 +197,11 @@ void srv_face_members(srv_request *q, srv_text *t, const srv_photo *p, const uf_
 /* "score": 0.71 for a key with the role in the collection, "band": "high" for all. */
 void srv_score_members(srv_request *q, srv_text *t, const char *collection, float score,
                        float threshold);
-/* The 1:1 threshold: the request's "threshold", else that of the model for a false accept rate of
- * 1e-4, else 0.4. */
-bool srv_threshold(srv_request *q, srv_answer *a, float *out);
+/* The server's own 1:1 threshold: that of the model for a false accept rate of 1e-4, else 0.4. */
+float srv_own_threshold(const srv_request *q);
+/* The request's "threshold", else the server's own. Lower ones want the role scores in the
+ * collection (NULL: in some): whoever may try them all learns the score, how unlike it may be. */
+bool srv_threshold(srv_request *q, srv_answer *a, const char *collection, float *out);
 
 /* ---- people (people.c) ---- */
 

@@ -11,6 +11,13 @@
 
 static const char *const tasks[SRV_LANE_COUNT] = {"detector", "embedder"};
 
+/* Models and keys are for all collections: who may change them must be admin everywhere. */
+static bool is_admin(srv_request *q, srv_answer *a)
+{
+    return srv_may(q, "*", SRV_ADMIN) ||
+           srv_refuse(q, a, 403, "this wants the role admin in all collections");
+}
+
 /* ---- models ---- */
 
 static bool lane_of(srv_request *q, srv_answer *a, srv_lane_name *out)
@@ -102,7 +109,7 @@ bool v1_models_load(srv_request *q, srv_answer *a)
     srv_lane_name lane = SRV_LANE_DETECT;
     const char *name;
     uf_error err;
-    if (!lane_of(q, a, &lane) || !srv_string(q, a, "name", 64, &name))
+    if (!is_admin(q, a) || !lane_of(q, a, &lane) || !srv_string(q, a, "name", 64, &name))
         return false;
     if (!name || !is_model_name(name))
         return srv_refuse(q, a, 400,
@@ -135,7 +142,7 @@ bool v1_models_load(srv_request *q, srv_answer *a)
 bool v1_models_unload(srv_request *q, srv_answer *a)
 {
     srv_lane_name lane = SRV_LANE_DETECT;
-    if (!lane_of(q, a, &lane))
+    if (!is_admin(q, a) || !lane_of(q, a, &lane))
         return false;
     srv_engine_unload(q->server->engine, lane);
     a->status = 204;
@@ -175,12 +182,6 @@ static void list_key(void *user, const char *name, int64_t created, const srv_pr
     }
     srv_json_close(t, '}');
     srv_json_close(t, '}');
-}
-
-/* Keys are for all collections or some: who may manage them must be admin everywhere. */
-static bool is_admin(srv_request *q, srv_answer *a)
-{
-    return srv_may(q, "*", SRV_ADMIN) || srv_refuse(q, a, 403, "the key may not do this");
 }
 
 bool v1_keys_list(srv_request *q, srv_answer *a)

@@ -31,7 +31,7 @@ bool v1_compare(srv_request *q, srv_answer *a)
 {
     size_t n = 0, m = 0;
     float threshold;
-    if (!srv_threshold(q, a, &threshold))
+    if (!srv_threshold(q, a, NULL, &threshold))
         return false;
     float *one = srv_template_of(json_object_get(q->json, "a"), &n);
     float *other = srv_template_of(json_object_get(q->json, "b"), &m);
@@ -74,7 +74,7 @@ static bool verify_pictures(srv_request *q, srv_answer *a)
         return srv_refuse(q, a, 400,
                           "purpose goes with the id of a person: of two pictures nothing is "
                           "recorded");
-    if (!srv_threshold(q, a, &threshold) || !srv_photos(q, a, names, 2, photos, 2, &n))
+    if (!srv_threshold(q, a, NULL, &threshold) || !srv_photos(q, a, names, 2, photos, 2, &n))
         return false;
     bool ok = n == 2 || srv_refuse(q, a, 400,
                                    "two pictures are needed, image1 and image2; or image and the "
@@ -109,7 +109,8 @@ static bool verify_person(srv_request *q, srv_answer *a, const char *id)
     uf_error err;
     uf_gallery *g = srv_gallery(q, a);
     if (!g || !srv_collection(q, a, SRV_IDENTIFY, &collection) ||
-        !srv_threshold(q, a, &threshold) || !srv_string(q, a, "purpose", 1024, &purpose))
+        !srv_threshold(q, a, collection, &threshold) ||
+        !srv_string(q, a, "purpose", 1024, &purpose))
         return false;
     snprintf(name, sizeof name, "%s\n%s\n%s", q->client, collection, id);
     a->retry_after = srv_guard_locked(s->guard, SRV_GUARD_VERIFY, name);
@@ -125,7 +126,7 @@ static bool verify_person(srv_request *q, srv_answer *a, const char *id)
     q->stages[SRV_STAGE_SEARCH] += srv_now() - began;
     if (ok) {
         srv_telemetry_score(s->telemetry, "verify", (double)score);
-        if (score >= threshold)
+        if (score >= threshold && score >= srv_own_threshold(q)) /* a low one must not help */
             srv_guard_passed(s->guard, SRV_GUARD_VERIFY, name);
         else
             srv_guard_failed(s->guard, SRV_GUARD_VERIFY, name);
@@ -165,7 +166,8 @@ static bool read_search(srv_request *q, srv_answer *a, search *s)
         !srv_number(q, a, "fpir", 1e-6, 0.5, 0.01, &fpir) ||
         !srv_number(q, a, "threshold", -1, 1, -2, &threshold) ||
         !srv_string(q, a, "purpose", 1024, &s->o.purpose) ||
-        !srv_boolean(q, a, "below", false, &s->below) || !srv_threshold(q, a, &s->fallback))
+        !srv_boolean(q, a, "below", false, &s->below) ||
+        !srv_threshold(q, a, s->o.collection, &s->fallback))
         return false;
     if (s->below && !srv_may(q, s->o.collection, SRV_SCORES))
         return srv_refuse(q, a, 403, "candidates below the threshold want the role scores");

@@ -123,13 +123,18 @@ def mutual():
 
 def settings():
     def wrong(label, part, *flags):
-        done = call_serve("--listen", "127.0.0.1:0", *flags)
-        check(label, done.returncode == 3 and part in done.errors, f"{done.returncode}: {done.errors}")
+        for more in ([], ["--check-config"]):
+            done = call_serve("--listen", "127.0.0.1:0", *flags, *more)
+            check(" ".join([label, *more]), done.returncode == 3 and part in done.errors, f"{done.returncode}: {done.errors}")
 
     wrong("a key of another certificate", "belong together", "--tls-cert", path("server.pem"), "--tls-key", path("client.key"))
     wrong("a certificate that is none", "PEM", "--tls-cert", path("names"), "--tls-key", path("server.key"))
     wrong("no authority's file", "No such file", "--tls-cert", path("server.pem"), "--tls-key", path("server.key"),
           "--tls-client-ca", path("none.pem"))
+    wrong("an authority's file without a certificate", "certificate", "--tls-cert", path("server.pem"), "--tls-key", path("server.key"),
+          "--tls-client-ca", path("names"))
+    good = call_serve("--tls-cert", path("server.pem"), "--tls-key", path("server.key"), "--tls-client-ca", path("ca.pem"), "--check-config")
+    check("good ones", good.returncode == 0, good.errors)
 
 
 def remote():

@@ -62,6 +62,8 @@ def documentation(b, s):
     shown = b.js("[...document.querySelectorAll('summary code')].map((e) => e.textContent).sort().join('\\n')")
     wanted = "\n".join(sorted(f"{m.upper()} {p}" for p, methods in api.items() for m in methods))
     check("all operations, and no others", shown == wanted, shown)
+    takes = b.js("[...document.querySelectorAll('details')].find((d) => /POST .v1.identify/.test(d.textContent)).querySelector('dl').textContent")
+    check("what an operation takes and answers", all(word in takes for word in ("top_k", "purpose", "200: faces")), takes)
     b.js("$('filter').value = 'delete people'; $('filter').dispatchEvent(new Event('input'))")
     left = b.js("[...document.querySelectorAll('details:not([hidden])')].map((e) => e.querySelector('code').textContent).join()")
     check("filtered", "DELETE /v1/people/{id}" in left and "GET" not in left, left)

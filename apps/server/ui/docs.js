@@ -26,14 +26,28 @@ function example(path, method, operation) {
   return parts.join(" ") + " " + location.origin + path;
 }
 
+// What query, form and JSON may hold: name and meaning. A value that may stand in each of them is shown once.
+function valuesOf(operation) {
+  const values = new Map();
+  for (const content of Object.values(operation.requestBody ? operation.requestBody.content : {}))
+    for (const [name, value] of Object.entries(content.schema.properties || {})) values.set(name, value.description);
+  for (const p of operation.parameters)
+    if (p.in !== "path" && !values.has(p.name)) values.set(p.name, `(${p.in}) ${p.description}`);
+  return values;
+}
+
 function row(path, method, operation) {
   const details = document.createElement("details"), summary = document.createElement("summary");
   summary.append(element("code", method.toUpperCase() + " " + path), " " + operation.summary);
   const facts = document.createElement("dl");
   const fact = (name, value) => facts.append(element("dt", name), element("dd", value));
-  if (operation.parameters.length) fact("In the path", operation.parameters.map((p) => p.name).join(", "));
+  const inPath = operation.parameters.filter((p) => p.in === "path");
+  if (inPath.length) fact("In the path", inPath.map((p) => p.name).join(", "));
   if (operation.requestBody) fact("Body", Object.keys(operation.requestBody.content).join(", "));
+  for (const [name, what] of valuesOf(operation)) fact(name, what);
   fact("Key", operation.security.length ? "needed" : "not needed");
+  const status = Object.keys(operation.responses).find((s) => s !== "default");
+  fact("Answer", status + ": " + operation.responses[status].description);
   fact("Errors", operation.responses.default.description.replace("An error: ", ""));
   details.append(summary, facts, element("pre", example(path, method, operation)));
   details.dataset.text = (method + " " + path + " " + operation.summary).toLowerCase();
