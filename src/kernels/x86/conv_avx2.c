@@ -24,7 +24,6 @@
 enum {
     MR = 6,
     NR = 16,
-    MAX_SETS = 4,
     PART_ROWS = 256, /* of a panel: half of the first-level cache */
     MAX_ROWS = 384   /* of a panel that is used as a whole */
 };
@@ -64,12 +63,6 @@ typedef enum runs {
 typedef struct sums {
     __m256 v[MR][2]; /* of a pixel: columns 0 to 7, 8 to 15 */
 } sums;
-
-/* Steps of k summed apart, so that at least 8 multiply-adds are in flight. */
-ALWAYS_INLINE int sets_of(int rows)
-{
-    return rows >= 4 ? 1 : rows >= 2 ? 2 : 4;
-}
 
 ALWAYS_INLINE __m256 get(const corner *t, const float *p, int half, const bool whole)
 {
@@ -151,7 +144,7 @@ ALWAYS_INLINE void step(sums *s, const char *const p[2], ptrdiff_t stride, ptrdi
 }
 
 /* `length` floats of each pixel. */
-ALWAYS_INLINE const float *run(sums s[MAX_SETS], const float *a, ptrdiff_t stride, size_t length,
+ALWAYS_INLINE const float *run(sums *s, const float *a, ptrdiff_t stride, size_t length,
                                const float *b, int rows)
 {
     const char *p[2] = {(const char *)a, (const char *)a + 3 * stride};
@@ -159,12 +152,12 @@ ALWAYS_INLINE const float *run(sums s[MAX_SETS], const float *a, ptrdiff_t strid
     for (; k > 0; k--) {
         UNROLL
         for (int u = 0; u < 4; u++)
-            step(&s[u % sets_of(rows)], p, stride, 4 * u, b + u * NR, rows);
+            step(s, p, stride, 4 * u, b + u * NR, rows);
         b += 4 * NR;
         advance(p, rows, 16);
     }
     for (k = length % 4; k > 0; k--, b += NR) {
-        step(&s[0], p, stride, 0, b, rows);
+        step(s, p, stride, 0, b, rows);
         advance(p, rows, 4);
     }
     return b;
@@ -198,9 +191,8 @@ ALWAYS_INLINE const float *short_run(sums *s, const float *a, const float *b, in
     return b + 3 * NR;
 }
 
-/* Adds the products of all runs; sets may be used. */
-ALWAYS_INLINE void accumulate(sums s[MAX_SETS], const pass *p, const corner *t, int rows,
-                              const runs kind)
+/* Adds the products of all runs. */
+ALWAYS_INLINE void accumulate(sums *s, const pass *p, const corner *t, int rows, const runs kind)
 {
     const ufk_conv_args *g = p->args;
     const ptrdiff_t stride = (ptrdiff_t)(g->a_stride * sizeof(float));
@@ -213,22 +205,9 @@ ALWAYS_INLINE void accumulate(sums s[MAX_SETS], const pass *p, const corner *t, 
         const float *from = a;
         for (size_t x = 0; x < g->runs_x; x++, from += g->run_stride_x) {
             if (kind == SHORT_RUNS)
-                b = short_run(&s[0], from, b, rows);
+                b = short_run(s, from, b, rows);
             else
                 b = run(s, from, stride, g->run_length, b, rows);
-        }
-    }
-}
-
-/* s[0] += the other sets. */
-ALWAYS_INLINE void join(sums s[MAX_SETS], int rows)
-{
-    UNROLL
-    for (int set = 1; set < sets_of(rows); set++) {
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            s[0].v[r][0] = _mm256_add_ps(s[0].v[r][0], s[set].v[r][0]);
-            s[0].v[r][1] = _mm256_add_ps(s[0].v[r][1], s[set].v[r][1]);
         }
     }
 }
@@ -279,20 +258,16 @@ static __attribute__((noinline)) void activate_slowly(const pass *p, const corne
 ALWAYS_INLINE void tile(const pass *p, const corner *t, int rows, const bool whole, const runs kind)
 {
     const ufk_conv_args *g = p->args;
-    sums s[MAX_SETS];
-    begin(&s[0], p, t, rows, whole);
-    UNROLL
-    for (int set = 1; set < sets_of(rows); set++)
-        zero(&s[set], rows);
-    accumulate(s, p, t, rows, kind);
-    join(s, rows);
+    sums s;
+    begin(&s, p, t, rows, whole);
+    accumulate(&s, p, t, rows, kind);
     if (p->is_last)
-        activate(&s[0], p, t, rows, whole);
+        activate(&s, p, t, rows, whole);
     float *c = g->c + t->i * g->c_stride + t->j;
     UNROLL
     for (int r = 0; r < rows; r++, c += g->c_stride) {
-        put(t, c, 0, s[0].v[r][0], whole);
-        put(t, c, 1, s[0].v[r][1], whole);
+        put(t, c, 0, s.v[r][0], whole);
+        put(t, c, 1, s.v[r][1], whole);
     }
     if (p->is_last && g->epilogue.act > UFK_ACT_PRELU)
         activate_slowly(p, t, (size_t)rows);

@@ -24,6 +24,7 @@ typedef struct window {
     size_t x, width;          /* output columns */
     size_t columns;           /* of the input that they look at */
     float *row[3];
+    _Alignas(32) float weights[GROUP / LANES][9][LANES];
     _Alignas(32) float bias[GROUP], slope[GROUP], lo[LANES], hi[LANES];
 } window;
 
@@ -46,6 +47,8 @@ static void start_group(window *w, size_t channel)
     for (size_t i = 0; i < w->channels; i++) {
         w->bias[i] = e->bias ? e->bias[channel + i] : 0.0f;
         w->slope[i] = e->act == UFK_ACT_PRELU ? e->slope[channel + i] : 0.0f;
+        for (size_t k = 0; k < 9; k++)
+            w->weights[i / LANES][k][i % LANES] = w->p->weights[k * w->p->channels + channel + i];
     }
 }
 
@@ -75,6 +78,7 @@ static void copy_row(const window *w, size_t y, float *to)
         p->in + y * p->in_row_stride + (start + from - p->pad_left) * step + w->channel;
     to += from * GROUP;
     if (w->channels == GROUP) {
+#pragma GCC unroll 4
         for (; from < end; from++, in += step, to += GROUP) {
             v_store(to, v_load(in));
             v_store(to + LANES, v_load(in + LANES));
@@ -188,12 +192,10 @@ V_INLINE place start_row(const window *w, size_t y, size_t half)
 /* Output row y of the window, 8 channels. */
 V_INLINE void window_row(const window *w, size_t y, size_t half, const form f)
 {
-    const ufk_dwconv_args *p = w->p;
     vec weights[9];
-    for (size_t i = 0; i < 9; i++) {
-        const float *from = p->weights + i * p->channels + w->channel + half;
-        weights[i] = f.whole ? v_load(from) : v_load_n(from, w->channels - half);
-    }
+#pragma GCC unroll 9
+    for (size_t i = 0; i < 9; i++)
+        weights[i] = v_load(w->weights[half / LANES][i]);
     place at = start_row(w, y, half);
     size_t left = w->width;
     for (; left >= PIXELS; left -= PIXELS) {
