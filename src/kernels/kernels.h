@@ -140,7 +140,8 @@ typedef struct ufk_qepilogue {
 } ufk_qepilogue;
 
 /* As ufk_conv_args; strides and lengths in bytes. Exactly one of c and c_f32 is given (c_stride in
- * elements of it). B is packed by ufk_qconv_pack. Sums stay below 2^31 (K <= 65536). With lines > 1
+ * elements of it). B is packed by ufk_qconv_pack. Sums stay below 2^31 (K <= 65536). What lies
+ * between the first and the last element of a line may be read. With lines > 1
  * (kernels of qconv_lines only) there are as many times m pixels: those of line l begin at
  * a + l * a_line_stride, their outputs and residuals follow those of the line before. What lies
  * between two lines may be read. */
@@ -155,6 +156,14 @@ typedef struct ufk_qconv_args {
     size_t m, n;
     ufk_qepilogue epilogue;
 } ufk_qconv_args;
+
+/* How weights are packed where conv_u8 has a form of its own: bytes of a column, and the packing of
+ * one panel, whose first column is b[0] of b[runs * run_length][n]; `columns` are there. */
+typedef struct ufk_qconv_form {
+    size_t (*column_bytes)(size_t runs, size_t run_length);
+    void (*pack_panel)(int8_t *out, const int8_t *b, size_t n, size_t runs, size_t run_length,
+                       size_t columns);
+} ufk_qconv_form;
 
 /* As ufk_dwconv_args; what lies outside the image is in_zero, dense tensors. */
 typedef struct ufk_qdwconv_args {
@@ -328,6 +337,7 @@ typedef struct ufk_table {
      * of qconv_nr) on start at b + j * ufk_qconv_column_bytes(). qconv_lines: takes several lines,
      * which is faster than one call each. */
     size_t qconv_nr, qconv_nu, qconv_mr;
+    const ufk_qconv_form *qconv_form; /* NULL: groups of 4, see ufk_qconv_pack */
     bool qconv_lines;
     void (*conv_u8)(const ufk_qconv_args *args);
     const char *conv_u8_name;
@@ -413,9 +423,10 @@ void ufk_conv_pack(const ufk_table *t, float *packed, const float *b, size_t b_s
 void ufk_conv_pack_transposed(const ufk_table *t, float *packed, const float *b, size_t k,
                               size_t n);
 /* Packs B[runs * run_length][n] for `conv_u8` of table `t`: panels as for conv_f32, each preceded
- * by the int32 sums of its columns, then [k / 4][column][4 consecutive k], where every run starts a
- * new group of 4 and is filled up with zeros. */
-size_t ufk_qconv_column_bytes(size_t runs, size_t run_length);
+ * by the int32 sums of its columns, then as its qconv_form wants it, or in groups: [k / 4][column]
+ * [4 consecutive k], where every run starts a new group and is filled up with zeros. */
+size_t ufk_qconv_column_bytes(const ufk_table *t, size_t runs, size_t run_length);
+size_t ufk_qconv_group_bytes(size_t runs, size_t run_length); /* of a column, in groups */
 size_t ufk_qconv_packed_bytes(const ufk_table *t, size_t runs, size_t run_length, size_t n);
 void ufk_qconv_pack(const ufk_table *t, int8_t *packed, const int8_t *b, size_t runs,
                     size_t run_length, size_t n);

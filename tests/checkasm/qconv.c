@@ -175,6 +175,40 @@ TEST(qconv_extremes)
     }
 }
 
+/* Kernels that add products in 16 bits look at how large the weights are. With the largest inputs
+ * this has all that just fits and all that just does not, of either sign and mixed. */
+TEST(qconv_weights_of_every_size)
+{
+    for (int size = 1; size <= 128; size++)
+        for (int kind = 0; kind < 3; kind++) {
+            qconv_case k = random_case(ca_range(1, 20), ca_range(1, 20), ca_range(1, 90), 1, true);
+            const ufk_qconv_args *a = &k.args;
+            const size_t bytes =
+                (a->lines - 1) * a->a_line_stride + (a->m - 1) * a->a_stride + a->run_length;
+            if (ca_range(0, 1))
+                memset((void *)(uintptr_t)a->a, 255, bytes);
+            for (size_t i = 0; i < k.depth * a->n; i++) {
+                const int w = size - (int)ca_range(0, 1); /* sums of 128 and of 129 */
+                const int mixed = (int)ca_range(0, 2 * (size_t)size) - size;
+                const int chosen = kind == 0 ? w : kind == 1 ? -w : mixed;
+                k.b[i] = (int8_t)(chosen < 127 ? chosen : 127);
+            }
+            check_case(&k);
+        }
+}
+
+/* Weights like those of trained networks, more of them than are looked at together. */
+TEST(qconv_long_sums_of_small_weights)
+{
+    static const size_t depths[] = {2047, 2048, 2049, 2064, 5000};
+    for (size_t d = 0; d < sizeof depths / sizeof depths[0]; d++) {
+        qconv_case k = random_case(ca_range(1, 20), ca_range(1, 20), depths[d], 1, true);
+        for (size_t i = 0; i < k.depth * k.args.n; i++)
+            k.b[i] = (int8_t)((int)ca_range(0, 120) - 60 + (ca_range(0, 20) ? 0 : 60));
+        check_case(&k);
+    }
+}
+
 BENCH(qconv)
 {
     static const size_t shapes[][3] = {{3136, 64, 128}, {784, 64, 128},  {784, 128, 64},

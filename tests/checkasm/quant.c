@@ -116,6 +116,12 @@ TEST(max_pool)
                            .pad_left = ca_range(0, 1),
                            .out_h = ca_range(1, 6),
                            .out_w = ca_range(1, 6)};
+        if (i % 4 == 0) { /* as detectors have them */
+            p.channels = 16 * ca_range(1, 5);
+            p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = 2;
+            p.dilation_w = 1;
+            p.pad_top = p.pad_left = i % 8 ? p.pad_top : 0;
+        }
         p.in_h = (p.out_h - 1) * p.stride_h + p.kernel_h;
         p.in_w = (p.out_w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1;
         p.y_end = p.out_h;

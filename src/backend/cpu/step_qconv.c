@@ -488,7 +488,7 @@ uf_status cpu_build_qconv(cpu_builder *b, const ufi_node *n)
     bool rows = pack == CPU_PACK_QCONV_ROWS;
     size_t k = s->in_c / s->groups * s->kernel_h * s->kernel_w;
     size_t runs = rows ? s->kernel_h : 1, length = k / runs;
-    p->column_bytes = ufk_qconv_column_bytes(runs, length);
+    p->column_bytes = ufk_qconv_column_bytes(b->k, runs, length);
     p->group_bytes = ufk_qconv_packed_bytes(b->k, runs, length, s->out_c / s->groups);
     ufi_tensor w = cpu_constant(b, n->in[IN_W]);
     uf_status st = cpu_pack_bytes(b->program, &b->plan->arena, pack, &w, (uint32_t)s->groups,

@@ -71,7 +71,7 @@ static void tile(const ufk_qconv_args *g, size_t i, size_t rows, size_t j, const
 
 static void ufk_conv_u8_dotprod(const ufk_qconv_args *args)
 {
-    const size_t bytes = ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length);
+    const size_t bytes = ufk_qconv_group_bytes(args->runs_y * args->runs_x, args->run_length);
     for (size_t i = 0; i < args->m; i += TILE_ROWS) {
         const size_t rows = args->m - i < TILE_ROWS ? args->m - i : TILE_ROWS;
         for (size_t j = 0; j < args->n; j += PANEL)

@@ -14,9 +14,15 @@
 
 enum { PANEL = 8 };
 
-size_t ufk_qconv_column_bytes(size_t runs, size_t run_length)
+size_t ufk_qconv_group_bytes(size_t runs, size_t run_length)
 {
     return sizeof(int32_t) + runs * ((run_length + 3) / 4) * 4;
+}
+
+size_t ufk_qconv_column_bytes(const ufk_table *t, size_t runs, size_t run_length)
+{
+    return t->qconv_form ? t->qconv_form->column_bytes(runs, run_length)
+                         : ufk_qconv_group_bytes(runs, run_length);
 }
 
 static size_t panel_width(const ufk_table *t, size_t columns)
@@ -29,14 +35,14 @@ static size_t panel_width(const ufk_table *t, size_t columns)
 size_t ufk_qconv_packed_bytes(const ufk_table *t, size_t runs, size_t run_length, size_t n)
 {
     const size_t whole = n / t->qconv_nr * t->qconv_nr;
-    return (whole + panel_width(t, n - whole)) * ufk_qconv_column_bytes(runs, run_length);
+    return (whole + panel_width(t, n - whole)) * ufk_qconv_column_bytes(t, runs, run_length);
 }
 
 /* Columns j .. j + columns - 1; `b` is their first element. */
-static int8_t *pack_panel(int8_t *out, const int8_t *b, size_t n, size_t runs, size_t run_length,
-                          size_t columns, size_t width)
+static void pack_groups(int8_t *out, const int8_t *b, size_t n, size_t runs, size_t run_length,
+                        size_t columns, size_t width)
 {
-    memset(out, 0, width * ufk_qconv_column_bytes(runs, run_length));
+    memset(out, 0, width * ufk_qconv_group_bytes(runs, run_length));
     for (size_t column = 0; column < columns; column++) {
         int32_t sum = 0;
         for (size_t k = 0; k < runs * run_length; k++)
@@ -51,7 +57,6 @@ static int8_t *pack_panel(int8_t *out, const int8_t *b, size_t n, size_t runs, s
                 for (size_t column = 0; column < columns; column++)
                     out[column * 4 + i] = b[(run * run_length + k + i) * n + column];
         }
-    return out;
 }
 
 void ufk_qconv_pack(const ufk_table *t, int8_t *packed, const int8_t *b, size_t runs,
@@ -59,7 +64,12 @@ void ufk_qconv_pack(const ufk_table *t, int8_t *packed, const int8_t *b, size_t 
 {
     for (size_t j = 0; j < n; j += t->qconv_nr) {
         const size_t columns = n - j < t->qconv_nr ? n - j : t->qconv_nr;
-        packed = pack_panel(packed, b + j, n, runs, run_length, columns, panel_width(t, columns));
+        const size_t width = panel_width(t, columns);
+        if (t->qconv_form)
+            t->qconv_form->pack_panel(packed, b + j, n, runs, run_length, columns);
+        else
+            pack_groups(packed, b + j, n, runs, run_length, columns, width);
+        packed += width * ufk_qconv_column_bytes(t, runs, run_length);
     }
 }
 
@@ -95,7 +105,7 @@ ufk_qconv_args ufk_qconv_line(const ufk_qconv_args *args, size_t l)
 
 void ufk_conv_u8_c(const ufk_qconv_args *args)
 {
-    const size_t bytes = ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length);
+    const size_t bytes = ufk_qconv_group_bytes(args->runs_y * args->runs_x, args->run_length);
     const uint8_t *residual = args->epilogue.residual;
     for (size_t i = 0; i < args->m; i++)
         for (size_t j = 0; j < args->n; j++) {
@@ -115,12 +125,15 @@ void ufk_qconv_init(ufk_table *t, uint32_t flags)
     t->qconv_nr = PANEL;
     t->qconv_nu = PANEL;
     t->qconv_mr = 1;
+    t->qconv_form = NULL;
     t->qconv_lines = false;
     t->conv_u8 = ufk_conv_u8_c;
     t->conv_u8_name = "conv_u8_c";
 #if defined(__x86_64__)
     if (flags & UFI_CPU_AVX2)
         ufk_qconv_select_avx2(t);
+    if (flags & (UFI_CPU_AVXVNNI | UFI_CPU_AVX512VNNI | UFI_CPU_AMX))
+        t->qconv_form = NULL;
     if (flags & UFI_CPU_AVXVNNI)
         ufk_qconv_select_avxvnni(t);
     if (flags & UFI_CPU_AVX512VNNI)

@@ -1,37 +1,27 @@
 /*
- * INT8 convolution for AVX2 without VNNI: register tiles of 6 pixels x 16 columns.
+ * INT8 convolution for AVX2 without VNNI: tiles of 8 pixels x 8 columns by vpmaddubsw, in the order
+ * of k that packing has found (qpanel_avx2.h).
  *
- * vpmaddubsw would saturate, so bytes are widened to 16 bits and multiplied by vpmaddwd, which is
- * exact and still takes 16 products a time, twice what FP32 does. Of a group of four k the even
- * ones and the odd ones are taken apart, which is a shift for weights and pixels alike; each word
- * pair of a vector then belongs to one column, so that nothing has to be added across at the end.
- * The pixels of a tile are widened once for all columns; two of their k are one 32-bit broadcast.
+ * The pixels of a tile are laid side by side once, 16 k of each, and put in the order of each panel
+ * by one vpshufb for two of them. Four k of a pixel are then one 32-bit broadcast.
  */
+#include <immintrin.h>
+#include <string.h>
+
 #include "kernels/topics.h"
 #include "kernels/x86/qconv_avx.h"
+#include "kernels/x86/qpanel_avx2.h"
 
 enum {
-    PANEL = UFK_QCOLUMNS,
-    TILE_ROWS = 6,
-    MAX_PANELS = 2,
-    TILE_COLUMNS = MAX_PANELS * PANEL,
-    GROUP_BYTES = PANEL * 4, /* of weights */
-    MAX_GROUPS = 2048,       /* of a pixel in a whole tile */
-    /* Words of all rows lie a fixed distance apart; with a power of two they would share the sets
-     * of the cache. Stores end up to 7 groups late. */
-    ROW = MAX_GROUPS + 24,
-    WIDE = TILE_ROWS * ROW
+    PANEL = UFK_QPANEL,
+    TILE_ROWS = UFK_QPIXELS,
+    MAX_K = 8192,       /* of a tile of several pixels */
+    PIXEL_BYTES = 8192, /* of tiles that are gathered at once, if there are several */
+    /* Bytes between blocks of ordered pixels, whatever their number. */
+    BLOCK_BYTES = TILE_ROWS * UFK_QBLOCK
 };
 
-typedef struct tile {
-    const ufk_qconv_args *args;
-    size_t i, j, columns;        /* first pixel, first column, real columns of the last panel */
-    const int8_t *b[MAX_PANELS]; /* first weight of each panel, behind its sums */
-    const int32_t *even, *odd;   /* words of k 0 2 and 1 3 of each group, ROW groups a pixel */
-    size_t groups;
-} tile;
-
-/* ---- pixels to words ---- */
+/* ---- pixels ---- */
 
 /* `count` bytes, 1 to 16, zeros behind, by loads that overlap. */
 ALWAYS_INLINE __m128i load_short(const uint8_t *p, size_t count)
@@ -53,39 +43,95 @@ ALWAYS_INLINE __m128i load_short(const uint8_t *p, size_t count)
     return _mm_set_epi64x((int64_t)last, (int64_t)first);
 }
 
-ALWAYS_INLINE __m256i load_some(const uint8_t *p, size_t count)
+ALWAYS_INLINE __m128i load16(const uint8_t *p)
 {
-    if (count <= 16)
-        return _mm256_zextsi128_si256(load_short(p, count));
-    return _mm256_set_m128i(load_short(p + 16, count - 16),
-                            _mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
-ALWAYS_INLINE void widen(int32_t *even, int32_t *odd, __m256i bytes)
+ALWAYS_INLINE void store16(uint8_t *p, __m128i v)
 {
-    _mm256_storeu_si256((__m256i *)(void *)even, _mm256_and_si256(bytes, _mm256_set1_epi16(0xFF)));
-    _mm256_storeu_si256((__m256i *)(void *)odd, _mm256_srli_epi16(bytes, 8));
+    _mm_storeu_si128((__m128i *)(void *)p, v);
 }
 
-/* All runs of pixel i; each begins a group, zeros fill its last. */
-static void widen_pixel(int32_t *even, int32_t *odd, const ufk_qconv_args *g, size_t i)
+/* Copies `count` bytes, 16 at a time and `step` bytes apart; nothing from `end` on is read, up to
+ * 15 bytes more are written. */
+ALWAYS_INLINE void copy_blocks(uint8_t *to, size_t step, const uint8_t *from, size_t count,
+                               const uint8_t *end)
 {
-    const uint8_t *pixel = g->a + i * g->a_stride;
+    size_t k = 0;
+    for (; k < count && (size_t)(end - from) >= k + UFK_QBLOCK; k += UFK_QBLOCK, to += step)
+        store16(to, load16(from + k));
+    for (; k < count; k += UFK_QBLOCK, to += step)
+        store16(to, load_short(from + k, count - k < UFK_QBLOCK ? count - k : UFK_QBLOCK));
+}
+
+/* All runs of a pixel one behind the other. */
+static void join_runs(uint8_t *to, const ufk_qconv_args *g, const uint8_t *pixel,
+                      const uint8_t *end)
+{
     for (size_t y = 0; y < g->runs_y; y++)
-        for (size_t x = 0; x < g->runs_x; x++) {
-            const uint8_t *run = pixel + y * g->run_stride_y + x * g->run_stride_x;
-            size_t k = 0;
-            for (; k + 32 <= g->run_length; k += 32)
-                widen(even + k / 4, odd + k / 4,
-                      _mm256_loadu_si256((const __m256i *)(const void *)(run + k)));
-            if (k < g->run_length)
-                widen(even + k / 4, odd + k / 4, load_some(run + k, g->run_length - k));
-            even += (g->run_length + 3) / 4;
-            odd += (g->run_length + 3) / 4;
+        for (size_t x = 0; x < g->runs_x; x++, to += g->run_length)
+            copy_blocks(to, UFK_QBLOCK, pixel + y * g->run_stride_y + x * g->run_stride_x,
+                        g->run_length, end);
+}
+
+/* Pixels i .. i + rows - 1 as [block][pixel][16]. */
+static void gather(uint8_t *to, const ufk_qconv_args *g, size_t i, size_t rows, size_t k)
+{
+    uint8_t line[MAX_K + UFK_QBLOCK];
+    const size_t runs = g->runs_y * g->runs_x, step = rows * UFK_QBLOCK;
+    const uint8_t *pixel = g->a + i * g->a_stride;
+    const uint8_t *end = g->a + (g->m - 1) * g->a_stride + (g->runs_y - 1) * g->run_stride_y +
+                         (g->runs_x - 1) * g->run_stride_x + g->run_length;
+    for (size_t r = 0; r < rows; r++, pixel += g->a_stride, to += UFK_QBLOCK)
+        if (runs == 1) {
+            copy_blocks(to, step, pixel, k, end);
+        } else if (rows == 1) {
+            join_runs(to, g, pixel, end);
+        } else {
+            join_runs(line, g, pixel, end);
+            copy_blocks(to, step, line, k, line + sizeof line);
         }
 }
 
 /* ---- sums ---- */
+
+typedef struct slice {
+    ufk_qslice_head head;
+    const uint8_t *order;
+    const uint16_t *places;
+    const int8_t *weights;
+} slice;
+
+ALWAYS_INLINE __m256i load32(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+/* The pixels of a tile in the order of a slice, BLOCK_BYTES a block. */
+ALWAYS_INLINE void put_in_order(uint8_t *to, const uint8_t *pixels, const uint8_t *order,
+                                size_t blocks, int rows)
+{
+    for (size_t b = 0; b < blocks; b++, to += BLOCK_BYTES, pixels += rows * UFK_QBLOCK) {
+        const __m128i one = load16(order + b * UFK_QBLOCK);
+        const __m256i both = _mm256_broadcastsi128_si256(one);
+        UNROLL
+        for (int r = 0; r + 2 <= rows; r += 2)
+            _mm256_store_si256((__m256i *)(void *)(to + r * UFK_QBLOCK),
+                               _mm256_shuffle_epi8(load32(pixels + r * UFK_QBLOCK), both));
+        if (rows % 2)
+            store16(to + (rows - 1) * UFK_QBLOCK,
+                    _mm_shuffle_epi8(load16(pixels + (rows - 1) * UFK_QBLOCK), one));
+    }
+}
+
+/* Four k of pixel r. */
+ALWAYS_INLINE __m256i broadcast(const uint8_t *group, int r)
+{
+    int32_t x;
+    memcpy(&x, group + r * UFK_QBLOCK, sizeof x);
+    return _mm256_set1_epi32(x);
+}
 
 /* sum += x * w in place: left to itself gcc 12 copies and spills the sums of large tiles. */
 ALWAYS_INLINE void multiply_add(__m256i *sum, __m256i x, __m256i w)
@@ -96,57 +142,97 @@ ALWAYS_INLINE void multiply_add(__m256i *sum, __m256i x, __m256i w)
             : "x"(x), "x"(w));
 }
 
-ALWAYS_INLINE void half_step(__m256i sum[TILE_ROWS][MAX_PANELS], const int32_t *x,
-                             const __m256i w[MAX_PANELS], int rows, int panels)
+ALWAYS_INLINE void add_doubles(__m256i sum[TILE_ROWS], const slice *s, const uint8_t *x, int rows)
 {
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        const __m256i pair = _mm256_set1_epi32(x[r * ROW]);
+    const __m256i ones = _mm256_set1_epi16(1);
+    const int8_t *w = s->weights;
+    const uint16_t *place = s->places, *end = place + 2 * s->head.doubles;
+    for (; place < end; place += 2, w += 2 * UFK_QGROUP_BYTES) {
+        const uint8_t *a = x + place[0] * UFK_QGROUP, *b = x + place[1] * UFK_QGROUP;
+        const __m256i first = load32(w), second = load32(w + UFK_QGROUP_BYTES);
         UNROLL
-        for (int v = 0; v < panels; v++)
-            multiply_add(&sum[r][v], pair, w[v]);
+        for (int r = 0; r < rows; r++)
+            multiply_add(&sum[r],
+                         _mm256_add_epi16(_mm256_maddubs_epi16(broadcast(a, r), first),
+                                          _mm256_maddubs_epi16(broadcast(b, r), second)),
+                         ones);
     }
 }
 
-ALWAYS_INLINE __m256i load_weights(const int8_t *b)
+ALWAYS_INLINE void add_singles(__m256i sum[TILE_ROWS], const slice *s, const uint8_t *x, int rows)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)b);
+    const __m256i ones = _mm256_set1_epi16(1);
+    const size_t first = 2 * s->head.doubles;
+    const int8_t *w = s->weights + first * UFK_QGROUP_BYTES;
+    const uint16_t *place = s->places + first, *end = place + s->head.singles;
+    for (; place < end; place++, w += UFK_QGROUP_BYTES) {
+        const uint8_t *a = x + place[0] * UFK_QGROUP;
+        const __m256i weights = load32(w);
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            multiply_add(&sum[r], _mm256_maddubs_epi16(broadcast(a, r), weights), ones);
+    }
 }
 
-ALWAYS_INLINE void accumulate(const tile *t, int32_t out[TILE_ROWS][TILE_COLUMNS], int rows,
-                              int panels)
+ALWAYS_INLINE void add_wides(__m256i sum[TILE_ROWS], const slice *s, const uint8_t *x, int rows)
 {
-    __m256i sum[TILE_ROWS][MAX_PANELS];
+    const size_t first = 2 * s->head.doubles + s->head.singles;
+    const int8_t *w = s->weights + first * UFK_QGROUP_BYTES;
+    const uint16_t *place = s->places + first, *end = place + s->head.wides;
+    for (; place < end; place++, w += UFK_QGROUP_BYTES) {
+        const uint8_t *a = x + place[0] * UFK_QGROUP;
+        const __m256i weights = load32(w);
+        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8);
+        const __m256i odd = _mm256_srai_epi16(weights, 8);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            const __m256i four = broadcast(a, r);
+            multiply_add(&sum[r], _mm256_and_si256(four, _mm256_set1_epi16(0xFF)), even);
+            multiply_add(&sum[r], _mm256_srli_epi16(four, 8), odd);
+        }
+    }
+}
+
+ALWAYS_INLINE slice read_slice(const int8_t *p, size_t k)
+{
+    slice s = {.order = (const uint8_t *)p + sizeof s.head,
+               .places = (const uint16_t *)(const void *)(p + ufk_qplaces_at(k)),
+               .weights = p + ufk_qweights_at(k)};
+    memcpy(&s.head, p, sizeof s.head);
+    return s;
+}
+
+/* The sums of `rows` pixels for the panel at `b`. */
+ALWAYS_INLINE void accumulate(int32_t out[TILE_ROWS][PANEL], const uint8_t *pixels, const int8_t *b,
+                              size_t k, int rows)
+{
+    _Alignas(32) uint8_t x[UFK_QSLICE / UFK_QBLOCK * BLOCK_BYTES];
+    __m256i sum[TILE_ROWS];
     UNROLL
     for (int r = 0; r < rows; r++)
-        sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-    for (size_t g = 0; g < t->groups; g++) {
-        __m256i w[MAX_PANELS];
-        UNROLL
-        for (int v = 0; v < panels; v++)
-            w[v] =
-                _mm256_srai_epi16(_mm256_slli_epi16(load_weights(t->b[v] + g * GROUP_BYTES), 8), 8);
-        half_step(sum, t->even + g, w, rows, panels);
-        UNROLL
-        for (int v = 0; v < panels; v++)
-            w[v] = _mm256_srai_epi16(load_weights(t->b[v] + g * GROUP_BYTES), 8);
-        half_step(sum, t->odd + g, w, rows, panels);
+        sum[r] = _mm256_setzero_si256();
+    b += UFK_QSUM_BYTES;
+    while (k) {
+        const size_t now = k < UFK_QSLICE ? k : UFK_QSLICE;
+        const slice s = read_slice(b, now);
+        put_in_order(x, pixels, s.order, ufk_qblocks(now), rows);
+        add_doubles(sum, &s, x, rows);
+        add_singles(sum, &s, x, rows);
+        add_wides(sum, &s, x, rows);
+        pixels += (size_t)rows * UFK_QSLICE;
+        b += ufk_qslice_bytes(now);
+        k -= now;
     }
     UNROLL
     for (int r = 0; r < rows; r++)
-        UNROLL
-    for (int v = 0; v < panels; v++)
-        _mm256_store_si256((__m256i *)(void *)(out[r] + v * PANEL), sum[r][v]);
+        _mm256_store_si256((__m256i *)(void *)out[r], sum[r]);
 }
 
-#define TILE(rows)                                                                   \
-    static void tile_##rows##_1(const tile *t, int32_t out[TILE_ROWS][TILE_COLUMNS]) \
-    {                                                                                \
-        accumulate(t, out, rows, 1);                                                 \
-    }                                                                                \
-    static void tile_##rows##_2(const tile *t, int32_t out[TILE_ROWS][TILE_COLUMNS]) \
-    {                                                                                \
-        accumulate(t, out, rows, 2);                                                 \
+#define TILE(rows)                                                                                 \
+    static void tile_##rows(int32_t out[TILE_ROWS][PANEL], const uint8_t *pixels, const int8_t *b, \
+                            size_t k)                                                              \
+    {                                                                                              \
+        accumulate(out, pixels, b, k, rows);                                                       \
     }
 TILE(1)
 TILE(2)
@@ -154,115 +240,156 @@ TILE(3)
 TILE(4)
 TILE(5)
 TILE(6)
-static void (*const tiles[TILE_ROWS][MAX_PANELS])(const tile *t,
-                                                  int32_t out[TILE_ROWS][TILE_COLUMNS]) = {
-    {tile_1_1, tile_1_2}, {tile_2_1, tile_2_2}, {tile_3_1, tile_3_2},
-    {tile_4_1, tile_4_2}, {tile_5_1, tile_5_2}, {tile_6_1, tile_6_2}};
+TILE(7)
+TILE(8)
+static void (*const tiles[TILE_ROWS])(int32_t out[TILE_ROWS][PANEL], const uint8_t *pixels,
+                                      const int8_t *b, size_t k) = {tile_1, tile_2, tile_3, tile_4,
+                                                                    tile_5, tile_6, tile_7, tile_8};
 
 /* ---- what follows the sums ---- */
 
-/* 16 columns of pixel i as words, in the order columns 0-3 8-11 4-7 12-15. */
-ALWAYS_INLINE __m256i finish_pixel(const ufk_qepilogue *e, size_t i, size_t j, const int32_t *sums,
-                                   const ufk_columns8 c[MAX_PANELS])
+/* What ufk_finish8 does, for bytes of a known activation: a value below lo or NaN, whose integer is
+ * then the least there is, becomes lo among the bytes. */
+ALWAYS_INLINE __m256i finish_bytes(const ufk_qepilogue *e, __m256i sum, const ufk_columns8 *c,
+                                   const uint8_t *residual, ufk_act act)
 {
-    __m128i residual = _mm_setzero_si128();
-    __m256i x[MAX_PANELS];
-    if (e->residual)
-        residual = _mm_loadu_si128(
-            (const __m128i *)(const void *)(e->residual + i * e->residual_stride + j));
-    UNROLL
-    for (int v = 0; v < MAX_PANELS; v++)
-        x[v] = _mm256_cvtps_epi32(ufk_finish8(
-            e, _mm256_load_si256((const __m256i *)(const void *)(sums + v * PANEL)), c[v].scale,
-            c[v].bias, c[v].slope, v ? _mm_srli_si128(residual, 8) : residual));
-    return _mm256_packs_epi32(x[0], x[1]);
-}
-
-/* Whole tiles of bytes, two pixels at a time; the activation is known where this is inlined. */
-ALWAYS_INLINE void put_whole(const tile *t, int32_t sums[TILE_ROWS][TILE_COLUMNS], size_t rows,
-                             ufk_act act)
-{
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    ufk_qepilogue e = t->args->epilogue;
-    e.act = act;
-    const ufk_columns8 c[MAX_PANELS] = {ufk_load_columns8(&e, t->j, PANEL),
-                                        ufk_load_columns8(&e, t->j + PANEL, PANEL)};
-    uint8_t *out = t->args->c + t->i * t->args->c_stride + t->j;
-    for (size_t r = 0; r < rows; r += 2, out += 2 * t->args->c_stride) {
-        const bool two = r + 1 < rows;
-        const __m256i first = finish_pixel(&e, t->i + r, t->j, sums[r], c);
-        const __m256i second = two ? finish_pixel(&e, t->i + r + 1, t->j, sums[r + 1], c) : first;
-        const __m256i bytes =
-            _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
-        _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(bytes));
-        if (two)
-            _mm_storeu_si128((__m128i *)(void *)(out + t->args->c_stride),
-                             _mm256_extracti128_si256(bytes, 1));
+    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), c->scale, c->bias);
+    if (residual) {
+        const __m256i r =
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)residual));
+        v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(e->residual_scale), v);
     }
+    if (act == UFK_ACT_PRELU) {
+        v = _mm256_blendv_ps(v, _mm256_mul_ps(v, c->slope), v);
+        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
+    }
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(e->hi), v));
 }
 
-static void put(const tile *t, int32_t sums[TILE_ROWS][TILE_COLUMNS], size_t rows, size_t panels)
+/* 8 bytes of four pixels, as lanes. */
+ALWAYS_INLINE __m256i pack_four(const __m256i x[4], __m256i lo)
 {
-    const ufk_act act = t->args->epilogue.act;
-    if (t->args->c && panels == MAX_PANELS && t->columns == PANEL && act != UFK_ACT_HARD_SWISH) {
-        if (act == UFK_ACT_PRELU)
-            put_whole(t, sums, rows, UFK_ACT_PRELU);
+    const __m256i bytes =
+        _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+    return _mm256_permutevar8x32_epi32(_mm256_max_epu8(bytes, lo),
+                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* Whole panels of bytes; activation, residual and number of pixels are known where this is inlined,
+ * or the pixels are fewer than 4. */
+ALWAYS_INLINE void put_four(uint8_t *out, const ufk_qconv_args *g, const ufk_columns8 *c,
+                            const uint8_t *residual, ufk_act act, __m256i lo, int32_t sums[][PANEL],
+                            size_t rows)
+{
+    const ufk_qepilogue *e = &g->epilogue;
+    __m256i x[4];
+    UNROLL
+    for (size_t r = 0; r < 4; r++) {
+        const size_t p = r < rows ? r : 0;
+        x[r] = finish_bytes(e, load32(sums[p]), c,
+                            residual ? residual + p * e->residual_stride : NULL, act);
+    }
+    const __m256i all = pack_four(x, lo);
+    const __m128i first = _mm256_castsi256_si128(all), last = _mm256_extracti128_si256(all, 1);
+    _mm_storel_epi64((__m128i *)(void *)out, first);
+    if (rows > 1)
+        _mm_storeh_pi((__m64 *)(void *)(out + g->c_stride), _mm_castsi128_ps(first));
+    if (rows > 2)
+        _mm_storel_epi64((__m128i *)(void *)(out + 2 * g->c_stride), last);
+    if (rows > 3)
+        _mm_storeh_pi((__m64 *)(void *)(out + 3 * g->c_stride), _mm_castsi128_ps(last));
+}
+
+ALWAYS_INLINE void put_whole(const ufk_qconv_args *g, size_t i, size_t j, ufk_act act,
+                             bool with_residual, int32_t sums[TILE_ROWS][PANEL], size_t rows)
+{
+    const ufk_qepilogue *e = &g->epilogue;
+    const ufk_columns8 c = ufk_load_columns8(e, j, PANEL);
+    const __m256i lo = _mm256_set1_epi8((char)_mm_cvtss_si32(_mm_set_ss(e->lo)));
+    const uint8_t *residual = with_residual ? e->residual + i * e->residual_stride + j : NULL;
+    uint8_t *out = g->c + i * g->c_stride + j;
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        put_four(out + r * g->c_stride, g, &c,
+                 with_residual ? residual + r * e->residual_stride : NULL, act, lo, sums + r, 4);
+    if (r < rows)
+        put_four(out + r * g->c_stride, g, &c,
+                 with_residual ? residual + r * e->residual_stride : NULL, act, lo, sums + r,
+                 rows - r);
+}
+
+static void put(const ufk_qconv_args *g, size_t i, size_t j, int32_t sums[TILE_ROWS][PANEL],
+                size_t rows)
+{
+    const ufk_act act = g->epilogue.act;
+    const size_t left = g->n - j, columns = left < PANEL ? left : PANEL;
+    if (g->c && columns == PANEL && act != UFK_ACT_HARD_SWISH) {
+        if (g->epilogue.residual && act == UFK_ACT_PRELU)
+            put_whole(g, i, j, UFK_ACT_PRELU, true, sums, rows);
+        else if (g->epilogue.residual)
+            put_whole(g, i, j, UFK_ACT_NONE, true, sums, rows);
+        else if (act == UFK_ACT_PRELU)
+            put_whole(g, i, j, UFK_ACT_PRELU, false, sums, rows);
         else
-            put_whole(t, sums, rows, UFK_ACT_NONE);
+            put_whole(g, i, j, UFK_ACT_NONE, false, sums, rows);
         return;
     }
-    for (size_t v = 0; v < panels; v++) {
-        const size_t j = t->j + v * PANEL, columns = v + 1 < panels ? PANEL : t->columns;
-        const ufk_columns8 c = ufk_load_columns8(&t->args->epilogue, j, columns);
-        for (size_t r = 0; r < rows; r++)
-            ufk_put8(t->args, t->i + r, j, columns, &c,
-                     _mm256_load_si256((const __m256i *)(const void *)(sums[r] + v * PANEL)));
-    }
+    const ufk_columns8 c = ufk_load_columns8(&g->epilogue, j, columns);
+    for (size_t r = 0; r < rows; r++)
+        ufk_put8(g, i + r, j, columns, &c,
+                 _mm256_load_si256((const __m256i *)(const void *)sums[r]));
 }
 
 /* ---- the whole ---- */
 
-/* All columns of the pixels that t->even and t->odd hold. */
-static void all_columns(tile *t, size_t rows)
+/* All columns of pixels i .. i + count - 1. Tiles follow each other while a panel stays, so that
+ * the lengths of its loops are foreseen. */
+static void put_block(const ufk_qconv_args *args, uint8_t *pixels, size_t i, size_t count, size_t k,
+                      size_t most)
 {
-    const ufk_qconv_args *args = t->args;
-    const size_t bytes =
-        ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length) * PANEL;
-    for (t->j = 0; t->j < args->n; t->j += TILE_COLUMNS) {
-        _Alignas(32) int32_t sums[TILE_ROWS][TILE_COLUMNS];
-        const size_t left = args->n - t->j, panels = left > PANEL ? MAX_PANELS : 1;
-        const size_t last = left - (panels - 1) * PANEL;
-        t->columns = last < PANEL ? last : PANEL;
-        t->b[0] = args->b + t->j / PANEL * bytes + PANEL * sizeof(int32_t);
-        t->b[1] = panels > 1 ? t->b[0] + bytes : t->b[0];
-        tiles[rows - 1][panels - 1](t, sums);
-        put(t, sums, rows, panels);
-    }
+    const size_t column_bytes = ufk_qpanel_column_bytes(k);
+    const size_t tile_bytes = most * ufk_qblocks(k) * UFK_QBLOCK;
+    for (size_t r = 0; r < count; r += most)
+        gather(pixels + r / most * tile_bytes, args, i + r, count - r < most ? count - r : most, k);
+    for (size_t j = 0; j < args->n; j += PANEL)
+        for (size_t r = 0; r < count; r += most) {
+            _Alignas(32) int32_t sums[TILE_ROWS][PANEL];
+            const size_t rows = count - r < most ? count - r : most;
+            tiles[rows - 1](sums, pixels + r / most * tile_bytes, args->b + j * column_bytes, k);
+            put(args, i + r, j, sums, rows);
+        }
 }
 
 static void ufk_conv_u8_avx2(const ufk_qconv_args *args)
 {
-    int32_t even[WIDE], odd[WIDE];
-    const size_t groups = args->runs_y * args->runs_x * ((args->run_length + 3) / 4);
-    const size_t most = groups <= MAX_GROUPS ? TILE_ROWS : 1;
-    tile t = {.args = args, .even = even, .odd = odd, .groups = groups};
-    if (groups > WIDE - 8) {
-        ufk_conv_u8_c(args); /* the packed form is the same */
-        return;
-    }
-    for (; t.i < args->m; t.i += most) {
-        const size_t rows = args->m - t.i < most ? args->m - t.i : most;
-        for (size_t r = 0; r < rows; r++)
-            widen_pixel(even + r * ROW, odd + r * ROW, args, t.i + r);
-        all_columns(&t, rows);
-    }
+    _Alignas(32) uint8_t pixels[TILE_ROWS * MAX_K + UFK_QBLOCK];
+    const size_t k = args->runs_y * args->runs_x * args->run_length;
+    const size_t most = k <= MAX_K ? TILE_ROWS : 1;
+    const size_t tiles_at_once = PIXEL_BYTES / (most * ufk_qblocks(k) * UFK_QBLOCK);
+    const size_t step = most * (tiles_at_once > 1 ? tiles_at_once : 1);
+    for (size_t i = 0; i < args->m; i += step)
+        put_block(args, pixels, i, args->m - i < step ? args->m - i : step, k, most);
 }
+
+static size_t column_bytes(size_t runs, size_t run_length)
+{
+    return ufk_qpanel_column_bytes(runs * run_length);
+}
+
+static void pack_panel(int8_t *out, const int8_t *b, size_t n, size_t runs, size_t run_length,
+                       size_t columns)
+{
+    ufk_qpanel_pack_avx2(out, b, n, runs * run_length, columns);
+}
+
+static const ufk_qconv_form form = {column_bytes, pack_panel};
 
 void ufk_qconv_select_avx2(ufk_table *t)
 {
     t->qconv_nr = PANEL;
     t->qconv_nu = PANEL;
     t->qconv_mr = TILE_ROWS;
+    t->qconv_form = &form;
     t->conv_u8 = ufk_conv_u8_avx2;
     t->conv_u8_name = "conv_u8_avx2";
 }

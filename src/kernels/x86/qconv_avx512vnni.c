@@ -181,7 +181,7 @@ static void row_of_tiles(tile *t, size_t column_bytes, size_t rows, size_t j_beg
 
 void ufk_conv_u8_avx512vnni(const ufk_qconv_args *args)
 {
-    const size_t bytes = ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length);
+    const size_t bytes = ufk_qconv_group_bytes(args->runs_y * args->runs_x, args->run_length);
     const size_t tile_count = (args->m + TILE_ROWS - 1) / TILE_ROWS;
     size_t block = UFK_QWEIGHT_BLOCK_BYTES / bytes / PANEL * PANEL;
     if (block < PANEL)

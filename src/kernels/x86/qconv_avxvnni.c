@@ -103,7 +103,7 @@ static void (*const tiles[TILE_ROWS][MAX_PANELS])(const tile *t) = {
 static void ufk_conv_u8_avxvnni(const ufk_qconv_args *args)
 {
     const size_t bytes =
-        ufk_qconv_column_bytes(args->runs_y * args->runs_x, args->run_length) * PANEL;
+        ufk_qconv_group_bytes(args->runs_y * args->runs_x, args->run_length) * PANEL;
     for (size_t j = 0; j < args->n; j += MAX_PANELS * PANEL) {
         const size_t left = args->n - j, panels = left > PANEL ? MAX_PANELS : 1;
         const size_t last = left - (panels - 1) * PANEL;

@@ -4,8 +4,8 @@
  *
  * 3x3 kernels take 32 channels at a time by steps that stay within 128-bit lanes (vpmovzxbw, which
  * does not, costs two): bytes of two taps are unpacked, then against zeros, and packing the results
- * undoes that order. Everything else takes 16 channels, where unpacking leaves channels 0-3 and
- * 8-11 in one vector and 4-7 and 12-15 in the other.
+ * undoes that order; two pixels of 16 channels count as 32. Everything else takes 16 channels,
+ * where unpacking leaves channels 0-3 and 8-11 in one vector and 4-7 and 12-15 in the other.
  */
 #include "kernels/topics.h"
 #include "kernels/x86/qconv_avx.h"
@@ -317,6 +317,80 @@ static size_t wide_channels(const ufk_qdwconv_args *a)
     return channel;
 }
 
+/* ---- 3x3, 16 channels: two pixels side by side are 32 channels ---- */
+
+static void prepare_two(wide_block *b, const ufk_qdwconv_args *a)
+{
+    b->args = a;
+    b->channel = 0;
+    memset(b->outside, a->in_zero, sizeof b->outside);
+    for (size_t t = 0; t < TAPS; t += 2) {
+        const int8_t *w = a->weights + t * BLOCK;
+        __m256i pairs[2];
+        pair_bytes(pairs, _mm256_broadcastsi128_si256(load_bytes(w, BLOCK)),
+                   t + 1 < TAPS ? _mm256_broadcastsi128_si256(load_bytes(w + BLOCK, BLOCK))
+                                : _mm256_setzero_si256());
+        for (int q = 0; q < QUARTERS; q++)
+            b->weights[t / 2][q] = _mm256_srai_epi16(zeros_below(pairs, q), 8);
+    }
+    for (int q = 0; q < QUARTERS; q++) {
+        b->scale[q] =
+            _mm256_broadcast_ps((const __m128 *)(const void *)(a->epilogue.scale + 4 * q));
+        b->bias[q] = _mm256_broadcast_ps((const __m128 *)(const void *)(a->epilogue.bias + 4 * q));
+        if (a->epilogue.act == UFK_ACT_PRELU)
+            b->slope[q] =
+                _mm256_broadcast_ps((const __m128 *)(const void *)(a->epilogue.slope + 4 * q));
+    }
+}
+
+ALWAYS_INLINE void row_of_twos(const wide_block *twos, const block *b, size_t y, ufk_act act)
+{
+    static const size_t none[3];
+    const ufk_qdwconv_args *a = b->args;
+    ufk_qepilogue e = a->epilogue;
+    walk w = begin_row(a, y);
+    e.act = act;
+    e.residual = NULL;
+    for (size_t x = 0; x < a->out_w;) {
+        const size_t pixel = y * a->out_w + x;
+        const bool inside = x + 2 <= a->out_w && x >= a->pad_left && x - a->pad_left + 3 < a->in_w;
+        if (!inside) {
+            const uint8_t *tap[TAPS];
+            find_taps(a, 0, b->outside, y, x, tap);
+            one_pixel(b, tap, none, TAPS, BLOCK, pixel);
+            x++;
+            continue;
+        }
+        if (!w.known)
+            find_taps(a, 0, twos->outside, y, x, w.tap);
+        UNROLL
+        for (int r = 0; r < 3; r++)
+            w.offset[r] = w.known ? w.offset[r] + 2 * w.moves[r] : 0;
+        w.known = true;
+        wide_pixel(twos, &w, &e, pixel);
+        x += 2;
+    }
+}
+
+/* Pixels that are inside together follow each other, so `known` needs no other reset. */
+static bool all_twos(const ufk_qdwconv_args *a)
+{
+    const ufk_act act = a->epilogue.act;
+    wide_block twos;
+    block b;
+    if (a->channels != BLOCK || a->kernel_h != 3 || a->kernel_w != 3 || a->stride_w != 1 ||
+        a->dilation_w != 1 || !a->out || a->epilogue.residual || act == UFK_ACT_HARD_SWISH)
+        return false;
+    prepare_two(&twos, a);
+    prepare(&b, a, 0);
+    for (size_t y = a->y_begin; y < a->y_end; y++)
+        if (act == UFK_ACT_PRELU)
+            row_of_twos(&twos, &b, y, UFK_ACT_PRELU);
+        else
+            row_of_twos(&twos, &b, y, UFK_ACT_NONE);
+    return true;
+}
+
 /* ---- the whole ---- */
 
 static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
@@ -328,6 +402,8 @@ static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
         ufk_dwconv_u8_c(a);
         return;
     }
+    if (all_twos(a))
+        return;
     for (size_t c = wide_channels(a); c < a->channels; c += BLOCK) {
         prepare(&b, a, c);
         const bool whole_3x3 = a->kernel_h == 3 && a->kernel_w == 3 && b.count == BLOCK;

@@ -106,12 +106,51 @@ static void take_max(uint8_t *max, const uint8_t *in, size_t count)
         const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(in + i));
         _mm256_storeu_si256(to, _mm256_max_epu8(_mm256_loadu_si256(to), v));
     }
+    if (i + 16 <= count) {
+        __m128i *to = (__m128i *)(void *)(max + i);
+        const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(in + i));
+        _mm_storeu_si128(to, _mm_max_epu8(_mm_loadu_si128(to), v));
+        i += 16;
+    }
     for (; i < count; i++)
         max[i] = in[i] > max[i] ? in[i] : max[i];
 }
 
+/* A window of 2x2; channels are a multiple of 16. */
+static inline void max_of_four(uint8_t *out, const uint8_t *in, size_t row, size_t pixel,
+                               size_t channels)
+{
+    for (size_t c = 0; c < channels; c += 16) {
+        const uint8_t *p = in + c;
+        const __m128i above =
+            _mm_max_epu8(_mm_loadu_si128((const __m128i *)(const void *)p),
+                         _mm_loadu_si128((const __m128i *)(const void *)(p + pixel)));
+        const __m128i below =
+            _mm_max_epu8(_mm_loadu_si128((const __m128i *)(const void *)(p + row)),
+                         _mm_loadu_si128((const __m128i *)(const void *)(p + row + pixel)));
+        _mm_storeu_si128((__m128i *)(void *)(out + c), _mm_max_epu8(above, below));
+    }
+}
+
+/* Windows of 2x2 side by side, as detectors shrink their maps. */
+static bool pool_halves(uint8_t *out, const uint8_t *in, const ufk_pool_args *p)
+{
+    const size_t channels = p->channels, row = p->in_w * channels;
+    if (p->kernel_h != 2 || p->kernel_w != 2 || p->stride_h != 2 || p->stride_w != 2 ||
+        p->dilation_h != 1 || p->dilation_w != 1 || p->pad_top || p->pad_left || channels % 16 ||
+        2 * p->out_h > p->in_h || 2 * p->out_w > p->in_w)
+        return false;
+    for (size_t y = p->y_begin; y < p->y_end; y++)
+        for (size_t x = 0; x < p->out_w; x++)
+            max_of_four(out + (y * p->out_w + x) * channels, in + 2 * y * row + 2 * x * channels,
+                        row, channels, channels);
+    return true;
+}
+
 static void ufk_max_pool_u8_avx2(uint8_t *out, const uint8_t *in, const ufk_pool_args *p)
 {
+    if (pool_halves(out, in, p))
+        return;
     for (size_t y = p->y_begin; y < p->y_end; y++)
         for (size_t x = 0; x < p->out_w; x++) {
             uint8_t *max = out + (y * p->out_w + x) * p->channels;
