@@ -92,6 +92,8 @@ static int run_detect(const cli_args *a)
     int status = cli_open_detector(&s, a);
     if (!status && !cli_files_collect(&files, a->operands, a->count))
         status = EXIT_INTERNAL;
+    if (!status && !files.count)
+        status = cli_complain(EXIT_INPUT, "detect: there are no pictures in %s", a->operands[0]);
     if (!status && draw && files.count != 1)
         status = cli_complain(EXIT_USAGE, "--draw takes one picture, there are %zu", files.count);
     if (!status && a->json)

@@ -131,6 +131,7 @@ error("a place that cannot be written is said before the work", 3, "/no/such/x.n
 error("a folder is no place for an array", 3, "Is a directory", "embed", "x.jpg", "-o", folder)
 nothing = os.path.join(folder, "nothing")
 os.makedirs(nothing, exist_ok=True)
+error("detect: a folder without pictures", 3, "no pictures in", "detect", nothing)
 error("a folder without pictures", 3, "no pictures in", "embed", nothing, "-o", os.path.join(folder, "x.npy"))
 error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
 error("folder as model", 3, folder, "inspect", folder)
@@ -140,6 +141,15 @@ open(os.path.join(folder, "empty.onnx"), "w").close()
 error("empty model", 3, "empty", "inspect", os.path.join(folder, "empty.onnx"))
 with open(os.path.join(folder, "text.onnx"), "w") as f:
     f.write("hello\n" * 100)
+error("text is no network", 3, "no ONNX network", "import", os.path.join(folder, "text.onnx"), "-o", os.path.join(folder, "x.ufm"))
+with open(os.path.join(folder, "made.ufm"), "wb") as f:
+    f.write(b"\x89UFM\r\n\x1a\n" + bytes(100))
+error("a .ufm model is not imported", 3, "a .ufm model already", "import", os.path.join(folder, "made.ufm"), "-o",
+      os.path.join(folder, "x.ufm"))
+with open("/dev/full", "w") as full:
+    for words in (["--help"], ["--version"], ["detect", "--help"]):
+        done = subprocess.run([program, *words], stdout=full, stderr=subprocess.PIPE, env=environment)
+        check(f"{words} on a full disk", done.returncode == 3 and b"standard output" in done.stderr, done)
 error("text as model", 3, "text.onnx", "inspect", os.path.join(folder, "text.onnx"))
 devices = json.loads(call("devices", "--json").stdout)
 check("devices", devices and devices[0]["name"] == "CPU" and devices[0]["cores"] >= 1)
