@@ -70,6 +70,9 @@ bool cli_flag(const cli_args *a, const char *option);
 /* A number in min..max; false after having printed what is wrong. `fallback` when absent. */
 bool cli_number(const cli_args *a, const char *option, double min, double max, double fallback,
                 double *out);
+/* The same for a whole number. */
+bool cli_count(const cli_args *a, const char *option, double min, double max, double fallback,
+               double *out);
 
 /* ---- what commands share ---- */
 
@@ -93,6 +96,9 @@ uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
 /* Path of the model `name` in the model store; the default of a task has the task's name. */
 void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
+/* Whether a file can be written there, asked before long work: prints what is wrong and returns the
+ * exit status, or 0. */
+int cli_check_output(const char *path);
 
 /* A list of files: operands, folders replaced by the pictures in them, sorted. */
 typedef struct cli_files {

@@ -92,6 +92,8 @@ static int run_detect(const cli_args *a)
     int status = cli_open_detector(&s, a);
     if (!status && !cli_files_collect(&files, a->operands, a->count))
         status = EXIT_INTERNAL;
+    if (!status && !files.count)
+        status = cli_complain(EXIT_INPUT, "detect: there are no pictures in %s", a->operands[0]);
     if (!status && draw && files.count != 1)
         status = cli_complain(EXIT_USAGE, "--draw takes one picture, there are %zu", files.count);
     if (!status && a->json)
@@ -143,118 +145,144 @@ const cli_command cli_detect = {
 
 /* ---- embed ---- */
 
-typedef struct embeddings {
+typedef struct embedding {
+    const cli_args *a;
+    uf_model *detector, *embedder;
+    uf_pipeline *pipeline;
+    cli_files files;
     float *rows;
-    size_t count;
-} embeddings;
+    size_t dimension, count, skipped;
+    cli_json *j;
+} embedding;
 
-static int append_row(embeddings *out, const float *v, size_t dimension)
+/* Pictures beside each other keep the cores busy; of few pictures each gets several threads. */
+static int open_pipeline(embedding *e)
 {
-    float *rows = realloc(out->rows, (out->count + 1) * dimension * sizeof *rows);
-    if (!rows)
-        return cli_complain(EXIT_INTERNAL, "out of memory");
-    out->rows = rows;
-    memcpy(rows + out->count++ * dimension, v, dimension * sizeof *v);
+    uf_error err;
+    uf_device d = {.cores = 1};
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    double batch;
+    const int status = cli_detector_options(e->a, &o.detector);
+    if (status || !cli_count(e->a, "batch", 1, 256, 16, &batch))
+        return EXIT_USAGE;
+    uf_device_get(0, &d, NULL);
+    const uint32_t threads = o.detector.engine.threads;
+    o.lanes = e->files.count < d.cores ? (uint32_t)e->files.count : d.cores;
+    o.decoders = threads && threads < d.cores ? threads : d.cores;
+    o.batch = (uint32_t)batch;
+    o.max_faces = cli_flag(e->a, "all") ? 1024 : 0;
+    o.flip = cli_flag(e->a, "flip");
+    o.judge = cli_flag(e->a, "poor") ? UF_PIPELINE_JUDGE_ALL : UF_PIPELINE_SKIP_POOR;
+    if (cli_open_model(&e->detector, e->a, "detector", &err) ||
+        cli_open_model(&e->embedder, e->a, "embedder", &err) ||
+        uf_pipeline_create(&e->pipeline, e->detector, e->embedder, &o, &err))
+        return cli_fail(&err);
+    e->dimension = uf_pipeline_dimension(e->pipeline);
     return 0;
 }
 
-/* All usable faces of one picture, or the main one. */
-static int embed_picture(cli_session *s, const cli_args *a, const char *path, embeddings *out,
-                         cli_json *j, size_t *skipped)
+static void take_face(embedding *e, const char *path, const uf_face *f, const uf_quality *q,
+                      const float *v)
 {
-    uf_error err;
-    uf_picture *p;
-    size_t count;
-    int status = 0;
-    if (cli_find_faces(s, path, &p, &count, &err)) {
-        cli_fail(&err);
-        (*skipped)++;
-        return 0;
+    const size_t n = e->dimension;
+    e->rows = cli_need(realloc(e->rows, (e->count + 1) * n * sizeof *v));
+    memcpy(e->rows + e->count * n, v, n * sizeof *v);
+    if (e->j) {
+        json_open(e->j, NULL, '{');
+        json_text(e->j, "image", path);
+        json_integer(e->j, "row", (long long)e->count);
+        json_open(e->j, "face", '[');
+        face_json(e->j, f, q);
+        json_close(e->j, ']');
+        json_close(e->j, '}');
     }
-    uf_image view = uf_picture_view(p);
-    int main_face = uf_face_main(s->faces, count, view.width, view.height);
-    float *v = malloc(s->dimension * sizeof *v);
-    if (main_face < 0) {
-        fprintf(stderr, "uniface: %s: no face found\n", path);
-        (*skipped)++;
-    }
-    for (size_t i = 0; !status && v && i < count; i++) {
-        uf_quality q;
-        if (!cli_flag(a, "all") && (int)i != main_face)
-            continue;
-        uf_status st = uf_face_quality(&view, &s->faces[i], &q, &err);
-        if (!st && q.reason[0] && !cli_flag(a, "poor")) {
-            fprintf(stderr, "uniface: %s: face #%zu skipped: %s\n", path, i, q.reason);
-            (*skipped)++;
-            continue;
-        }
-        if (!st)
-            st = uf_embedder_run(s->embedder, &view, &s->faces[i], v, &err);
-        if (st) {
-            fprintf(stderr, "uniface: %s: face #%zu: %s\n", path, i, err.message);
-            (*skipped)++;
-            continue;
-        }
-        status = append_row(out, v, s->dimension);
-        if (status || !j)
-            continue;
-        json_open(j, NULL, '{');
-        json_text(j, "image", path);
-        json_integer(j, "row", (long long)out->count - 1);
-        json_open(j, "face", '[');
-        face_json(j, &s->faces[i], &q);
-        json_close(j, ']');
-        json_close(j, '}');
-    }
-    free(v);
-    uf_picture_destroy(p);
-    return status;
+    e->count++;
 }
 
-static int write_rows(const embeddings *e, size_t dimension, const char *path)
+/* All usable faces of one picture, or the main one. */
+static void take_picture(embedding *e, const char *path, const uf_pipeline_item *item)
+{
+    const bool all = cli_flag(e->a, "all"), poor = cli_flag(e->a, "poor");
+    if (item->status)
+        fprintf(stderr, "uniface: %s\n", item->message);
+    else if (!item->face_count)
+        fprintf(stderr, "uniface: %s: no face found\n", path);
+    e->skipped += item->status || !item->face_count;
+    for (size_t i = 0; i < item->face_count; i++) {
+        const uf_quality *q = &item->qualities[i];
+        if (poor || !q->reason[0]) {
+            take_face(e, path, &item->faces[i], q, item->templates + i * e->dimension);
+            continue;
+        }
+        if (all)
+            fprintf(stderr, "uniface: %s: face #%zu skipped: %s\n", path, i, q->reason);
+        else
+            fprintf(stderr, "uniface: %s: the face was skipped: %s\n", path, q->reason);
+        e->skipped++;
+    }
+}
+
+static int embed_all(embedding *e)
+{
+    uf_error err;
+    uf_pipeline_item item;
+    size_t put = 0;
+    while (put < e->files.count || uf_pipeline_pending(e->pipeline)) {
+        while (put < e->files.count && uf_pipeline_room(e->pipeline))
+            if (uf_pipeline_put(e->pipeline, e->files.paths[put++], &err))
+                return cli_fail(&err);
+        if (uf_pipeline_next(e->pipeline, &item, &err))
+            return cli_fail(&err);
+        take_picture(e, e->files.paths[item.number], &item);
+        cli_progress("embedding", item.number + 1, e->files.count);
+    }
+    return 0;
+}
+
+static int write_rows(const embedding *e, const char *path)
 {
     uf_tensor_info info = {.name = "embeddings", .dtype = UF_F32, .rank = 2};
     static const float none[1];
     info.dims[0] = (int64_t)e->count;
-    info.dims[1] = (int64_t)dimension;
+    info.dims[1] = (int64_t)e->dimension;
     return npy_write(path, &info, e->count ? e->rows : none) ? 0 : EXIT_INPUT;
 }
 
 static int run_embed(const cli_args *a)
 {
-    cli_session s = {0};
-    cli_files files = {0};
-    embeddings out = {0};
-    size_t skipped = 0;
-    const char *path = cli_value(a, "output");
     cli_json j = {.f = stdout};
+    embedding e = {.a = a, .j = a->json ? &j : NULL};
+    const char *path = cli_value(a, "output");
     if (!path)
         return cli_complain(EXIT_USAGE, "embed: say where to: -o OUT.npy");
-    int status = cli_open_detector(&s, a);
-    if (!status)
-        status = cli_open_embedder(&s, a);
-    if (!status && !cli_files_collect(&files, a->operands, a->count))
+    int status = cli_check_output(path);
+    if (!status && !cli_files_collect(&e.files, a->operands, a->count))
         status = EXIT_INTERNAL;
+    if (!status && !e.files.count)
+        status = cli_complain(EXIT_INPUT, "embed: there are no pictures in %s", a->operands[0]);
+    if (!status)
+        status = open_pipeline(&e);
     if (!status && a->json)
         json_open(&j, NULL, '[');
-    for (size_t i = 0; !status && i < files.count; i++) {
-        status = embed_picture(&s, a, files.paths[i], &out, a->json ? &j : NULL, &skipped);
-        cli_progress("embedding", i + 1, files.count);
-    }
-    if (!status && a->json) {
+    const bool open = !status && a->json;
+    if (!status)
+        status = embed_all(&e);
+    if (open) {
         json_close(&j, ']');
         json_end(&j);
     }
     if (!status)
-        status = write_rows(&out, s.dimension, path);
+        status = write_rows(&e, path);
     if (!status && !a->json)
-        printf("%s: %zu templates of %zu numbers from %zu pictures, %zu skipped\n", path, out.count,
-               s.dimension, files.count, skipped);
-    if (!status && skipped)
+        printf("%s: %zu templates of %zu numbers from %zu pictures, %zu skipped\n", path, e.count,
+               e.dimension, e.files.count, e.skipped);
+    if (!status && e.skipped)
         status = EXIT_INPUT;
-    free(out.rows);
-    cli_files_free(&files);
-    cli_session_close(&s);
+    uf_pipeline_destroy(e.pipeline);
+    uf_model_close(e.detector);
+    uf_model_close(e.embedder);
+    free(e.rows);
+    cli_files_free(&e.files);
     return status;
 }
 

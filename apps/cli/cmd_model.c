@@ -65,7 +65,8 @@ const cli_command cli_import = {
                 {"licence", 'l', "TEXT", "licence of the weights, kept in the model"},
                 {"no-optimize", 0, NULL, "keep the graph as it is"}},
     .details = "Presets tell how pictures enter a network and how its answers are read:\n"
-               "  yunet, scrfd, ultraface, retinaface      detectors\n"
+               "  yunet, scrfd, ultraface, ultraface-raw, face-detection-retail, retinaface\n"
+               "                                           detectors\n"
                "  arcface, raw-rgb, foamliu, adaface, reid-retail   embedders\n"
                "  minifasnet, landmarks, tensor            others\n"
                "The model store is $UNIFACE_MODELS, else $UNIFACE_CACHE_DIR/models, else\n"

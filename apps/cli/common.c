@@ -107,6 +107,26 @@ bool cli_make_folders(const char *path)
     return true;
 }
 
+int cli_check_output(const char *path)
+{
+    struct stat s;
+    char folder[4096] = ".";
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    if (length >= sizeof folder)
+        return cli_complain(EXIT_INPUT, "path too long: %.64s...", path);
+    if (slash) {
+        memcpy(folder, path, length);
+        folder[length] = '\0';
+    }
+    const bool exists = stat(path, &s) == 0;
+    if (exists && S_ISDIR(s.st_mode))
+        errno = EISDIR;
+    else if (!access(exists && !S_ISREG(s.st_mode) ? path : folder, W_OK))
+        return 0;
+    return cli_complain(EXIT_INPUT, "%s: it cannot be written: %s", path, strerror(errno));
+}
+
 uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err)
 {
     char path[4096];

@@ -95,6 +95,14 @@ static const cli_command *find_command(int argc, char **argv, int *words)
     return found;
 }
 
+/* Answers that nobody got are no success. */
+static int finish(int status)
+{
+    if (fflush(stdout) != 0 && status == 0)
+        return cli_complain(EXIT_INPUT, "standard output cannot be written");
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     cli_args a;
@@ -104,11 +112,11 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         usage(stdout);
-        return 0;
+        return finish(0);
     }
     if (!strcmp(argv[1], "--version")) {
         printf("uniface %s\n", uf_version());
-        return 0;
+        return finish(0);
     }
     int words = 0;
     const cli_command *c = find_command(argc, argv, &words);
@@ -126,7 +134,5 @@ int main(int argc, char **argv)
     if (status < 0)
         status = c->run(&a);
     free(given);
-    if (fflush(stdout) != 0 && status == 0)
-        status = cli_complain(EXIT_INPUT, "standard output cannot be written");
-    return status;
+    return finish(status);
 }

@@ -1,6 +1,9 @@
 /* NumPy's .npy, version 1.0 and 2.0: little-endian, C order. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -54,16 +57,39 @@ bool npy_write_header(FILE *f, const uf_tensor_info *info, size_t length)
     return fwrite(start, 1, 10, f) == 10 && fwrite(header, 1, (size_t)n, f) == (size_t)n;
 }
 
+/* Where there is no file, or one, it is replaced whole; devices and links are written into. */
+static FILE *open_beside(const char *path, char *temporary, size_t size)
+{
+    struct stat s;
+    temporary[0] = '\0';
+    if (lstat(path, &s) == 0 && !S_ISREG(s.st_mode))
+        return fopen(path, "wb");
+    const int n = snprintf(temporary, size, "%s.XXXXXX", path);
+    const int fd = n > 0 && (size_t)n < size ? mkstemp(temporary) : -1;
+    if (fd < 0)
+        return NULL;
+    const mode_t mask = umask(0);
+    umask(mask);
+    fchmod(fd, 0666 & ~mask);
+    return fdopen(fd, "wb");
+}
+
 bool npy_write(const char *path, const uf_tensor_info *info, const void *data)
 {
-    FILE *f = fopen(path, "wb");
+    char temporary[4096];
+    FILE *f = open_beside(path, temporary, sizeof temporary);
     size_t bytes = npy_bytes(info);
     bool ok = f && npy_write_header(f, info, 0) && fwrite(data, 1, bytes, f) == bytes;
     if (f && fclose(f) != 0)
         ok = false;
-    if (!ok)
-        fprintf(stderr, "uniface: %s: it cannot be written\n", path);
-    return ok;
+    if (ok && temporary[0])
+        ok = rename(temporary, path) == 0;
+    if (ok)
+        return true;
+    fprintf(stderr, "uniface: %s: it cannot be written: %s\n", path, strerror(errno));
+    if (f && temporary[0])
+        unlink(temporary);
+    return false;
 }
 
 static const char *header_value(const char *header, const char *key)

@@ -163,3 +163,15 @@ bool cli_number(const cli_args *a, const char *option, double min, double max, d
             text);
     return false;
 }
+
+bool cli_count(const cli_args *a, const char *option, double min, double max, double fallback,
+               double *out)
+{
+    if (!cli_number(a, option, min, max, fallback, out))
+        return false;
+    if (*out == floor(*out))
+        return true;
+    fprintf(stderr, "uniface: --%s must be a whole number, not \"%s\"\n", option,
+            cli_value(a, option));
+    return false;
+}

@@ -13,21 +13,29 @@ void cli_session_close(cli_session *s)
     free(s->faces);
 }
 
-int cli_open_detector(cli_session *s, const cli_args *a)
+int cli_detector_options(const cli_args *a, uf_detector_options *o)
 {
-    uf_error err;
-    uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
     const char *size = cli_value(a, "size");
     double pixels = 0, score, nms, threads;
     bool is_auto = size && !strcmp(size, "auto");
     if ((!is_auto && !cli_number(a, "size", 32, 8192, 0, &pixels)) ||
         !cli_number(a, "score", 0, 1, -1, &score) || !cli_number(a, "nms", 0, 1, -1, &nms) ||
-        !cli_number(a, "threads", 0, 1024, 0, &threads))
+        !cli_count(a, "threads", 0, 1024, 0, &threads))
         return EXIT_USAGE;
-    o.size = is_auto ? -1 : (int32_t)pixels;
-    o.score_threshold = (float)score;
-    o.nms_threshold = (float)nms;
-    o.engine.threads = (uint32_t)threads;
+    o->size = is_auto ? -1 : (int32_t)pixels;
+    o->score_threshold = (float)score;
+    o->nms_threshold = (float)nms;
+    o->engine.threads = (uint32_t)threads;
+    return 0;
+}
+
+int cli_open_detector(cli_session *s, const cli_args *a)
+{
+    uf_error err;
+    uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
+    const int status = cli_detector_options(a, &o);
+    if (status)
+        return status;
     s->faces = malloc(CLI_MAX_FACES * sizeof *s->faces);
     if (!s->faces)
         return cli_complain(EXIT_INTERNAL, "out of memory");
@@ -43,8 +51,8 @@ static int make_embedder(cli_session *s, const cli_args *a)
     uf_error err;
     uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
     double threads, batch;
-    if (!cli_number(a, "threads", 0, 1024, 0, &threads) ||
-        !cli_number(a, "batch", 1, 1024, 16, &batch))
+    if (!cli_count(a, "threads", 0, 1024, 0, &threads) ||
+        !cli_count(a, "batch", 1, 256, 16, &batch))
         return EXIT_USAGE;
     o.engine.threads = (uint32_t)threads;
     o.batch = (int32_t)batch;
@@ -79,8 +87,6 @@ uf_status cli_faces_in(cli_session *s, const uf_image *view, size_t *count, uf_e
     return st;
 }
 
-/* Decodes (reduced where that costs nothing) and finds faces in coordinates of the decoded picture.
- */
 uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_t *count,
                          uf_error *err)
 {

@@ -31,6 +31,9 @@ typedef struct cli_session {
         "flip", 0, NULL, "add the mirrored face's embedding: better, twice the time"  \
     }
 
+/* What DETECTOR_OPTIONS ask for; prints what is wrong and returns the exit status, or 0. */
+int cli_detector_options(const cli_args *a, uf_detector_options *o);
+
 /* Zero the session first; close it in any case. These print what is wrong and return the exit
  * status, or 0. */
 int cli_open_detector(cli_session *s, const cli_args *a);
@@ -40,8 +43,8 @@ int cli_open_embedder_at(cli_session *s, const cli_args *a, const char *path);
 void cli_session_close(cli_session *s);
 /* Finds faces; s->faces holds them, *count at most CLI_MAX_FACES. */
 uf_status cli_faces_in(cli_session *s, const uf_image *view, size_t *count, uf_error *err);
-/* Decodes (reduced where that costs nothing) and finds faces in coordinates of the decoded picture,
- * which the caller destroys; s->faces holds them. */
+/* Decodes and finds faces in coordinates of the picture, which the caller destroys; s->faces holds
+ * them. */
 uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_t *count,
                          uf_error *err);
 /* The template of the face that the photo is about. */

@@ -24,6 +24,13 @@ extern "C" {
 
 typedef struct uf_pipeline uf_pipeline;
 
+/* Whether faces are judged for enrolment (uf_face_quality), on pixels enough for that. */
+typedef enum uf_pipeline_judging {
+    UF_PIPELINE_JUDGE_NONE = 0,
+    UF_PIPELINE_JUDGE_ALL = 1,
+    UF_PIPELINE_SKIP_POOR = 2 /* and those that are too poor get no template, but zeros */
+} uf_pipeline_judging;
+
 typedef struct uf_pipeline_options {
     uf_detector_options detector; /* its engine options count for both networks; threads: so many
                                      pairs of networks run beside each other, each on one thread */
@@ -40,11 +47,15 @@ typedef struct uf_pipeline_options {
     uf_decode_options decode; /* min_side 0 (default): JPEGs are decoded as small as the detector
                                  allows, and larger where a face needs it; UF_IMAGE_MAX_SIDE:
                                  never reduced */
+    uint32_t lanes; /* pairs of networks, which share the threads; 0 (default): one for each thread,
+                       which is best for many pictures. Since 0.5 */
+    uf_pipeline_judging judge; /* needs a detector. Since 0.5 */
 } uf_pipeline_options;
 #define UF_PIPELINE_MAX_BYTES ((uint64_t)256 << 20)
-#define UF_PIPELINE_OPTIONS_INIT                                                               \
-    {                                                                                          \
-        UF_DETECTOR_OPTIONS_INIT, 0, 8, 0, 0, 0, UF_PIPELINE_MAX_BYTES, UF_DECODE_OPTIONS_INIT \
+#define UF_PIPELINE_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        UF_DETECTOR_OPTIONS_INIT, 0, 8, 0, 0, 0, UF_PIPELINE_MAX_BYTES, UF_DECODE_OPTIONS_INIT, 0, \
+            UF_PIPELINE_JUDGE_NONE                                                                 \
     }
 
 /* One of the models may be NULL. Without a detector each picture is an aligned face crop, scaled to
@@ -75,6 +86,7 @@ typedef struct uf_pipeline_item {
     size_t face_count;      /* 0: no face found. Without a detector 1: the whole picture */
     const uf_face *faces;   /* [face_count]; NULL without a detector */
     const float *templates; /* [face_count][dimension], unit length; NULL without an embedder */
+    const uf_quality *qualities; /* [face_count]; NULL unless faces are judged. Since 0.5 */
 } uf_pipeline_item;
 
 /* The oldest picture that is pending; waits until it has been through the networks. `out` is valid

@@ -34,7 +34,10 @@ uf_status ufi_pipeline_decode(const ufi_place *at, const uf_decode_options *opti
 
 static uf_status decode(const uf_pipeline *p, ufi_place *at, uf_error *err)
 {
-    uf_status st = ufi_pipeline_decode(at, &p->decode, &at->picture, err);
+    uf_decode_options o = p->decode;
+    if (at->path && strcmp(at->path, "-") == 0)
+        o.min_side = UF_IMAGE_MAX_SIDE; /* it can be read but once */
+    uf_status st = ufi_pipeline_decode(at, &o, &at->picture, err);
     if (st)
         return st;
     const uf_image view = uf_picture_view(at->picture);
@@ -252,6 +255,8 @@ uf_status uf_pipeline_next(uf_pipeline *p, uf_pipeline_item *out, uf_error *err)
                               .face_count = is_ok ? at->face_count : 0,
                               .faces = is_ok && p->detector ? at->faces : NULL,
                               .templates = is_ok && p->embedder ? at->templates : NULL};
+    if (is_ok && p->options.judge)
+        out->qualities = at->qualities;
     if (!is_ok)
         memcpy(out->message, at->error.message, sizeof out->message);
     return UF_OK;
@@ -259,7 +264,7 @@ uf_status uf_pipeline_next(uf_pipeline *p, uf_pipeline_item *out, uf_error *err)
 
 /* ---- making one ---- */
 
-static uf_status check_options(uf_pipeline_options *o, uf_error *err)
+static uf_status check_options(const uf_pipeline *p, uf_pipeline_options *o, uf_error *err)
 {
     if (o->batch < 1 || o->batch > UFI_PIPELINE_MAX_BATCH)
         return ufi_fail(err, UF_E_ARG, "pipeline options: batch must be 1 to %d",
@@ -269,6 +274,8 @@ static uf_status check_options(uf_pipeline_options *o, uf_error *err)
     if (*threads > UFI_PIPELINE_MAX_LANES)
         return ufi_fail(err, UF_E_ARG, "pipeline options: threads must be 0 to %d",
                         UFI_PIPELINE_MAX_LANES);
+    if (o->lanes == 0 || o->lanes > *threads)
+        o->lanes = *threads;
     if (!o->ring)
         o->ring = 3 * (o->batch > *threads ? o->batch : *threads);
     if (o->ring < o->batch || o->ring > 65536)
@@ -277,6 +284,11 @@ static uf_status check_options(uf_pipeline_options *o, uf_error *err)
     if (o->max_faces > UFI_PIPELINE_MAX_FACES)
         return ufi_fail(err, UF_E_ARG, "pipeline options: max_faces must be 0 to %d",
                         UFI_PIPELINE_MAX_FACES);
+    if (o->judge < UF_PIPELINE_JUDGE_NONE || o->judge > UF_PIPELINE_SKIP_POOR ||
+        (o->judge && !p->detector))
+        return ufi_fail(err, UF_E_ARG,
+                        "pipeline options: judge must be 0 to %d, and 0 without a detector",
+                        UF_PIPELINE_SKIP_POOR);
     o->decoders = o->decoders ? o->decoders : ufi_cpu_count();
     if (o->decoders > 256)
         return ufi_fail(err, UF_E_ARG, "pipeline options: decoders must be 0 to 256");
@@ -298,7 +310,7 @@ static size_t most_at_a_time(const uf_pipeline *p)
  * asked for are enough, as long as there is one. */
 static uf_status open_lanes(uf_pipeline *p, uf_error *err)
 {
-    const size_t wanted = p->options.detector.engine.threads;
+    const size_t wanted = p->options.lanes;
     p->lanes = ufi_calloc(wanted, sizeof *p->lanes);
     if (!p->lanes)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a pipeline");
@@ -354,7 +366,7 @@ uf_status uf_pipeline_create(uf_pipeline **out, uf_model *detector, uf_model *em
     p->embedder = embedder;
     p->options = options ? *options : defaults;
     p->most = most_at_a_time(p);
-    uf_status st = check_options(&p->options, err);
+    uf_status st = check_options(p, &p->options, err);
     if (!st)
         st = ufi_mutex_create(&p->mutex, err);
     if (!st)
@@ -400,6 +412,7 @@ void uf_pipeline_destroy(uf_pipeline *p)
         ufi_free(at->encoded);
         ufi_free(at->crop);
         ufi_free(at->faces);
+        ufi_free(at->qualities);
         ufi_free(at->templates);
     }
     ufi_condition_destroy(p->changed);

@@ -36,7 +36,8 @@ typedef struct ufi_place {
     uf_status status;
     uf_error error;
     int32_t width, height;
-    uf_face *faces; /* kept from picture to picture, as far as they have room */
+    uf_face *faces;        /* kept from picture to picture, as far as they have room */
+    uf_quality *qualities; /* as many as faces, where they are judged */
     float *templates;
     size_t face_count, face_room, template_room;
 } ufi_place;

@@ -3,6 +3,7 @@
  * then sorting, checking, shapes and passes. Field numbers are those of onnx.proto3.
  */
 #include "format/onnx.h"
+#include "format/ufm.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -340,7 +341,12 @@ static uf_status import_bytes(ufi_model_file *out, const void *data, size_t size
     onnx_import m = {.g = &out->graph, .err = err};
     model_fields fields = {.has_graph = false};
     const uint8_t *p = data;
+    if (ufm_is(data, size))
+        return ufi_fail(err, UF_E_FORMAT,
+                        "this is a .ufm model already; ONNX and OpenVINO networks are imported");
     uf_status st = read_model(&m, (ufi_proto){p, p + size, p}, &fields);
+    if (st == UF_E_FORMAT)
+        ufi_wrap(err, st, "no ONNX network, or a damaged one");
     if (!st)
         st = read_graph(&m, fields.graph);
     ufi_free(m.slots);

@@ -3,6 +3,7 @@
 
 usage: cli_test.py UNIFACE
 """
+import glob
 import json
 import os
 import shutil
@@ -124,6 +125,14 @@ done = call("bench", "gallery", "--count", "250", "--dim", "64", "--transaction"
 r = json.loads(done.stdout or "{}")
 check("bench gallery: everybody is enrolled, also a last part of a transaction, and found",
       [(r[s]["people"], r[s]["mates_found"]) for s in ("encrypted", "plain") if s in r] == [(307, 1), (307, 1)], done)
+error("a number that is not whole", 2, "--batch must be a whole number", "embed", "x.jpg", "-o", "x.npy", "--batch", "1.5")
+error("a place that cannot be written is said before the work", 3, "/no/such/x.npy: it cannot be written", "embed", "x.jpg", "-o",
+      "/no/such/x.npy")
+error("a folder is no place for an array", 3, "Is a directory", "embed", "x.jpg", "-o", folder)
+nothing = os.path.join(folder, "nothing")
+os.makedirs(nothing, exist_ok=True)
+error("detect: a folder without pictures", 3, "no pictures in", "detect", nothing)
+error("a folder without pictures", 3, "no pictures in", "embed", nothing, "-o", os.path.join(folder, "x.npy"))
 error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
 error("folder as model", 3, folder, "inspect", folder)
 error("an unknown model", 3, "uniface models list", "detect", "x.jpg", "-d", "nobody")
@@ -132,6 +141,15 @@ open(os.path.join(folder, "empty.onnx"), "w").close()
 error("empty model", 3, "empty", "inspect", os.path.join(folder, "empty.onnx"))
 with open(os.path.join(folder, "text.onnx"), "w") as f:
     f.write("hello\n" * 100)
+error("text is no network", 3, "no ONNX network", "import", os.path.join(folder, "text.onnx"), "-o", os.path.join(folder, "x.ufm"))
+with open(os.path.join(folder, "made.ufm"), "wb") as f:
+    f.write(b"\x89UFM\r\n\x1a\n" + bytes(100))
+error("a .ufm model is not imported", 3, "a .ufm model already", "import", os.path.join(folder, "made.ufm"), "-o",
+      os.path.join(folder, "x.ufm"))
+with open("/dev/full", "w") as full:
+    for words in (["--help"], ["--version"], ["detect", "--help"]):
+        done = subprocess.run([program, *words], stdout=full, stderr=subprocess.PIPE, env=environment)
+        check(f"{words} on a full disk", done.returncode == 3 and b"standard output" in done.stderr, done)
 error("text as model", 3, "text.onnx", "inspect", os.path.join(folder, "text.onnx"))
 devices = json.loads(call("devices", "--json").stdout)
 check("devices", devices and devices[0]["name"] == "CPU" and devices[0]["cores"] >= 1)
@@ -172,6 +190,17 @@ else:
     npy = os.path.join(folder, "e.npy")
     rows = json.loads(call("embed", a, b, c, "-d", d, "-o", npy, "--json").stdout)
     check("embed", len(rows) == 3 and os.path.getsize(npy) == 128 + 3 * 128 * 4)
+    whole = {r["image"]: r["face"][0]["box"] for r in rows}
+    found = {r["image"]: r["faces"] for r in json.loads(call("detect", a, b, c, "-d", d, "--json").stdout)}
+    check("embed finds faces where detect does", all(min(max(abs(x - y) for x, y in zip(f["box"], box)) for f in found[image]) < 1
+          for image, box in whole.items()), whole)
+    with open(a, "rb") as f:
+        done = call("embed", "-", "-d", d, "-o", npy, "--json", stdin=f.read())
+    check("embed takes standard input", done.returncode == 0 and json.loads(done.stdout)[0]["image"] == "-", done.stderr)
+    done = call("embed", a, os.path.join(folder, "text.onnx"), "-d", d, "-o", npy)
+    check("embed: a bad picture does not stop the others", done.returncode == 3 and b"1 templates" in done.stdout and
+          b"text.onnx" in done.stderr and not glob.glob(npy + ".*"), done)
+    error("embed: the end of the disk", 3, "/dev/full: it cannot be written: No space", "embed", a, "-d", d, "-o", "/dev/full")
     scores = [json.loads(call("verify", a, x, "-d", d, "--threshold", "0.3", "--json").stdout) for x in (b, c)]
     check("verify", scores[0]["same"] is True and scores[1]["same"] is False, scores)
     check("the answer no is status 1", call("verify", a, c, "-d", d, "--threshold", "0.3").returncode == 1)

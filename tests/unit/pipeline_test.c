@@ -254,6 +254,7 @@ TEST(reduced_pictures_answer_as_whole_ones)
         REQUIRE_OK(uf_pipeline_put(p, path, &err), err);
         REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
         CHECK(item.status == UF_OK && item.width == SIDE * 8 && item.height == SIDE * 8);
+        CHECK(!reduced || p->decode.min_side == 2 * SIDE);
         REQUIRE(item.face_count == 1);
         if (reduced) {
             CHECK(fabsf(item.faces[0].x - first.x) < 8 && fabsf(item.faces[0].y - first.y) < 8);
@@ -263,6 +264,55 @@ TEST(reduced_pictures_answer_as_whole_ones)
             first = item.faces[0];
             memcpy(whole, item.templates, sizeof whole);
         }
+        uf_pipeline_destroy(p);
+    }
+    unlink(path);
+    uf_model_close(d);
+    uf_model_close(m);
+}
+
+/* Faces are judged on pixels enough, as they would be in the whole picture; poor ones get zeros. */
+TEST(faces_are_judged)
+{
+    static const float zeros[12];
+    char path[80];
+    uf_error err;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    snprintf(path, sizeof path, "%s/judged.jpg", folder);
+    if (write_enlarged(paths[10], 8, path, &err))
+        SKIP("JPEG cannot be written by this build");
+    uf_model *d = make_detector_model(BATCH_OPEN, SIDE), *m = make_embedder_model();
+    REQUIRE(d && m);
+    const char *const both[2] = {path, paths[10]};
+    for (int k = 0; k < 6; k++) {
+        const int judge = k / 2;
+        uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+        uf_pipeline *p = NULL;
+        uf_picture *whole = NULL;
+        uf_quality want;
+        o.judge = judge;
+        o.lanes = 1;
+        o.detector.engine.threads = 3;
+        REQUIRE_OK(uf_pipeline_create(&p, d, m, &o, &err), err);
+        CHECK(p->lane_count == 1);
+        REQUIRE_OK(uf_pipeline_put(p, both[k % 2], &err), err);
+        REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+        REQUIRE(item.status == UF_OK && item.face_count == 1);
+        REQUIRE((item.qualities != NULL) == (judge != UF_PIPELINE_JUDGE_NONE));
+        REQUIRE_OK(uf_picture_load(&whole, both[k % 2], NULL, &err), err);
+        const uf_image view = uf_picture_view(whole);
+        REQUIRE_OK(uf_face_quality(&view, &item.faces[0], &want, &err), err);
+        CHECK((want.size == 1) == (k % 2 == 0));
+        if (judge) {
+            CHECK(item.qualities[0].size == want.size);
+            CHECK(!item.qualities[0].reason[0] == !want.reason[0]);
+            CHECK(fabsf(item.qualities[0].exposure - want.exposure) < 0.05f);
+        }
+        CHECK((memcmp(item.templates, zeros, sizeof zeros) == 0) ==
+              (want.reason[0] && judge == UF_PIPELINE_SKIP_POOR));
+        uf_picture_destroy(whole);
         uf_pipeline_destroy(p);
     }
     unlink(path);
@@ -417,6 +467,8 @@ TEST(options_and_arguments_are_checked)
     CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG && strstr(err.message, "batch"));
     o = good, o.ring = 3;
     CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG && strstr(err.message, "ring"));
+    o = good, o.judge = UF_PIPELINE_JUDGE_ALL;
+    CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG && strstr(err.message, "judge"));
     o = good, o.max_faces = 5000;
     CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG);
     o = good, o.decoders = 1000;
