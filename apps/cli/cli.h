@@ -93,6 +93,9 @@ uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
 /* Path of the model `name` in the model store; the default of a task has the task's name. */
 void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
+/* Whether the file `path` (NULL: none) can be written: asked before work that takes long. Returns
+ * the exit status, having said why not. */
+int cli_check_output(const char *path);
 
 /* A list of files: operands, folders replaced by the pictures in them, sorted. */
 typedef struct cli_files {

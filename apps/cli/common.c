@@ -51,6 +51,24 @@ long cli_file_size(const char *path)
     return size;
 }
 
+int cli_check_output(const char *path)
+{
+    char probe[4096];
+    struct stat there;
+    if (!path)
+        return 0;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return cli_complain(EXIT_INPUT, "%s: not a regular file", path);
+    if (snprintf(probe, sizeof probe, "%s.XXXXXX", path) >= (int)sizeof probe)
+        return cli_complain(EXIT_INPUT, "%.64s...: the path is too long", path);
+    const int fd = mkstemp(probe);
+    if (fd < 0)
+        return cli_complain(EXIT_INPUT, "%s: cannot create: %s", path, strerror(errno));
+    close(fd);
+    unlink(probe);
+    return 0;
+}
+
 void *cli_need(void *p)
 {
     if (!p)
