@@ -96,9 +96,10 @@ uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
 /* Path of the model `name` in the model store; the default of a task has the task's name. */
 void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
-/* Whether a file can be written there, asked before long work: prints what is wrong and returns the
- * exit status, or 0. */
-int cli_check_output(const char *path);
+/* Whether the file `path` (NULL: none) can be written: asked before work that takes long. Returns
+ * the exit status, having said why not. Devices and FIFOs will do where it is written in place; all
+ * else is replaced by a new file. */
+int cli_check_output(const char *path, bool in_place);
 
 /* A list of files: operands, folders replaced by the pictures in them, sorted. */
 typedef struct cli_files {

@@ -255,7 +255,7 @@ static int run_embed(const cli_args *a)
     const char *path = cli_value(a, "output");
     if (!path)
         return cli_complain(EXIT_USAGE, "embed: say where to: -o OUT.npy");
-    int status = cli_check_output(path);
+    int status = cli_check_output(path, true);
     if (!status && !cli_files_collect(&e.files, a->operands, a->count))
         status = EXIT_INTERNAL;
     if (!status && !e.files.count)

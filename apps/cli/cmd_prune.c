@@ -97,6 +97,8 @@ static int make(cli_job *q, const cli_args *a, prune_log *l)
     o.trial = show_trial;
     o.trial_arg = l;
     if (!status)
+        status = cli_check_output(cli_value(a, "output"), false);
+    if (!status)
         status = cli_job_open(q, a->operands[0]);
     if (!status && (o.sparsity <= 0 || cli_value(a, "calibration")))
         status = cli_job_calibrate(q, a);

@@ -100,6 +100,8 @@ static int run_quantize(const cli_args *a)
     char agreement[40] = "";
     o.progress = show_progress;
     int status = read_options(a, &o);
+    if (!status)
+        status = cli_check_output(output, false);
     if (!status && cli_value(a, "qat") && !cli_can_train())
         return cli_run_training(a);
     if (!status)
@@ -169,7 +171,8 @@ static int run_optimize(const cli_args *a)
     cli_json j = {.f = stdout};
     ladder l = {.json = a->json, .j = &j};
     double ms[2];
-    int status = output ? 0 : cli_complain(EXIT_USAGE, "optimize: -o OUT.ufm is needed");
+    int status = output ? cli_check_output(output, false)
+                        : cli_complain(EXIT_USAGE, "optimize: -o OUT.ufm is needed");
     o.trial = show_trial;
     o.trial_arg = &l;
     if (!status)

@@ -9,13 +9,13 @@
         {"threads", 't', "N", "threads (0: one per core)"},                                        \
         {"precision", 0, "NAME", "fp32 (default) or bf16"},                                        \
         {"optimizer", 0, "NAME", "adamw (default) or sgd"},                                        \
-        {"rate", 'r', "X", "learning rate after the warm-up (0.002; sgd: 0.05)"},                  \
+        {"rate", 'r', "X", "learning rate after the warm-up (0.002; INT8: 0.0001; sgd: 0.05)"},    \
         {"final-rate", 0, "X", "and at the end, along a cosine (1 % of it)"},                      \
         {"schedule", 0, "NAME", "cosine (default), or step: the rate falls at milestones"},        \
         {"milestones", 0, "SHARE,...", "of the run, for step (0.5,0.75,0.9)"},                     \
         {"rate-factor", 0, "X", "what the rate is multiplied by there (0.1)"},                     \
         {"warmup", 0, "SHARE", "of the run (0.05)"},                                               \
-        {"decay", 0, "X", "weight decay (0.05; sgd: 0.0005)"},                                     \
+        {"decay", 0, "X", "weight decay (0.05; INT8: 0; sgd: 0.0005)"},                            \
         {"average", 0, "X", "moving average of the weights (0.999)"},                              \
         {"augment", 0, "0..2", "strength of what is varied: colour, blur, JPEG, position (1)"},    \
         {"blend", 0, "SHARE", "of faces morphed into new persons (0)"},                            \

@@ -51,6 +51,29 @@ long cli_file_size(const char *path)
     return size;
 }
 
+int cli_check_output(const char *path, bool in_place)
+{
+    char probe[4096];
+    struct stat there;
+    if (!path)
+        return 0;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
+        if (!in_place || S_ISDIR(there.st_mode))
+            return cli_complain(EXIT_INPUT, "%s: not a regular file", path);
+        return access(path, W_OK) == 0
+                   ? 0
+                   : cli_complain(EXIT_INPUT, "%s: cannot write: %s", path, strerror(errno));
+    }
+    if (snprintf(probe, sizeof probe, "%s.XXXXXX", path) >= (int)sizeof probe)
+        return cli_complain(EXIT_INPUT, "%.64s...: the path is too long", path);
+    const int fd = mkstemp(probe);
+    if (fd < 0)
+        return cli_complain(EXIT_INPUT, "%s: cannot create: %s", path, strerror(errno));
+    close(fd);
+    unlink(probe);
+    return 0;
+}
+
 void *cli_need(void *p)
 {
     if (!p)
@@ -105,26 +128,6 @@ bool cli_make_folders(const char *path)
             return false;
     }
     return true;
-}
-
-int cli_check_output(const char *path)
-{
-    struct stat s;
-    char folder[4096] = ".";
-    const char *slash = strrchr(path, '/');
-    const size_t length = slash ? (size_t)(slash - path) + 1 : 0;
-    if (length >= sizeof folder)
-        return cli_complain(EXIT_INPUT, "path too long: %.64s...", path);
-    if (slash) {
-        memcpy(folder, path, length);
-        folder[length] = '\0';
-    }
-    const bool exists = stat(path, &s) == 0;
-    if (exists && S_ISDIR(s.st_mode))
-        errno = EISDIR;
-    else if (!access(exists && !S_ISREG(s.st_mode) ? path : folder, W_OK))
-        return 0;
-    return cli_complain(EXIT_INPUT, "%s: it cannot be written: %s", path, strerror(errno));
 }
 
 uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err)

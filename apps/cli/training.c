@@ -41,17 +41,23 @@ static void on_signal(int number)
 
 /* ---- while it runs ---- */
 
-static void show_line(const uf_train_state *s)
+static void show_speed(const uf_train_state *s)
 {
     const int left = (int)fmin(s->remaining_s, 1e9);
+    fprintf(stderr, "%.0f pictures/s  %d:%02d:%02d left", s->pictures_per_s, left / 3600,
+            left / 60 % 60, left % 60);
+}
+
+static void show_line(const uf_train_state *s)
+{
     fprintf(stderr, "\rstep %lld/%lld  loss %.4f  ", (long long)s->step, (long long)s->steps,
             s->loss);
     if (s->agreement >= 0)
         fprintf(stderr, "agreement %.4f  ", s->agreement);
     if (s->score >= 0)
         fprintf(stderr, "score %.4f  ", s->score);
-    fprintf(stderr, "%.0f pictures/s  %d:%02d:%02d left \033[K", s->pictures_per_s, left / 3600,
-            left / 60 % 60, left % 60);
+    show_speed(s);
+    fputs(" \033[K", stderr);
 }
 
 static int on_step(void *user, const uf_train_state *s)
@@ -72,7 +78,8 @@ static int on_step(void *user, const uf_train_state *s)
                 fprintf(stderr, "agreement %.5f ", p->agreement);
             if (p->score >= 0)
                 fprintf(stderr, "score %.5f ", p->score);
-            fprintf(stderr, "%.0f pictures/s\n", s->pictures_per_s);
+            show_speed(s);
+            fputc('\n', stderr);
         }
     }
     training_report_take(&r->report, s);
@@ -270,6 +277,25 @@ static int open_student(run *r)
     return 0;
 }
 
+static bool is_int8(const uf_model *m)
+{
+    const char *precision = m ? uf_model_meta(m, "precision") : NULL;
+    return precision && !strcmp(precision, "int8");
+}
+
+#define INT8_RATE 0.0001
+
+/* Bytes want lower rates, and weights that stay where they are but for their rounding. */
+static void suit_bytes(run *r)
+{
+    if (!cli_value(r->a, "rate"))
+        r->o.rate = INT8_RATE;
+    if (!cli_value(r->a, "rate") && !cli_value(r->a, "final-rate"))
+        r->o.final_rate = INT8_RATE / 100;
+    if (!cli_value(r->a, "decay"))
+        r->o.decay = 0;
+}
+
 /* Before the work, which may take days: the key, and whether the release can be told. */
 static int open_key(run *r)
 {
@@ -282,9 +308,26 @@ static int open_key(run *r)
     return cli_sign_key_open(&r->key, path);
 }
 
+/* Runs take days: that nothing can be written should not come out at their end. */
+static int check_outputs(const cli_args *a)
+{
+    char page[4096];
+    const char *report = cli_value(a, "report");
+    int status = cli_check_output(cli_value(a, "output"), false);
+    if (!status)
+        status = cli_check_output(cli_value(a, "checkpoint"), false);
+    if (status || !report)
+        return status;
+    snprintf(page, sizeof page, "%s/report.html", report);
+    cli_make_folders(page);
+    return cli_check_output(page, false);
+}
+
 static int read_options(run *r)
 {
     int status = check_given(r);
+    if (!status)
+        status = check_outputs(r->a);
     if (!status)
         status = read_names(r);
     if (!status)
@@ -293,6 +336,8 @@ static int read_options(run *r)
         status = read_milestones(r);
     if (!status)
         status = open_student(r);
+    if (!status && is_int8(r->start) && r->o.optimizer == UF_OPTIMIZER_ADAMW)
+        suit_bytes(r);
     if (!status)
         status = open_models(r);
     if (!status)
@@ -412,16 +457,17 @@ int cli_recover(const cli_args *a, const char *epochs, uf_model *source, uf_mode
     double threads, batch;
     run r = {.a = a, .o = defaults};
     const char *pictures = cli_value(a, "calibration");
-    const char *precision = uf_model_meta(*made, "precision");
     const char *task = uf_model_meta(*made, "task");
-    const bool in_bytes = precision && !strcmp(precision, "int8");
+    const bool in_bytes = is_int8(*made);
     const bool is_embedder = task && !strcmp(task, "embedder");
     if (!cli_number(a, "threads", 0, 256, 0, &threads) ||
         !cli_number(a, epochs, 1e-3, 1e5, 5, &r.o.epochs) ||
         !cli_number(a, "batch", 2, 4096, 32, &batch) ||
-        !cli_number(a, "rate", 1e-9, 100, in_bytes ? 0.0001 : 0.0005, &r.o.rate))
+        !cli_number(a, "rate", 1e-9, 100, in_bytes ? INT8_RATE : 0.0005, &r.o.rate))
         return EXIT_USAGE; /* rates are low: it has learned already */
     int status = open_models(&r);
+    if (task && !strcmp(task, "detector"))
+        r.o.detector = source; /* scenes get the faces it finds, in all sizes */
     r.o.start = *made;
     r.o.teachers = &source;
     r.o.teacher_count = 1;
@@ -432,7 +478,7 @@ int cli_recover(const cli_args *a, const char *epochs, uf_model *source, uf_mode
     r.o.final_rate = r.o.rate / 100;
     r.o.average = 0.99;
     if (in_bytes)
-        r.o.decay = 0; /* weights are to stay where they are but for their rounding */
+        r.o.decay = 0;
     else if (is_embedder)
         r.o.augment = 0.2; /* what is to be brought back needs little variety: agreement 0.860
                               after 1,700 pictures, 0.843 at 0.8 */

@@ -76,7 +76,9 @@ typedef struct uf_train_options {
     const char *student;
     const uf_model *start;
     /* What it learns from. Folders, tar archives, lists: docs/training.md. Pictures whose list has
-     * no landmarks are aligned by `detector`, or taken as aligned crops when it is NULL. */
+     * no landmarks are aligned by `detector`, or taken as aligned crops when it is NULL. What a
+     * detector learns from is whole pictures; faces that `detector` finds in them are pasted into
+     * its scenes too, in all sizes. */
     const char *const *pictures;
     size_t picture_count;
     uf_model *detector;

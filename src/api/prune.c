@@ -9,6 +9,7 @@
 typedef struct prune_job {
     const uf_model *model;
     const uf_calibration *calibration;
+    ufi_graph sized; /* the model's, at the size of the pictures */
     const uf_prune_options *options;
     ufi_judge judge;
     ufi_face_judge faces;
@@ -55,7 +56,7 @@ static uf_status open_judge(prune_job *j)
     const bool is_detector = task && !strcmp(task, "detector");
     uf_status st = is_detector ? ufi_face_judge_open(&j->faces, j->model, c, j->err) : UF_OK;
     /* A third is judged, and not used to make up for what goes. */
-    const size_t third = c->samples.count / 3;
+    const size_t third = ufi_samples_pictures(&c->samples) / 3;
     return st ? st
               : ufi_judge_open(&j->judge, &j->model->file.graph, &c->samples,
                                third < UFI_MAX_JUDGED ? third : UFI_MAX_JUDGED, c->threads,
@@ -67,7 +68,7 @@ static uf_status try_keep(prune_job *j, ufi_graph *out, double keep)
 {
     char what[80];
     const ufi_graph *g = &j->model->file.graph;
-    ufi_prune_choose(&j->plan, g, keep);
+    ufi_prune_choose(&j->plan, &j->sized, keep);
     uf_status st = ufi_prune_apply(out, g, &j->plan, j->err);
     if (!st)
         st = ufi_judge_graph(&j->judge, out, &j->agreement, j->err);
@@ -101,12 +102,15 @@ static uf_status prune_channels(prune_job *j, ufi_graph *out)
 {
     uf_status st = open_judge(j);
     if (!st)
+        st = ufi_samples_size(&j->sized, &j->model->file.graph, &j->calibration->samples, j->err);
+    if (!st)
         st = ufi_prune_scan(&j->plan, &j->judge, report, (void *)(uintptr_t)j->options, j->err);
     if (!st)
         st = j->options->min_agreement > 0 ? search_keep(j, out)
                                            : try_keep(j, out, (double)j->options->keep);
     ufi_judge_close(&j->judge);
     ufi_face_judge_close(&j->faces);
+    ufi_graph_free(&j->sized);
     return st;
 }
 

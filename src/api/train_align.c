@@ -24,11 +24,9 @@ static bool locate(void *arg, const uf_image *picture, uf_point points[5])
     return f->has_landmarks != 0;
 }
 
-/* Scenes are shown as they are: their faces need no landmarks. */
 static bool wants_landmarks(const ufi_train_run *r)
 {
-    const char *task = ufi_meta_get(&r->student->meta, "task");
-    if (!r->options->detector || !task || strcmp(task, "embedder") != 0)
+    if (!r->options->detector)
         return false;
     for (size_t i = 0; i < ufi_dataset_count(r->data); i++)
         if (!ufi_dataset_sample(r->data, i)->has_points)
@@ -38,6 +36,9 @@ static bool wants_landmarks(const ufi_train_run *r)
 
 uf_status ufi_train_align(ufi_train_run *r)
 {
+    /* Scenes take whole pictures too; those with landmarks lend their faces, of all sizes. */
+    const char *task = ufi_meta_get(&r->student->meta, "task");
+    const bool scenes = task && !strcmp(task, "detector");
     uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
     if (!wants_landmarks(r))
         return UF_OK;
@@ -47,7 +48,7 @@ uf_status ufi_train_align(ufi_train_run *r)
     o.engine.threads = r->how.threads;
     uf_status st = uf_detector_create(&a->detector, r->options->detector, &o, r->err);
     if (!st)
-        st = ufi_dataset_locate(r->data, locate, a, &r->faceless, r->err);
+        st = ufi_dataset_locate(r->data, locate, a, scenes, &r->faceless, r->err);
     uf_detector_destroy(a->detector);
     ufi_free(a);
     return st;

@@ -47,10 +47,11 @@ const ufi_sample *ufi_dataset_sample(const ufi_dataset *d, size_t i);
 /* Decodes picture `i`, upright RGB8; thread-safe. Errors: UF_E_IO, UF_E_FORMAT with the name. */
 uf_status ufi_dataset_read(const ufi_dataset *d, size_t i, uf_picture **out, uf_error *err);
 /* Asks `fn` for the landmarks of each picture that came without; pictures in which it finds no face
- * (false), and those that cannot be read, leave the dataset: *without of them. */
+ * (false), and those that cannot be read, leave the dataset unless they are to `stay`: *without of
+ * them. */
 typedef bool ufi_locate_fn(void *arg, const uf_image *picture, uf_point points[5]);
-uf_status ufi_dataset_locate(ufi_dataset *d, ufi_locate_fn *fn, void *arg, size_t *without,
-                             uf_error *err);
+uf_status ufi_dataset_locate(ufi_dataset *d, ufi_locate_fn *fn, void *arg, bool stay,
+                             size_t *without, uf_error *err);
 /* SHA-256 over names, labels, points and encoded bytes of all pictures (none of those that cannot
  * be read): the report's data digest. */
 uf_status ufi_dataset_digest(const ufi_dataset *d, char out[65], uf_error *err);

@@ -151,8 +151,8 @@ uf_status ufi_dataset_digest(const ufi_dataset *d, char out[65], uf_error *err)
     return UF_OK;
 }
 
-uf_status ufi_dataset_locate(ufi_dataset *d, ufi_locate_fn *fn, void *arg, size_t *without,
-                             uf_error *err)
+uf_status ufi_dataset_locate(ufi_dataset *d, ufi_locate_fn *fn, void *arg, bool stay,
+                             size_t *without, uf_error *err)
 {
     size_t kept = 0;
     const size_t count = d->count;
@@ -164,7 +164,7 @@ uf_status ufi_dataset_locate(ufi_dataset *d, ufi_locate_fn *fn, void *arg, size_
             s->has_points = fn(arg, &view, s->points);
             uf_picture_destroy(picture);
         }
-        if (!s->has_points)
+        if (!s->has_points && !stay)
             continue;
         d->samples[kept] = *s;
         d->places[kept++] = d->places[i];

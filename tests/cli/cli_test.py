@@ -126,7 +126,7 @@ r = json.loads(done.stdout or "{}")
 check("bench gallery: everybody is enrolled, also a last part of a transaction, and found",
       [(r[s]["people"], r[s]["mates_found"]) for s in ("encrypted", "plain") if s in r] == [(307, 1), (307, 1)], done)
 error("a number that is not whole", 2, "--batch must be a whole number", "embed", "x.jpg", "-o", "x.npy", "--batch", "1.5")
-error("a place that cannot be written is said before the work", 3, "/no/such/x.npy: it cannot be written", "embed", "x.jpg", "-o",
+error("a place that cannot be written is said before the work", 3, "/no/such/x.npy: cannot create", "embed", "x.jpg", "-o",
       "/no/such/x.npy")
 error("a folder is no place for an array", 3, "Is a directory", "embed", "x.jpg", "-o", folder)
 nothing = os.path.join(folder, "nothing")

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -138,12 +139,21 @@ done = train("finetune", path("bytes.ufm"), people, "-T", model, "-n", "6", "-r"
              path("bytes2.ufm"), "--json")
 agreement = float(json.loads(done.text).get("agreement", -1)) if done.returncode == 0 else -1
 check("it agrees with the model it was made of", agreement > 0.97, agreement)
+train("finetune", path("bytes.ufm"), people, "-T", model, "-n", "1", "-o", path("bytes3.ufm"))
+how = json.loads(call("meta", path("bytes3.ufm"), "--json").text)["trained.how"]
+check("bytes are trained at a low rate where none is named", "rate 0.0001 to 1e-06, decay 0," in how, how)
 error("training of what is not INT8", 2, "--qat", "quantize", model, "-c", crops, "-p", "fp16", "--qat", "1", "-o", path("x.ufm"))
 error("training without pictures", 2, "--qat", "quantize", model, "--qat", "1", "-o", path("x.ufm"))
 error("INT8 in BF16", 2, "in FP32", "finetune", path("bytes.ufm"), people, "-T", model, "--precision", "bf16", "-o",
       path("x.ufm"))
 error("the end of a cosine with steps", 2, "belongs to --schedule cosine", "train", people, "-s", student, "-l", "arcface",
       "--schedule", "step", "--final-rate", "0.001", "-o", path("x.ufm"))
+
+# A model of our own takes batches of any size.
+done = call("prune", model, "-c", crops, "--keep", "0.6", "-o", path("pruned.ufm"), "--json")
+fewer = os.path.getsize(path("pruned.ufm")) / os.path.getsize(model) if done.returncode == 0 else 1
+how = json.loads(call("meta", path("pruned.ufm"), "--json").text)["pruned.how"]
+check("channels go where the batch is open", fewer < 0.95 and 0 < float(how.split()[0]) < 75, fewer, how)
 
 # What a model says about itself.
 noted = path("noted.ufm")
@@ -208,6 +218,14 @@ for person in range(8):
     os.rename(os.path.join(site, f"p{person:02}"), path("people", f"p{person:02}"))
 
 # What is refused, and how.
+for option in ("-o", "--checkpoint", "--report"):
+    places = {"-o": path("x.ufm"), option: "/dev/null/here" if option == "--report" else path("nowhere", "x")}
+    done = error(f"what cannot be written for {option} is told before the work", 3, "", "train", people, "-s", student,
+                 "-l", "arcface", "-n", "100000", *(word for pair in places.items() for word in pair))
+device = path("device")
+os.mkfifo(device)
+error("no file takes the place of a device", 3, "not a regular file", "quantize", model, "-p", "fp16", "-o", device)
+check("it stays", stat.S_ISFIFO(os.stat(device).st_mode))
 error("a detector is no teacher of an embedder", 3, "teacher", "distill", people, "-T", distilled, "-s", "yunet", "-o",
       path("x.ufm"))
 error("an unknown student", 3, "there are:", "train", people, "-s", "resnet", "-l", "arcface", "-o", path("x.ufm"))
