@@ -405,6 +405,10 @@ static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
     if (all_twos(a))
         return;
     for (size_t c = wide_channels(a); c < a->channels; c += BLOCK) {
+        /* Some channels twice rather than a block that is not whole; a residual may be the output.
+         */
+        if (a->channels - c < BLOCK && a->channels >= BLOCK && !a->epilogue.residual)
+            c = a->channels - BLOCK;
         prepare(&b, a, c);
         const bool whole_3x3 = a->kernel_h == 3 && a->kernel_w == 3 && b.count == BLOCK;
         for (size_t y = a->y_begin; y < a->y_end; y++) {
