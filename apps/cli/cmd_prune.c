@@ -53,6 +53,9 @@ static int read_options(const cli_args *a, uf_prune_options *o)
 
 static void report(const cli_args *a, const cli_job *q, prune_log *l, const double ms[2])
 {
+    /* Without --finetune it is what the source says of itself. */
+    const char *trained =
+        cli_value(a, "finetune") ? uf_model_meta(q->result, "trained.agreement") : NULL;
     const char *output = cli_value(a, "output");
     const long before = q->size_bytes, after = cli_file_size(output);
     if (l->json) {
@@ -61,7 +64,7 @@ static void report(const cli_args *a, const cli_job *q, prune_log *l, const doub
         json_text(l->j, "model_id", uf_model_id(q->result));
         json_text(l->j, "how", uf_model_meta(q->result, "pruned.how"));
         json_text(l->j, "agreement", uf_model_meta(q->result, "pruned.agreement"));
-        json_text(l->j, "trained_agreement", uf_model_meta(q->result, "trained.agreement"));
+        json_text(l->j, "trained_agreement", trained);
         json_integer(l->j, "parameters", (long long)uf_model_parameter_count(q->result));
         json_integer(l->j, "source_parameters", (long long)uf_model_parameter_count(q->model));
         json_integer(l->j, "size_bytes", after);
@@ -76,10 +79,9 @@ static void report(const cli_args *a, const cli_job *q, prune_log *l, const doub
            (unsigned long long)uf_model_parameter_count(q->result),
            (unsigned long long)uf_model_parameter_count(q->model), after,
            (double)after / (double)before);
-    if (uf_model_meta(q->result, "trained.agreement"))
+    if (trained)
         printf("agreement with the source %s after training, on pictures held out; %s before\n",
-               uf_model_meta(q->result, "trained.agreement"),
-               uf_model_meta(q->result, "pruned.agreement"));
+               trained, uf_model_meta(q->result, "pruned.agreement"));
     else if (uf_model_meta(q->result, "pruned.agreement"))
         printf("agreement with the source %s: what error rates it costs, `uniface compare` and "
                "`evaluate` tell\n",

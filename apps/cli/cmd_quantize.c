@@ -58,7 +58,9 @@ static int read_options(const cli_args *a, uf_quantize_options *o)
 static void report(const cli_args *a, const cli_job *q, const char *agreement, double ms)
 {
     const char *output = cli_value(a, "output");
-    const char *trained = uf_model_meta(q->result, "trained.agreement");
+    /* Without --qat it is what the source says of itself. */
+    const char *trained =
+        cli_value(a, "qat") ? uf_model_meta(q->result, "trained.agreement") : NULL;
     long before = q->size_bytes, after = cli_file_size(output);
     size_t pictures = q->calibration ? uf_calibration_count(q->calibration) : 0;
     if (!a->json) {

@@ -170,6 +170,10 @@ done = call("distill", people, "-T", model, "-s", student, "-n", "60", "-r", "0.
 agreement = float(json.loads(done.text).get("agreement", -1)) if done.returncode == 0 else -1
 check("a student agrees with its teacher on pictures it has not seen", agreement > 0.6, done.errors[-300:], agreement)
 train("finetune", distilled, people, "-T", model, "-n", "2", "-r", "0.001", "-o", path("fine.ufm"))
+for command in (["quantize", "-p", "fp16"], ["prune", "--sparsity", "0.5"]):
+    done = call(*command, distilled, "-o", path("again.ufm"), "--json")
+    check(f"{command[0]} does not take its source's training for its own", done.returncode == 0 and
+          json.loads(done.text).get("trained_agreement") is None, done.text, done.errors)
 
 # A deployed model learns on, and is replaced only by one that is no worse on pairs.
 pairs, deployed, site, wrong = path("pairs.txt"), path("deployed.ufm"), path("site"), path("wrong.txt")
