@@ -107,7 +107,7 @@ static void free_tls(tls_texts *t)
 
 static gnutls_datum_t datum(const char *text)
 {
-    return (gnutls_datum_t){(unsigned char *)text, (unsigned)strlen(text)};
+    return (gnutls_datum_t){(unsigned char *)(uintptr_t)text, (unsigned)strlen(text)};
 }
 
 /* Whether the texts are what they should be. */
