@@ -97,8 +97,8 @@ uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
 void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
 /* Whether the file `path` (NULL: none) can be written: asked before work that takes long. Returns
- * the exit status, having said why not. Devices and FIFOs will do where it is written in place; all
- * else is replaced by a new file. */
+ * the exit status, having said why not. Where it is written in place devices, FIFOs and links to
+ * anything will do; else a file, behind links too, is replaced by a new one. */
 int cli_check_output(const char *path, bool in_place);
 
 /* A list of files: operands, folders replaced by the pictures in them, sorted. */

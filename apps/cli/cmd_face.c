@@ -168,7 +168,7 @@ static int open_pipeline(embedding *e)
     uf_device_get(0, &d, NULL);
     const uint32_t threads = o.detector.engine.threads;
     o.lanes = e->files.count < d.cores ? (uint32_t)e->files.count : d.cores;
-    o.decoders = threads && threads < d.cores ? threads : d.cores;
+    o.decoders = threads && threads < d.cores ? threads : 0; /* 0: one for each core */
     o.batch = (uint32_t)batch;
     o.max_faces = cli_flag(e->a, "all") ? 1024 : 0;
     o.flip = cli_flag(e->a, "flip");

@@ -1,7 +1,9 @@
 /* What several commands need: errors, the model store, lists of files, progress, time. */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -53,18 +55,19 @@ long cli_file_size(const char *path)
 
 int cli_check_output(const char *path, bool in_place)
 {
-    char probe[4096];
-    struct stat there;
+    char target[PATH_MAX], probe[PATH_MAX + 8];
+    struct stat there, link;
     if (!path)
         return 0;
-    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
-        if (!in_place || S_ISDIR(there.st_mode))
-            return cli_complain(EXIT_INPUT, "%s: not a regular file", path);
+    const bool exists = stat(path, &there) == 0;
+    if (exists && (S_ISDIR(there.st_mode) || (!in_place && !S_ISREG(there.st_mode))))
+        return cli_complain(EXIT_INPUT, "%s: not a regular file", path);
+    if (exists && in_place && lstat(path, &link) == 0 && !S_ISREG(link.st_mode))
         return access(path, W_OK) == 0
                    ? 0
                    : cli_complain(EXIT_INPUT, "%s: cannot write: %s", path, strerror(errno));
-    }
-    if (snprintf(probe, sizeof probe, "%s.XXXXXX", path) >= (int)sizeof probe)
+    if (snprintf(probe, sizeof probe, "%s.XXXXXX",
+                 exists && realpath(path, target) ? target : path) >= (int)sizeof probe)
         return cli_complain(EXIT_INPUT, "%.64s...: the path is too long", path);
     const int fd = mkstemp(probe);
     if (fd < 0)

@@ -64,14 +64,21 @@ static FILE *open_beside(const char *path, char *temporary, size_t size)
     temporary[0] = '\0';
     if (lstat(path, &s) == 0 && !S_ISREG(s.st_mode))
         return fopen(path, "wb");
+    const bool exists = stat(path, &s) == 0;
     const int n = snprintf(temporary, size, "%s.XXXXXX", path);
+    errno = ENAMETOOLONG;
     const int fd = n > 0 && (size_t)n < size ? mkstemp(temporary) : -1;
     if (fd < 0)
         return NULL;
     const mode_t mask = umask(0);
     umask(mask);
-    fchmod(fd, 0666 & ~mask);
-    return fdopen(fd, "wb");
+    fchmod(fd, exists ? s.st_mode & 0777 : 0666 & ~mask); /* who may read templates stays */
+    FILE *f = fdopen(fd, "wb");
+    if (!f) {
+        close(fd);
+        unlink(temporary);
+    }
+    return f;
 }
 
 bool npy_write(const char *path, const uf_tensor_info *info, const void *data)

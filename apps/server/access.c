@@ -122,15 +122,14 @@ void srv_log_request(const srv_request *q, const srv_answer *a, const char *meth
                                                         "align_ms", "embed_ms",  "search_ms"};
     srv_text t = {0};
     const bool probe = q->route && q->route->flags & SRV_PROBE;
+    const srv_log_level level = probe              ? SRV_LOG_DEBUG
+                                : a->status >= 500 ? SRV_LOG_WARN
+                                                   : SRV_LOG_INFO;
+    const bool too_much = a->status == 503 || a->status == 429;
     unsigned left_out = 0;
     /* What is refused because there is too much of it must not cost a line each. */
-    if ((a->status == 503 || a->status == 429) && !srv_log_sparingly(srv_now(), &left_out))
-        return;
-    if (!srv_log_begin(&t,
-                       probe              ? SRV_LOG_DEBUG
-                       : a->status >= 500 ? SRV_LOG_WARN
-                                          : SRV_LOG_INFO,
-                       "request"))
+    if (!srv_log_writes(level) || (too_much && !srv_log_sparingly(srv_now(), &left_out)) ||
+        !srv_log_begin(&t, level, "request"))
         return;
     const char *const texts[][2] = {{"request_id", q->id},
                                     {"method", method ? method : ""},

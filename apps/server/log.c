@@ -56,13 +56,18 @@ bool srv_log_level_parse(const char *name, srv_log_level *out)
     return false;
 }
 
+bool srv_log_writes(srv_log_level level)
+{
+    return (int)level >= atomic_load(&log_least);
+}
+
 bool srv_log_begin(srv_text *line, srv_log_level level, const char *event)
 {
     struct timespec now;
     struct tm utc;
     char text[40];
     *line = (srv_text){0};
-    if ((int)level < atomic_load(&log_least))
+    if (!srv_log_writes(level))
         return false;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);

@@ -21,6 +21,8 @@ typedef enum srv_log_level {
 bool srv_log_open(const char *path, srv_log_level least, bool human, const char **why);
 /* "debug", "info", "warn", "error"; false for others. */
 bool srv_log_level_parse(const char *name, srv_log_level *out);
+/* Whether lines of this level are written. */
+bool srv_log_writes(srv_log_level level);
 
 /* Begins a line {"ts": "2026-11-26T10:00:00.123Z", "level": ..., "event": ...}; false: below the
  * level, and nothing is to be added. Members are added by srv_json_key and values; srv_log_end

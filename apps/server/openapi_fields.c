@@ -31,8 +31,8 @@ static const srv_described all[] = {
 static const srv_described search[] = {
     {"top_k", SRV_FIELD_INTEGER, "most candidates for a face: 1 to 100, by default 5"},
     {"fpir", SRV_FIELD_NUMBER,
-     "how often a stranger may be taken for somebody (1e-6 to 0.5, default 0.01), by which the "
-     "threshold is measured"},
+     "how often a stranger may be taken for somebody (1e-6 to 0.5, default 0.01, more wants the "
+     "role scores), by which the threshold is measured"},
     {"threshold", SRV_FIELD_NUMBER, "-1 to 1, instead of the measured one"},
     {"below", SRV_FIELD_SWITCH, "candidates that do not pass too; wants the role scores"},
     {0}};

@@ -10,6 +10,7 @@
 #include "server/state.h"
 
 enum { TOP_MAX = 100 };
+static const double USUAL_FPIR = 0.01;
 
 static bool answer_score(srv_request *q, srv_answer *a, const char *collection, float score,
                          float threshold)
@@ -163,7 +164,7 @@ static bool read_search(srv_request *q, srv_answer *a, search *s)
     s->g = srv_gallery(q, a);
     if (!s->g || !srv_collection(q, a, SRV_IDENTIFY, &s->o.collection) ||
         !srv_number(q, a, "top_k", 1, TOP_MAX, 5, &top) ||
-        !srv_number(q, a, "fpir", 1e-6, 0.5, 0.01, &fpir) ||
+        !srv_number(q, a, "fpir", 1e-6, 0.5, USUAL_FPIR, &fpir) ||
         !srv_number(q, a, "threshold", -1, 1, -2, &threshold) ||
         !srv_string(q, a, "purpose", 1024, &s->o.purpose) ||
         !srv_boolean(q, a, "below", false, &s->below) ||
@@ -171,6 +172,8 @@ static bool read_search(srv_request *q, srv_answer *a, search *s)
         return false;
     if (s->below && !srv_may(q, s->o.collection, SRV_SCORES))
         return srv_refuse(q, a, 403, "candidates below the threshold want the role scores");
+    if (fpir > USUAL_FPIR && !srv_may(q, s->o.collection, SRV_SCORES)) /* it lowers the threshold */
+        return srv_refuse(q, a, 403, "an fpir above %g wants the role scores", USUAL_FPIR);
     s->o.top_k = (uint32_t)top;
     s->o.fpir = fpir;
     if (threshold >= -1)

@@ -289,7 +289,8 @@ static uf_status check_options(const uf_pipeline *p, uf_pipeline_options *o, uf_
         return ufi_fail(err, UF_E_ARG,
                         "pipeline options: judge must be 0 to %d, and 0 without a detector",
                         UF_PIPELINE_SKIP_POOR);
-    o->decoders = o->decoders ? o->decoders : ufi_cpu_count();
+    const uint32_t cores = ufi_cpu_count();
+    o->decoders = o->decoders ? o->decoders : cores < 256 ? cores : 256;
     if (o->decoders > 256)
         return ufi_fail(err, UF_E_ARG, "pipeline options: decoders must be 0 to 256");
     return UF_OK;

@@ -182,7 +182,7 @@ static uf_status write_models(uf_gallery *to, const models_in_use *m, uf_error *
         st = ufi_setting_put(to->sql, "newest_used", newest, NULL, 0, err);
     if (!st)
         st = newest_of(to, &m->incoming, &comes, err);
-    if (!st && comes)
+    if (!st) /* 0: none, whatever an earlier copy said */
         st = ufi_setting_put(to->sql, "incoming_model", comes, NULL, 0, err);
     return st;
 }

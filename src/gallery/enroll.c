@@ -255,6 +255,16 @@ static uf_status write_person(enroller *e, const ufi_seal_person *sealed, uf_err
                        args, 11, NULL, err);
 }
 
+/* Without encryption it is a face's picture. */
+static void forget_crop(enroller *e)
+{
+    if (e->crop)
+        ufi_wipe(e->crop, e->crop_room);
+    ufi_free(e->crop);
+    e->crop = NULL;
+    e->crop_room = 0;
+}
+
 static uf_status write_crop(enroller *e, const ufi_person_row *person, const uint8_t *key,
                             const uf_template *t, int64_t number, uf_error *err)
 {
@@ -262,10 +272,10 @@ static uf_status write_crop(enroller *e, const ufi_person_row *person, const uin
     uint8_t bound[UFI_BOUND_BYTES];
     const size_t size = (size_t)t->crop_size * t->crop_size * 3, room = ufi_record_size(g, size);
     if (room > e->crop_room) {
-        uint8_t *grown = ufi_realloc(e->crop, room, 1);
-        if (!grown)
+        forget_crop(e);
+        e->crop = ufi_malloc(room, 1);
+        if (!e->crop)
             return ufi_fail(err, UF_E_NOMEM, "no memory for a crop");
-        e->crop = grown;
         e->crop_room = room;
     }
     ufi_crop_bound(g, person, number, t->crop_size, bound);
@@ -448,7 +458,7 @@ uf_status ufi_enroll(uf_gallery *g, const uf_enrolment *people, size_t count, co
     ufi_sealer_free(e->sealer);
     for (size_t i = 0; i < 2; i++)
         ufi_seal_batch_free(&e->batches[i]);
-    ufi_free(e->crop);
+    forget_crop(e);
     ufi_free(e);
     return st;
 }

@@ -128,7 +128,7 @@ check("bench gallery: everybody is enrolled, also a last part of a transaction, 
 error("a number that is not whole", 2, "--batch must be a whole number", "embed", "x.jpg", "-o", "x.npy", "--batch", "1.5")
 error("a place that cannot be written is said before the work", 3, "/no/such/x.npy: cannot create", "embed", "x.jpg", "-o",
       "/no/such/x.npy")
-error("a folder is no place for an array", 3, "Is a directory", "embed", "x.jpg", "-o", folder)
+error("a folder is no place for an array", 3, "not a regular file", "embed", "x.jpg", "-o", folder)
 nothing = os.path.join(folder, "nothing")
 os.makedirs(nothing, exist_ok=True)
 error("detect: a folder without pictures", 3, "no pictures in", "detect", nothing)
@@ -190,6 +190,9 @@ else:
     npy = os.path.join(folder, "e.npy")
     rows = json.loads(call("embed", a, b, c, "-d", d, "-o", npy, "--json").stdout)
     check("embed", len(rows) == 3 and os.path.getsize(npy) == 128 + 3 * 128 * 4)
+    os.chmod(npy, 0o600)
+    call("embed", a, "-d", d, "-o", npy)
+    check("who may read templates stays", os.stat(npy).st_mode & 0o777 == 0o600, oct(os.stat(npy).st_mode))
     whole = {r["image"]: r["face"][0]["box"] for r in rows}
     found = {r["image"]: r["faces"] for r in json.loads(call("detect", a, b, c, "-d", d, "--json").stdout)}
     check("embed finds faces where detect does", all(min(max(abs(x - y) for x, y in zip(f["box"], box)) for f in found[image]) < 1

@@ -1,6 +1,7 @@
 """Arguments that make no sense: a ValueError that begins with the argument's name, before any work is done."""
 import copy
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -96,6 +97,10 @@ def test_searches(fp32, tmp_path, argument, value):
         refused(lambda: gallery.identify(np.ones(128), fp32, **{"threshold": 0.5, argument: value}), argument)
         assert gallery.identify(np.ones(128), fp32, threshold=0.5, top_k=np.int64(2))[0].id == "ada"
         refused(lambda: gallery.delete(5), "id")
+        refused(lambda: gallery.verify(5, np.ones(128), fp32), "id")
+        refused(lambda: gallery.verify("ada", np.ones(128), fp32, collection=5), "collection")
+        refused(lambda: gallery.people(5), "collection")
+        assert gallery.enroll("eve", np.ones(128), fp32, expires=time.time() + 86400)
 
 
 @pytest.mark.parametrize("argument, value", [

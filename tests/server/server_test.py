@@ -492,6 +492,9 @@ def privileges():
         low, high = (s.ask("POST", f"{target}?threshold={t}&id=ann", other, "image/jpeg", key=plain) for t in (-1, 0.9))
         check(f"{target}: a low threshold wants the role scores", low.status == 403 and "scores" in low.json["detail"]
               and high.status == 200, (low, high))
+    low, usual = (s.ask("POST", f"/v1/identify?fpir={f}", other, "image/jpeg", key=plain) for f in (0.02, 0.01))
+    check("/v1/identify: a high fpir lowers the threshold too", low.status == 403 and "fpir" in low.json["detail"]
+          and usual.status == 200, (low, usual))
     low = s.ask("POST", "/v1/compare", {"a": [1, 0], "b": [0, 1], "threshold": 0}, key=plain)
     check("/v1/compare: too", low.status == 403, low)
     got = [s.ask("POST", "/v1/verify?id=ann" + ("&threshold=-1" if i % 2 else ""), other, "image/jpeg", key=scored)

@@ -328,6 +328,10 @@ TEST(a_copy_lets_the_same_models_go)
     CHECK(strcmp(s.model_id, MODEL) == 0 && s.templates == 2);
     CHECK_OK(uf_gallery_drop_model(back, "new", &dropped, &err), err);
     CHECK(dropped == 1);
+    /* Copied again, the first copy knows that it comes no more. */
+    REQUIRE_OK(uf_gallery_delete(before, NULL, "p5", NULL, &err), err);
+    REQUIRE_OK(uf_gallery_copy(g, before, NULL, NULL, &err), err);
+    CHECK_OK(uf_gallery_drop_model(before, "new", &dropped, &err), err);
     uf_gallery_close(g);
     uf_gallery_close(before);
     uf_gallery_close(back);

@@ -107,7 +107,7 @@ class Gallery:
         key = None if key_file is None else _arrays.path_bytes(key_file, "key_file").decode("utf-8",
                                                                                 "surrogateescape")
         handle = _native.gallery_open(_arrays.path_bytes(path), flags, passphrase, key, threads,
-                                      actor, keep_crops)
+                                      actor, _checks.yes_or_no(keep_crops, "keep_crops"))
         return cls(handle, str(path))
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Gallery:
             (("collection", collection), ("consent", consent), ("purpose", purpose),
              ("source", source)))
         quality = _checks.number(quality, "quality", -1, 1)
-        expires = _checks.whole(expires, "expires", 0, 1 << 62)
+        expires = int(_checks.number(expires, "expires", 0, 1 << 62))
         kept = None
         if crops is not None:
             kept = np.ascontiguousarray(crops)
@@ -156,7 +156,9 @@ class Gallery:
         """People in the order of collection and id. collection None: of all. metadata
         "key=value": only those whose metadata has it."""
         return [Person(p[0], p[1], json.loads(p[2]) if p[2] else {}, *p[3:])
-                for p in _native.gallery_people(self._handle, collection, metadata)]
+                for p in _native.gallery_people(self._handle,
+                                                _checks.text_or_none(collection, "collection"),
+                                                _checks.text_or_none(metadata, "metadata"))]
 
     def delete(self, id: str, collection: Optional[str] = None) -> Receipt:
         """Deletes a person: key, templates, crops, index; nothing is left. Raises NotFound."""
@@ -192,8 +194,10 @@ class Gallery:
         """The best similarity, -1..1, of a template with those of one person. `purpose` goes to the
         audit log; who was enrolled for another is not found. Raises NotFound."""
         vector = self._vectors(template, embedder, single=True)
-        return _native.gallery_verify(self._handle, collection, id, vector.ctypes.data,
-                                      vector.shape[1], embedder.id, purpose)
+        return _native.gallery_verify(
+            self._handle, _checks.text_or_none(collection, "collection"), _checks.text(id, "id"),
+            vector.ctypes.data, vector.shape[1], embedder.id,
+            _checks.text_or_none(purpose, "purpose"))
 
     @staticmethod
     def _vectors(templates: Any, embedder: FaceEmbedder, single: bool = False) -> np.ndarray:
