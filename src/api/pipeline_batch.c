@@ -267,12 +267,14 @@ static bool judge(const uf_pipeline *p, ufi_place *at, const uf_picture *picture
     uf_error err;
     const uf_image view = uf_picture_view(picture);
     const uf_status st = uf_face_quality(&view, &at->faces[face], &at->qualities[face], &err);
-    if (st)
+    if (st) {
         fail(at, st, &err);
+        return false;
+    }
     const bool skipped = p->options.judge == UF_PIPELINE_SKIP_POOR && at->qualities[face].reason[0];
-    if (!st && skipped && p->embedder)
+    if (skipped && p->embedder)
         memset(at->templates + face * p->dimension, 0, p->dimension * sizeof(float));
-    return !st && !skipped;
+    return !skipped;
 }
 
 /* Judges the faces of a place and makes their crops. */

@@ -147,9 +147,9 @@ static bool is_dequantization(const ov_job *j, const ranges *r, int64_t levels)
     uint32_t id;
     float scale, zero;
     const ufi_value *w = whole_numbers(j, &id);
-    if (!w || r->in_count != 1 || r->end[1][0] - r->end[0][0] != (float)(levels - 1) ||
-        w->shape.rank != 4 || r->shape.rank != 4 || r->shape.dims[0] != r->count ||
-        r->count != w->shape.dims[0])
+    if (!w || r->in_count != 1 || r->end[0][0] != rintf(r->end[0][0]) ||
+        r->end[1][0] - r->end[0][0] != (float)(levels - 1) || w->shape.rank != 4 ||
+        r->shape.rank != 4 || r->shape.dims[0] != r->count || r->count != w->shape.dims[0])
         return false;
     for (int64_t f = 0; f < r->count; f++)
         if (!weight_scale(r, f, levels, &scale, &zero) || zero < (w->dtype == UF_I8 ? -128 : 0) ||

@@ -227,6 +227,21 @@ static weights read_weights(const ufi_value *w, const ufi_value *zero, const ufi
     return r;
 }
 
+static float scale_of(const weights *r, const float *by, size_t filter)
+{
+    return r->scale[r->one_scale ? 0 : filter] * (by ? by[filter] : 1);
+}
+
+/* Whether a QConv takes them: signed bytes, and scales, times those in `by` if there are, that are
+ * positive. Files hold scales that are 0, or that FP16 made 0. */
+static bool suit_qconv(const weights *r, const float *by)
+{
+    bool suit = r->fits;
+    for (size_t f = 0; suit && f < r->filters; f++)
+        suit = scale_of(r, by, f) > 0 && isfinite(scale_of(r, by, f));
+    return suit;
+}
+
 /* Weights and scales, times those in `by` if there are, as inputs 1 and 4 of a QConv. */
 static uf_status add_weights(ufi_pass *p, const weights *r, const float *by, uint32_t in[12])
 {
@@ -245,7 +260,7 @@ static uf_status add_weights(ufi_pass *p, const weights *r, const float *by, uin
     if (!st)
         st = ufi_pass_constant(p, r->name, &vector, NULL, &in[4], &scales);
     for (size_t f = 0; !st && f < r->filters; f++)
-        scales[f] = r->scale[r->one_scale ? 0 : f] * (by ? by[f] : 1);
+        scales[f] = scale_of(r, by, f);
     return st;
 }
 
@@ -274,7 +289,7 @@ static uf_status from_qlinear(ufi_pass *p, ufi_node *n)
     none(in);
     const float x_scale = *(const float *)constant(p, n, 1)->data;
     const weights r = read_weights(w, constant(p, n, 5), w_scale);
-    if (!r.fits)
+    if (!suit_qconv(&r, NULL))
         return UF_OK;
     uf_status st = add_weights(p, &r, NULL, in);
     if (st)
@@ -321,11 +336,18 @@ static weights read_multiplied(const ufi_pass *p, const ufi_node *mul, const ufi
     const ufi_value *scale = constant(p, mul, 1);
     const ufi_node *cast = maker_of(p, mul->in[0]);
     const ufi_value *bytes = cast && cast->op == UFI_OP_CAST ? constant(p, cast, 0) : NULL;
-    if (!scale || !bytes || bytes->shape.rank != scale->shape.rank || scale->shape.rank < 4)
+    if (!scale || !bytes || bytes->shape.rank != scale->shape.rank || scale->shape.rank < 4 ||
+        !ufi_shape_known(shape) || ufi_shape_count(shape) != ufi_shape_count(&bytes->shape))
         return (weights){0};
-    for (uint32_t d = scale->shape.rank - 3; d < scale->shape.rank; d++)
-        if (scale->shape.dims[d] != 1)
+    int64_t filters = 1; /* as far as there is a scale for each */
+    for (uint32_t d = 0; d < scale->shape.rank; d++) {
+        const bool leads = d + 3 < scale->shape.rank;
+        if (scale->shape.dims[d] != (leads && !is_single(scale) ? bytes->shape.dims[d] : 1))
             return (weights){0};
+        filters *= scale->shape.dims[d];
+    }
+    if (!is_single(scale) && filters != shape->dims[0])
+        return (weights){0};
     ufi_value w = *bytes;
     w.shape = *shape;
     return read_weights(&w, NULL, scale);
@@ -349,7 +371,10 @@ static const float *channel_numbers(const ufi_pass *p, uint32_t v, int64_t chann
     int64_t count;
     const float *f = ufi_pass_floats(p, v, &count);
     const ufi_shape *s = &ufi_pass_value(p, v)->shape;
-    return f && count == channels && s->rank >= 3 && s->dims[s->rank - 3] == channels ? f : NULL;
+    return f && count == channels && (s->rank == 3 || s->rank == 4) &&
+                   s->dims[s->rank - 3] == channels
+               ? f
+               : NULL;
 }
 
 /* The DequantizeLinear that makes `v`. Behind it channels may be scaled before a depthwise
@@ -362,7 +387,9 @@ static const ufi_node *dequantized_input(const ufi_pass *p, const ufi_node *conv
     *scales = NULL;
     if (!mul)
         return ufi_pass_producer(p, conv->in[0], UFI_OP_DEQUANTIZE_LINEAR);
-    if (ufi_pass_value(p, conv->in[1])->shape.dims[0] == groups)
+    const ufi_shape *before = &ufi_pass_value(p, mul->in[0])->shape;
+    if (ufi_pass_value(p, conv->in[1])->shape.dims[0] == groups &&
+        ufi_shape_equal(before, &ufi_pass_value(p, mul->out[0])->shape))
         *scales = channel_numbers(p, mul->in[1], groups);
     return *scales ? ufi_pass_producer(p, mul->in[0], UFI_OP_DEQUANTIZE_LINEAR) : NULL;
 }
@@ -378,7 +405,7 @@ static uf_status from_dequantized(ufi_pass *p, ufi_node *n)
         return UF_OK;
     none(in);
     const weights r = find_weights(p, n->in[1]);
-    if (!r.fits)
+    if (!suit_qconv(&r, by))
         return UF_OK;
     uf_status st = add_weights(p, &r, by, in);
     if (st)
@@ -517,9 +544,13 @@ static uf_status scale_channels(ufi_pass *p, ufi_node *n)
         ufi_node_has(conv, 7))
         return UF_OK;
     const int64_t filters = p->g->values[conv->in[1]].shape.dims[0];
-    const float *by = channel_numbers(p, n->in[1], filters);
-    for (int64_t f = 0; by && f < filters; f++)
-        by = by[f] > 0 && isfinite(by[f]) ? by : NULL;
+    int64_t scales = 0;
+    const float *scale = ufi_pass_floats(p, conv->in[4], &scales);
+    const float *by = scale ? channel_numbers(p, n->in[1], filters) : NULL;
+    for (int64_t f = 0; by && f < filters; f++) {
+        const float product = scale[scales > 1 ? f : 0] * by[f];
+        by = by[f] > 0 && product > 0 && isfinite(product) ? by : NULL;
+    }
     if (!by)
         return UF_OK;
     uint32_t in[12];

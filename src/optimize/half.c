@@ -54,6 +54,10 @@ static void round_filter(uint16_t *out, const float *in, const filters *f, uf_dt
 {
     float owed = 0;
     for (size_t i = 0; i < f->length; i++) {
+        if (in[i * f->step] == 0) { /* what was pruned stays pruned */
+            out[i * f->step] = 0;
+            continue;
+        }
         const float wanted = in[i * f->step] + owed;
         const bool fits = dtype != UF_F16 || fabsf(wanted) <= F16_MOST;
         out[i * f->step] = narrow(fits ? wanted : in[i * f->step], dtype);

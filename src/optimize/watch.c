@@ -56,13 +56,14 @@ uf_status ufi_watch(const ufi_judge *judge, const bool *wanted, ufi_watch_fn *fn
 {
     const watcher w = {judge->g, wanted, fn, arg};
     const bool all = ufi_samples_pictures(judge->samples) == judge->judged;
+    const size_t views = judge->samples->views ? judge->samples->views : 1;
     ufi_graph exposed = {0};
     ufi_runner r = {0};
     uf_status st = expose(&exposed, judge->g, wanted, err);
     if (!st)
         st = ufi_runner_open(&r, &exposed, judge->samples, judge->threads, err);
     for (size_t i = 0; !st && i < judge->samples->count; i++) {
-        if (!all && ufi_judge_uses(judge, i))
+        if (!all && ufi_judge_uses(judge, i - i % views))
             continue;
         st = ufi_runner_run(&r, i, err);
         if (!st)

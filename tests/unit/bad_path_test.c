@@ -144,7 +144,7 @@ TEST(path_of_a_picture)
     put_data(&b, "\xff\xd8\xff\xe0\0\x10JFIF", 10);
     put_fill(&b, 0x11, 1000);
     write_file(path, &b);
-    refuse_path(path, UF_E_FORMAT, "byte");
+    refuse_path(path, UF_E_FORMAT, "no model that is known");
     unlink(path);
     bytes_free(&b);
 }

@@ -72,6 +72,7 @@ static void fill_bounds(qconv_params *p)
     }
     e->lo = p->floats ? lo : clampf(lo / p->y_scale + p->y_zero, 0, 255);
     e->hi = p->floats ? hi : clampf(hi / p->y_scale + p->y_zero, 0, 255);
+    e->lo = fminf(e->lo, e->hi); /* of crossed bounds the upper one holds */
 }
 
 static void fill_epilogue(qconv_params *p, float x_scale, uint8_t x_zero)

@@ -212,7 +212,7 @@ ALWAYS_INLINE void accumulate(sums *s, const pass *p, const corner *t, int rows,
     }
 }
 
-/* Activates 8 columns of `rows` pixels. */
+/* Activates 16 columns of `rows` pixels. */
 ALWAYS_INLINE void activate(sums *s, const pass *p, const corner *t, int rows, const bool whole)
 {
     const ufk_epilogue *e = &p->args->epilogue;
