@@ -61,10 +61,10 @@ bool npy_write_header(FILE *f, const uf_tensor_info *info, size_t length)
 static FILE *open_beside(const char *path, char *temporary, size_t size)
 {
     struct stat s;
+    const bool exists = lstat(path, &s) == 0;
     temporary[0] = '\0';
-    if (lstat(path, &s) == 0 && !S_ISREG(s.st_mode))
+    if (exists && !S_ISREG(s.st_mode))
         return fopen(path, "wb");
-    const bool exists = stat(path, &s) == 0;
     const int n = snprintf(temporary, size, "%s.XXXXXX", path);
     errno = ENAMETOOLONG;
     const int fd = n > 0 && (size_t)n < size ? mkstemp(temporary) : -1;
