@@ -268,19 +268,27 @@ ALWAYS_INLINE void add_wides(sums sum, const slice *s, const uint8_t *x, int row
     const size_t first = 2 * s->head.doubles + s->head.singles;
     const int8_t *w = s->weights + first * vectors * VECTOR_BYTES;
     const uint16_t *place = s->places + first, *end = place + s->head.wides;
-    for (; place < end; place++)
-        for (int v = 0; v < vectors; v++, w += VECTOR_BYTES) {
-            const uint8_t *a = x + place[0] * UFK_QGROUP;
-            const __m256i weights = load32(w);
-            const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8);
-            const __m256i odd = _mm256_srai_epi16(weights, 8);
+    for (; place < end; place++, w += vectors * VECTOR_BYTES) {
+        const uint8_t *a = x + place[0] * UFK_QGROUP;
+        __m256i even[VECTORS], odd[VECTORS];
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const __m256i weights = load32(w + v * VECTOR_BYTES);
+            even[v] = _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8);
+            odd[v] = _mm256_srai_epi16(weights, 8);
+        }
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            const __m256i x4 = broadcast(a, r);
+            const __m256i low = _mm256_and_si256(x4, _mm256_set1_epi16(0xFF));
+            const __m256i high = _mm256_srli_epi16(x4, 8);
             UNROLL
-            for (int r = 0; r < rows; r++) {
-                const __m256i x4 = broadcast(a, r);
-                add_words(&sum[r][v], _mm256_and_si256(x4, _mm256_set1_epi16(0xFF)), even);
-                add_words(&sum[r][v], _mm256_srli_epi16(x4, 8), odd);
+            for (int v = 0; v < vectors; v++) {
+                add_words(&sum[r][v], low, even[v]);
+                add_words(&sum[r][v], high, odd[v]);
             }
         }
+    }
 }
 
 ALWAYS_INLINE slice read_slice(const int8_t *p, size_t k)
@@ -323,11 +331,10 @@ ALWAYS_INLINE void accumulate_plain(sums sum, const uint8_t *x, const int8_t *w,
 }
 
 /* The sums of `rows` pixels for the panel at `b`, of 8 or 16 columns. */
-ALWAYS_INLINE void accumulate(int32_t out[TILE_ROWS][PANEL], const uint8_t *pixels, size_t step,
-                              const int8_t *b, size_t k, int rows, int vectors)
+ALWAYS_INLINE void accumulate(sums sum, const uint8_t *pixels, size_t step, const int8_t *b,
+                              size_t k, int rows, int vectors)
 {
     _Alignas(32) uint8_t x[UFK_QSLICE / UFK_QBLOCK * BLOCK_BYTES];
-    sums sum;
     UNROLL
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++)
@@ -346,17 +353,18 @@ ALWAYS_INLINE void accumulate(int32_t out[TILE_ROWS][PANEL], const uint8_t *pixe
         b += ufk_qslice_bytes(now, (size_t)vectors);
         k -= now;
     }
-    UNROLL
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++)
-            _mm256_store_si256((__m256i *)(void *)(out[r] + v * UFK_QCOLUMNS), sum[r][v]);
 }
 
-#define TILE(rows, vectors)                                                                   \
-    static void tile_##rows##_##vectors(int32_t out[TILE_ROWS][PANEL], const uint8_t *pixels, \
-                                        size_t step, const int8_t *b, size_t k)               \
-    {                                                                                         \
-        accumulate(out, pixels, step, b, k, rows, vectors);                                   \
+#define TILE(rows, vectors)                                                           \
+    static void tile_##rows##_##vectors(sums out, const uint8_t *pixels, size_t step, \
+                                        const int8_t *b, size_t k)                    \
+    {                                                                                 \
+        sums sum;                                                                     \
+        accumulate(sum, pixels, step, b, k, rows, vectors);                           \
+        UNROLL                                                                        \
+        for (int r = 0; r < rows; r++)                                                \
+            for (int v = 0; v < vectors; v++)                                         \
+                out[r][v] = sum[r][v];                                                \
     }
 TILE(1, 1)
 TILE(2, 1)
@@ -366,8 +374,7 @@ TILE(1, 2)
 TILE(2, 2)
 TILE(3, 2)
 TILE(4, 2)
-typedef void tile_fn(int32_t out[TILE_ROWS][PANEL], const uint8_t *pixels, size_t step,
-                     const int8_t *b, size_t k);
+typedef void tile_fn(sums out, const uint8_t *pixels, size_t step, const int8_t *b, size_t k);
 static tile_fn *const tiles[VECTORS][TILE_ROWS] = {{tile_1_1, tile_2_1, tile_3_1, tile_4_1},
                                                    {tile_1_2, tile_2_2, tile_3_2, tile_4_2}};
 
@@ -444,36 +451,6 @@ ALWAYS_INLINE void put_whole(const finisher *f, sums sum, size_t rows, ufk_act a
         put_two(f, r, sum + r, 1, act, with_residual);
 }
 
-/* Whole tiles of a plain panel at `b`. */
-ALWAYS_INLINE void plain_tiles(finisher *f, const uint8_t *pixels, size_t tiles_left,
-                               const int8_t *b, size_t k, ufk_act act, bool with_residual)
-{
-    const ufk_qepilogue *e = &f->g->epilogue;
-    const int8_t *w = b + UFK_QSUM_BYTES + ufk_qweights_at(k);
-    for (; tiles_left; tiles_left--, pixels += ufk_qblocks(k) * BLOCK_BYTES) {
-        sums sum;
-        accumulate_plain(sum, pixels, w, k);
-        put_whole(f, sum, TILE_ROWS, act, with_residual);
-        f->out += TILE_ROWS * f->g->c_stride;
-        f->residual += with_residual ? TILE_ROWS * e->residual_stride : 0;
-    }
-}
-
-static void put_plain(const ufk_qconv_args *g, size_t i, size_t j, const uint8_t *pixels,
-                      size_t tiles_left, const int8_t *b, size_t k)
-{
-    finisher f = begin_panel(g, i, j);
-    const bool prelu = g->epilogue.act == UFK_ACT_PRELU;
-    if (f.residual && prelu)
-        plain_tiles(&f, pixels, tiles_left, b, k, UFK_ACT_PRELU, true);
-    else if (f.residual)
-        plain_tiles(&f, pixels, tiles_left, b, k, UFK_ACT_NONE, true);
-    else if (prelu)
-        plain_tiles(&f, pixels, tiles_left, b, k, UFK_ACT_PRELU, false);
-    else
-        plain_tiles(&f, pixels, tiles_left, b, k, UFK_ACT_NONE, false);
-}
-
 /* One slice, and that plain. */
 static bool is_plain(const int8_t *b, size_t k)
 {
@@ -482,31 +459,55 @@ static bool is_plain(const int8_t *b, size_t k)
     return k <= UFK_QSLICE && head.plain;
 }
 
+/* `count` whole tiles for the panel at `b`. */
+ALWAYS_INLINE void whole_tiles(finisher *f, const uint8_t *pixels, size_t count, const int8_t *b,
+                               size_t k, ufk_act act, bool with_residual)
+{
+    const bool plain = is_plain(b, k);
+    for (; count; count--, pixels += ufk_qblocks(k) * BLOCK_BYTES) {
+        sums sum;
+        if (plain)
+            accumulate_plain(sum, pixels, b + UFK_QSUM_BYTES + ufk_qweights_at(k), k);
+        else
+            accumulate(sum, pixels, BLOCK_BYTES, b, k, TILE_ROWS, VECTORS);
+        put_whole(f, sum, TILE_ROWS, act, with_residual);
+        f->out += TILE_ROWS * f->g->c_stride;
+        f->residual += with_residual ? TILE_ROWS * f->g->epilogue.residual_stride : 0;
+    }
+}
+
+static void put_tiles(const ufk_qconv_args *g, size_t i, size_t j, const uint8_t *pixels,
+                      size_t count, const int8_t *b, size_t k)
+{
+    finisher f = begin_panel(g, i, j);
+    const bool prelu = g->epilogue.act == UFK_ACT_PRELU;
+    if (f.residual && prelu)
+        whole_tiles(&f, pixels, count, b, k, UFK_ACT_PRELU, true);
+    else if (f.residual)
+        whole_tiles(&f, pixels, count, b, k, UFK_ACT_NONE, true);
+    else if (prelu)
+        whole_tiles(&f, pixels, count, b, k, UFK_ACT_PRELU, false);
+    else
+        whole_tiles(&f, pixels, count, b, k, UFK_ACT_NONE, false);
+}
+
 /* Whole panels of bytes. */
 static bool is_whole(const ufk_qconv_args *g, size_t j)
 {
     return g->c && j + PANEL <= g->n && g->epilogue.act != UFK_ACT_HARD_SWISH;
 }
 
-static void put(const ufk_qconv_args *g, size_t i, size_t j, int32_t out[TILE_ROWS][PANEL],
-                size_t rows)
+/* Whatever is left. */
+static void put_some(const ufk_qconv_args *g, size_t i, size_t j, sums sum, size_t rows)
 {
-    const bool prelu = g->epilogue.act == UFK_ACT_PRELU;
     const size_t end = g->n - j < PANEL ? g->n : j + PANEL;
-    sums sum;
-    for (size_t r = 0; r < rows; r++)
-        for (size_t v = 0; v < VECTORS; v++)
-            sum[r][v] = load32(out[r] + v * UFK_QCOLUMNS);
     if (is_whole(g, j)) {
         const finisher f = begin_panel(g, i, j);
-        if (f.residual && prelu)
-            put_whole(&f, sum, rows, UFK_ACT_PRELU, true);
-        else if (f.residual)
-            put_whole(&f, sum, rows, UFK_ACT_NONE, true);
-        else if (prelu)
-            put_whole(&f, sum, rows, UFK_ACT_PRELU, false);
+        const bool prelu = g->epilogue.act == UFK_ACT_PRELU;
+        if (f.residual)
+            put_whole(&f, sum, rows, prelu ? UFK_ACT_PRELU : UFK_ACT_NONE, true);
         else
-            put_whole(&f, sum, rows, UFK_ACT_NONE, false);
+            put_whole(&f, sum, rows, prelu ? UFK_ACT_PRELU : UFK_ACT_NONE, false);
         return;
     }
     for (size_t v = 0; j < end; v++, j += UFK_QCOLUMNS) {
@@ -533,15 +534,15 @@ static void put_block(const ufk_qconv_args *args, uint8_t *pixels, size_t i, siz
         const int8_t *b = args->b + j * column_bytes;
         const size_t vectors = ufk_qvectors(args->n - j);
         size_t r = 0;
-        if (is_whole(args, j) && is_plain(b, k)) {
-            put_plain(args, i, j, pixels, count / TILE_ROWS, b, k);
+        if (is_whole(args, j) && most == TILE_ROWS) {
+            put_tiles(args, i, j, pixels, count / TILE_ROWS, b, k);
             r = count / TILE_ROWS * TILE_ROWS;
         }
         for (; r < count; r += most) {
-            _Alignas(32) int32_t sum[TILE_ROWS][PANEL];
+            sums sum;
             const size_t rows = count - r < most ? count - r : most;
             tiles[vectors - 1][rows - 1](sum, pixels + r / most * tile_bytes, step, b, k);
-            put(args, i + r, j, sum, rows);
+            put_some(args, i + r, j, sum, rows);
         }
     }
 }
