@@ -2,10 +2,10 @@
  * INT8 convolution for AVX2 without VNNI: tiles of 4 pixels x 16 columns by vpmaddubsw, of whose
  * sums qpanel_avx2.h says which fit.
  *
- * The pixels of a tile are laid side by side once, 16 k of each, and where a panel wants it put in
- * its order by one vpshufb for two of them. Four k of a pixel are then one 32-bit broadcast, for
- * two vectors of weights. Panels whose weights are plain keep the sums of a tile in registers to
- * its end.
+ * Panels whose weights are plain read the pixels of 1x1 layers where they are. Otherwise the pixels
+ * of a tile are laid side by side once, 16 k of each, and where a panel wants it put in its order
+ * by one vpshufb for two of them. Four k of a pixel are then one 32-bit broadcast, for two vectors
+ * of weights. The sums of whole tiles stay in registers to their end.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -20,7 +20,8 @@ enum {
     VECTOR_BYTES = UFK_QCOLUMNS * UFK_QGROUP,
     DOUBLE_BYTES = 2 * VECTORS * VECTOR_BYTES,
     TILE_ROWS = UFK_QPIXELS,
-    DEEPEST = 65536,    /* of a tile of one pixel */
+    DEEPEST = 65536, /* of a tile of one pixel */
+    MOST_JOINTS = 16,
     PIXEL_BYTES = 8192, /* of tiles that are gathered at once, if there are several */
     /* Bytes between blocks of ordered pixels, whatever their number. */
     BLOCK_BYTES = TILE_ROWS * UFK_QBLOCK
@@ -80,9 +81,58 @@ static void join_runs(uint8_t *to, const ufk_qconv_args *g, const uint8_t *pixel
                         g->run_length, end);
 }
 
+/* Runs that are no longer than a block are joined in registers: what was stored in short pieces is
+ * not loaded as a whole before all of it is in the cache. A joint is what a run adds to a block. */
+typedef struct joint {
+    __m128i order;
+    size_t offset; /* of the run */
+} joint;
+
+typedef struct joints {
+    joint all[MOST_JOINTS];
+    size_t end[MOST_JOINTS]; /* of those of each block */
+    size_t blocks;           /* 0: runs are not joined so */
+} joints;
+
+static joint make_joint(const ufk_qconv_args *g, size_t run, size_t block)
+{
+    const __m128i places = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const int begin = (int)(run * g->run_length) - (int)(block * UFK_QBLOCK);
+    const __m128i from = _mm_sub_epi8(places, _mm_set1_epi8((char)begin));
+    const __m128i before = _mm_cmplt_epi8(from, _mm_setzero_si128());
+    const __m128i behind = _mm_cmpgt_epi8(from, _mm_set1_epi8((char)(g->run_length - 1)));
+    return (joint){_mm_or_si128(from, _mm_or_si128(before, behind)),
+                   run / g->runs_x * g->run_stride_y + run % g->runs_x * g->run_stride_x};
+}
+
+static void find_joints(joints *j, const ufk_qconv_args *g)
+{
+    const size_t runs = g->runs_y * g->runs_x, k = runs * g->run_length;
+    size_t count = 0;
+    j->blocks = 0;
+    if (runs == 1 || g->run_length > UFK_QBLOCK || ufk_qblocks(k) + runs > MOST_JOINTS)
+        return;
+    for (; j->blocks < ufk_qblocks(k); j->end[j->blocks++] = count)
+        for (size_t run = 0; run < runs; run++)
+            if ((run + 1) * g->run_length > j->blocks * UFK_QBLOCK &&
+                run * g->run_length < (j->blocks + 1) * UFK_QBLOCK)
+                j->all[count++] = make_joint(g, run, j->blocks);
+}
+
+static void join(uint8_t *to, const joints *j, const uint8_t *pixel)
+{
+    const joint *now = j->all;
+    for (size_t b = 0; b < j->blocks; b++, to += BLOCK_BYTES) {
+        __m128i v = _mm_setzero_si128();
+        for (; now < j->all + j->end[b]; now++)
+            v = _mm_or_si128(v, _mm_shuffle_epi8(load16(pixel + now->offset), now->order));
+        store16(to, v);
+    }
+}
+
 /* Pixels i .. i + rows - 1 as [block][pixel][16], blocks `step` bytes apart. */
-static void gather(uint8_t *to, size_t step, const ufk_qconv_args *g, size_t i, size_t rows,
-                   size_t k)
+static void gather(uint8_t *to, size_t step, const ufk_qconv_args *g, const joints *j, size_t i,
+                   size_t rows, size_t k)
 {
     uint8_t line[UFK_QTILE_K + UFK_QBLOCK];
     const size_t runs = g->runs_y * g->runs_x;
@@ -90,7 +140,9 @@ static void gather(uint8_t *to, size_t step, const ufk_qconv_args *g, size_t i, 
     const uint8_t *end = g->a + (g->m - 1) * g->a_stride + (g->runs_y - 1) * g->run_stride_y +
                          (g->runs_x - 1) * g->run_stride_x + g->run_length;
     for (size_t r = 0; r < rows; r++, pixel += g->a_stride, to += UFK_QBLOCK)
-        if (runs == 1) {
+        if (j->blocks && pixel + j->all[j->end[j->blocks - 1] - 1].offset + UFK_QBLOCK <= end) {
+            join(to, j, pixel);
+        } else if (runs == 1) {
             copy_blocks(to, step, pixel, k, end);
         } else if (step == UFK_QBLOCK) {
             join_runs(to, g, pixel, end);
@@ -138,9 +190,9 @@ ALWAYS_INLINE void put_in_order(uint8_t *to, const uint8_t *pixels, size_t step,
     }
 }
 
-ALWAYS_INLINE const four *four_of(const uint8_t *group, int r)
+ALWAYS_INLINE const four *as_four(const uint8_t *x)
 {
-    return (const four *)(const void *)(group + r * UFK_QBLOCK);
+    return (const four *)(const void *)x;
 }
 
 ALWAYS_INLINE __m256i broadcast(const uint8_t *group, int r)
@@ -242,7 +294,7 @@ ALWAYS_INLINE void add_doubles(sums sum, const slice *s, const uint8_t *x, int r
         const int8_t *last = w + (2 * vectors - 1) * VECTOR_BYTES;
         UNROLL
         for (int r = 0; r < rows; r++)
-            add_double(sum[r], four_of(a, r), four_of(b, r), both,
+            add_double(sum[r], as_four(a + r * UFK_QBLOCK), as_four(b + r * UFK_QBLOCK), both,
                        (const __m256i *)(const void *)last, ones, vectors);
     }
 }
@@ -259,7 +311,7 @@ ALWAYS_INLINE void add_singles(sums sum, const slice *s, const uint8_t *x, int r
         load_group(group, w, vectors);
         UNROLL
         for (int r = 0; r < rows; r++)
-            add_single(sum[r], four_of(a, r), group, ones, vectors);
+            add_single(sum[r], as_four(a + r * UFK_QBLOCK), group, ones, vectors);
     }
 }
 
@@ -300,34 +352,37 @@ ALWAYS_INLINE slice read_slice(const int8_t *p, size_t k)
     return s;
 }
 
-/* Two groups of a plain slice, whose `x` follow each other. */
-ALWAYS_INLINE void add_neighbours(sums sum, const uint8_t *x, const int8_t *w, __m256i ones)
+/* Two groups of a plain slice, which follow each other. Pixels are `pixel` bytes apart. */
+ALWAYS_INLINE void add_neighbours(sums sum, const uint8_t *x, size_t pixel, const int8_t *w,
+                                  __m256i ones)
 {
     __m256i both[2][VECTORS];
     load_group(both[0], w, VECTORS);
     both[1][0] = load32(w + 2 * VECTOR_BYTES);
     UNROLL
     for (int r = 0; r < TILE_ROWS; r++)
-        add_double(sum[r], four_of(x, r), four_of(x + UFK_QGROUP, r), both,
+        add_double(sum[r], as_four(x + r * pixel), as_four(x + r * pixel + UFK_QGROUP), both,
                    (const __m256i *)(const void *)(w + 3 * VECTOR_BYTES), ones, VECTORS);
 }
 
-/* The sums of a whole tile for the one slice of a panel, which is plain. */
-ALWAYS_INLINE void accumulate_plain(sums sum, const uint8_t *x, const int8_t *w, size_t k)
+/* The sums of a whole tile for the one slice of a panel, which is plain. Blocks of 16 k are `block`
+ * bytes apart. */
+ALWAYS_INLINE void accumulate_plain(sums sum, const uint8_t *x, size_t pixel, size_t block,
+                                    const int8_t *w, size_t k)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     UNROLL
     for (int r = 0; r < TILE_ROWS; r++)
         sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-    for (const uint8_t *end = x + k / UFK_QBLOCK * BLOCK_BYTES; x < end; x += BLOCK_BYTES) {
-        add_neighbours(sum, x, w, ones);
-        add_neighbours(sum, x + 2 * UFK_QGROUP, w + DOUBLE_BYTES, ones);
+    for (const uint8_t *end = x + k / UFK_QBLOCK * block; x < end; x += block) {
+        add_neighbours(sum, x, pixel, w, ones);
+        add_neighbours(sum, x + 2 * UFK_QGROUP, pixel, w + DOUBLE_BYTES, ones);
         w += 2 * DOUBLE_BYTES;
     }
     if (k % UFK_QBLOCK)
-        add_neighbours(sum, x, w, ones);
+        add_neighbours(sum, x, pixel, w, ones);
     if (k % UFK_QBLOCK > 2 * UFK_QGROUP)
-        add_neighbours(sum, x + 2 * UFK_QGROUP, w + DOUBLE_BYTES, ones);
+        add_neighbours(sum, x + 2 * UFK_QGROUP, pixel, w + DOUBLE_BYTES, ones);
 }
 
 /* The sums of `rows` pixels for the panel at `b`, of 8 or 16 columns. */
@@ -459,20 +514,31 @@ static bool is_plain(const int8_t *b, size_t k)
     return k <= UFK_QSLICE && head.plain;
 }
 
+/* Whether plain panels read pixels where they are. */
+static bool is_direct(const ufk_qconv_args *g)
+{
+    return g->runs_y * g->runs_x == 1 && g->run_length % (2 * UFK_QGROUP) == 0;
+}
+
 /* `count` whole tiles for the panel at `b`. */
 ALWAYS_INLINE void whole_tiles(finisher *f, const uint8_t *pixels, size_t count, const int8_t *b,
                                size_t k, ufk_act act, bool with_residual)
 {
-    const bool plain = is_plain(b, k);
-    for (; count; count--, pixels += ufk_qblocks(k) * BLOCK_BYTES) {
+    const ufk_qconv_args *g = f->g;
+    const bool plain = is_plain(b, k), direct = plain && is_direct(g);
+    const size_t pixel = direct ? g->a_stride : UFK_QBLOCK;
+    const size_t block = direct ? UFK_QBLOCK : BLOCK_BYTES;
+    const size_t tile = direct ? TILE_ROWS * g->a_stride : ufk_qblocks(k) * BLOCK_BYTES;
+    const int8_t *w = b + UFK_QSUM_BYTES + ufk_qweights_at(k);
+    for (; count; count--, pixels += tile) {
         sums sum;
         if (plain)
-            accumulate_plain(sum, pixels, b + UFK_QSUM_BYTES + ufk_qweights_at(k), k);
+            accumulate_plain(sum, pixels, pixel, block, w, k);
         else
             accumulate(sum, pixels, BLOCK_BYTES, b, k, TILE_ROWS, VECTORS);
         put_whole(f, sum, TILE_ROWS, act, with_residual);
-        f->out += TILE_ROWS * f->g->c_stride;
-        f->residual += with_residual ? TILE_ROWS * f->g->epilogue.residual_stride : 0;
+        f->out += TILE_ROWS * g->c_stride;
+        f->residual += with_residual ? TILE_ROWS * g->epilogue.residual_stride : 0;
     }
 }
 
@@ -520,42 +586,73 @@ static void put_some(const ufk_qconv_args *g, size_t i, size_t j, sums sum, size
 
 /* ---- the whole ---- */
 
-/* All columns of pixels i .. i + count - 1. Tiles follow each other while a panel stays, so that
- * the lengths of its loops are foreseen. */
-static void put_block(const ufk_qconv_args *args, uint8_t *pixels, size_t i, size_t count, size_t k,
-                      size_t most)
+/* Some pixels of a call. */
+typedef struct pixel_block {
+    const ufk_qconv_args *g;
+    size_t first, count, most; /* `most` in a tile */
+    size_t k;
+    uint8_t *room;
+    bool gathered;
+    joints joints;
+} pixel_block;
+
+static size_t tile_bytes(const pixel_block *p)
 {
-    const size_t column_bytes = ufk_qpanel_column_bytes(k);
-    const size_t step = most * UFK_QBLOCK, tile_bytes = ufk_qblocks(k) * step;
-    for (size_t r = 0; r < count; r += most)
-        gather(pixels + r / most * tile_bytes, step, args, i + r,
-               count - r < most ? count - r : most, k);
-    for (size_t j = 0; j < args->n; j += PANEL) {
-        const int8_t *b = args->b + j * column_bytes;
-        const size_t vectors = ufk_qvectors(args->n - j);
-        size_t r = 0;
-        if (is_whole(args, j) && most == TILE_ROWS) {
-            put_tiles(args, i, j, pixels, count / TILE_ROWS, b, k);
-            r = count / TILE_ROWS * TILE_ROWS;
-        }
-        for (; r < count; r += most) {
-            sums sum;
-            const size_t rows = count - r < most ? count - r : most;
-            tiles[vectors - 1][rows - 1](sum, pixels + r / most * tile_bytes, step, b, k);
-            put_some(args, i + r, j, sum, rows);
-        }
+    return ufk_qblocks(p->k) * p->most * UFK_QBLOCK;
+}
+
+static void gather_all(pixel_block *p)
+{
+    for (size_t r = 0; r < p->count && !p->gathered; r += p->most)
+        gather(p->room + r / p->most * tile_bytes(p), p->most * UFK_QBLOCK, p->g, &p->joints,
+               p->first + r, p->count - r < p->most ? p->count - r : p->most, p->k);
+    p->gathered = true;
+}
+
+/* A panel at a time. Tiles follow each other while it stays, so that the lengths of its loops are
+ * foreseen. */
+static void put_panel(pixel_block *p, size_t j)
+{
+    const ufk_qconv_args *g = p->g;
+    const int8_t *b = g->b + j * ufk_qpanel_column_bytes(p->k);
+    const size_t vectors = ufk_qvectors(g->n - j), tiles_count = p->count / TILE_ROWS;
+    size_t r = 0;
+    if (is_whole(g, j) && p->most == TILE_ROWS && tiles_count) {
+        const bool direct = is_plain(b, p->k) && is_direct(g);
+        if (!direct)
+            gather_all(p);
+        put_tiles(g, p->first, j, direct ? g->a + p->first * g->a_stride : p->room, tiles_count, b,
+                  p->k);
+        r = tiles_count * TILE_ROWS;
+    }
+    if (r < p->count)
+        gather_all(p);
+    for (; r < p->count; r += p->most) {
+        sums sum;
+        const size_t rows = p->count - r < p->most ? p->count - r : p->most;
+        tiles[vectors - 1][rows - 1](sum, p->room + r / p->most * tile_bytes(p),
+                                     p->most * UFK_QBLOCK, b, p->k);
+        put_some(g, p->first + r, j, sum, rows);
     }
 }
 
 static void ufk_conv_u8_avx2(const ufk_qconv_args *args)
 {
-    _Alignas(32) uint8_t pixels[DEEPEST + UFK_QBLOCK];
-    const size_t k = args->runs_y * args->runs_x * args->run_length;
-    const size_t most = k <= UFK_QTILE_K ? TILE_ROWS : 1;
-    const size_t tiles_at_once = PIXEL_BYTES / (most * ufk_qblocks(k) * UFK_QBLOCK);
-    const size_t step = most * (tiles_at_once > 1 ? tiles_at_once : 1);
-    for (size_t i = 0; i < args->m; i += step)
-        put_block(args, pixels, i, args->m - i < step ? args->m - i : step, k, most);
+    _Alignas(32) uint8_t room[DEEPEST + UFK_QBLOCK];
+    pixel_block p;
+    p.g = args;
+    p.k = args->runs_y * args->runs_x * args->run_length;
+    p.room = room;
+    find_joints(&p.joints, args);
+    p.most = p.k <= UFK_QTILE_K ? TILE_ROWS : 1;
+    const size_t tiles_at_once = PIXEL_BYTES / tile_bytes(&p);
+    const size_t step = p.most * (tiles_at_once > 1 ? tiles_at_once : 1);
+    for (p.first = 0; p.first < args->m; p.first += step) {
+        p.count = args->m - p.first < step ? args->m - p.first : step;
+        p.gathered = false;
+        for (size_t j = 0; j < args->n; j += PANEL)
+            put_panel(&p, j);
+    }
 }
 
 static size_t column_bytes(size_t runs, size_t run_length)
