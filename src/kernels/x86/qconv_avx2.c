@@ -435,24 +435,6 @@ static tile_fn *const tiles[VECTORS][TILE_ROWS] = {{tile_1_1, tile_2_1, tile_3_1
 
 /* ---- what follows the sums ---- */
 
-/* What ufk_finish8 does, for bytes of a known activation: a value below lo or NaN, whose integer is
- * then the least there is, becomes lo among the bytes. */
-ALWAYS_INLINE __m256i finish_bytes(const ufk_qepilogue *e, __m256i sum, const ufk_columns8 *c,
-                                   const uint8_t *residual, ufk_act act)
-{
-    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), c->scale, c->bias);
-    if (residual) {
-        const __m256i r =
-            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)residual));
-        v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(e->residual_scale), v);
-    }
-    if (act == UFK_ACT_PRELU) {
-        v = _mm256_blendv_ps(v, _mm256_mul_ps(v, c->slope), v);
-        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
-    }
-    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(e->hi), v));
-}
-
 /* What the tiles of a panel share. Outputs and residuals of a tile are at `out` and `residual`. */
 typedef struct finisher {
     const ufk_qconv_args *g;
@@ -484,9 +466,9 @@ ALWAYS_INLINE void put_two(const finisher *f, size_t r, __m256i sum[][VECTORS], 
     UNROLL
     for (size_t p = 0; p < rows; p++) {
         const uint8_t *more = with_residual ? f->residual + (r + p) * e->residual_stride : NULL;
-        words[p] = _mm256_packs_epi32(
-            finish_bytes(e, sum[p][0], &f->columns[0], more, act),
-            finish_bytes(e, sum[p][1], &f->columns[1], more ? more + UFK_QCOLUMNS : NULL, act));
+        words[p] = _mm256_packs_epi32(ufk_finish_bytes8(e, sum[p][0], &f->columns[0], more, act),
+                                      ufk_finish_bytes8(e, sum[p][1], &f->columns[1],
+                                                        more ? more + UFK_QCOLUMNS : NULL, act));
     }
     const __m256i bytes = _mm256_permutevar8x32_epi32(
         _mm256_max_epu8(_mm256_packus_epi16(words[0], words[rows - 1]), f->lo),
