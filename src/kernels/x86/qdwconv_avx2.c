@@ -528,6 +528,60 @@ static bool all_twos(const ufk_qdwconv_args *a)
     return true;
 }
 
+/* ---- 1x1, few channels: a scale for each, as where a network begins with its mean ----
+ *
+ * 8 bytes at a time, whatever pixels they belong to: what is each channel's repeats. */
+
+typedef struct pattern {
+    __m256i weights[BLOCK]; /* of vector i modulo the number of channels */
+    ufk_columns8 columns[BLOCK];
+} pattern;
+
+static void make_pattern(pattern *p, const ufk_qdwconv_args *a)
+{
+    const ufk_qepilogue *e = &a->epilogue;
+    for (size_t i = 0; i < a->channels; i++) {
+        int32_t weights[UFK_QCOLUMNS];
+        float scale[UFK_QCOLUMNS], bias[UFK_QCOLUMNS], slope[UFK_QCOLUMNS];
+        for (size_t l = 0; l < UFK_QCOLUMNS; l++) {
+            const size_t c = (i * UFK_QCOLUMNS + l) % a->channels;
+            weights[l] = a->weights[c];
+            scale[l] = e->scale[c];
+            bias[l] = e->bias[c];
+            slope[l] = e->act == UFK_ACT_PRELU ? e->slope[c] : 0;
+        }
+        p->weights[i] = load_wide(weights);
+        p->columns[i] =
+            (ufk_columns8){_mm256_loadu_ps(scale), _mm256_loadu_ps(bias), _mm256_loadu_ps(slope)};
+    }
+}
+
+static bool all_points(const ufk_qdwconv_args *a)
+{
+    const ufk_qepilogue *e = &a->epilogue;
+    const size_t row = a->out_w * a->channels, end = a->y_end * row;
+    pattern p;
+    if (a->kernel_h * a->kernel_w > 1 || a->channels > BLOCK || !a->out || e->residual ||
+        a->in_h != a->out_h || a->in_w != a->out_w || a->stride_h * a->stride_w > 1 ||
+        a->pad_top + a->pad_left)
+        return false;
+    make_pattern(&p, a);
+    for (size_t i = a->y_begin * row, n = 0; i < end;
+         i += UFK_QCOLUMNS, n = (n + 1) % a->channels) {
+        const size_t count = end - i < UFK_QCOLUMNS ? end - i : UFK_QCOLUMNS;
+        const __m256i x = _mm256_cvtepu8_epi32(ufk_load_bytes8(a->in + i, count));
+        const ufk_columns8 *c = &p.columns[n];
+        const __m256i y =
+            _mm256_cvtps_epi32(ufk_finish8(e, _mm256_madd_epi16(x, p.weights[n]), c->scale, c->bias,
+                                           c->slope, _mm_setzero_si128()));
+        const __m128i words =
+            _mm_packs_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+        const __m128i bytes = _mm_packus_epi16(words, words);
+        memcpy(a->out + i, &bytes, count);
+    }
+    return true;
+}
+
 /* ---- the whole ---- */
 
 static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
@@ -539,7 +593,7 @@ static void ufk_dwconv_u8_avx2(const ufk_qdwconv_args *a)
         ufk_dwconv_u8_c(a);
         return;
     }
-    if (all_twos(a))
+    if (all_points(a) || all_twos(a))
         return;
     for (size_t c = wide_channels(a); c < a->channels; c += BLOCK) {
         /* Some channels twice rather than a block that is not whole; a residual may be the output.
