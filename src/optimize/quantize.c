@@ -278,7 +278,7 @@ static float least_scale(const float *w, size_t channels, size_t taps)
 /* Filters of `channels` times `taps` weights to signed bytes, a scale each: the greatest becomes
  * 127, or less. */
 static void quantise_filters(int8_t *out, float *scales, const float *w, size_t filters,
-                             size_t channels, size_t taps)
+                             size_t channels, size_t taps, bool narrow)
 {
     const size_t count = channels * taps;
     for (size_t f = 0; f < filters; f++, w += count, out += count) {
@@ -286,7 +286,7 @@ static void quantise_filters(int8_t *out, float *scales, const float *w, size_t 
         for (size_t i = 0; i < count; i++)
             most = fmaxf(most, fabsf(w[i]));
         float scale = most / 127;
-        if (channels > 1)
+        if (narrow && channels > 1)
             scale = fmaxf(scale, least_scale(w, channels, taps));
         scales[f] = most > 1e-30f ? round_up_to_bf16(scale) : 1;
         for (size_t i = 0; i < count; i++)
@@ -361,7 +361,7 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     uf_status st = bytes && scales && bias ? UF_OK : no_memory(q);
     if (!st) {
         quantise_filters(bytes, scales, w->data, rows, (size_t)shape->dims[1],
-                         (size_t)(shape->dims[2] * shape->dims[3]));
+                         (size_t)(shape->dims[2] * shape->dims[3]), q->options->narrow);
         st = round_by_patches(q, n, shape, bytes, w->data, scales);
     }
     if (!st) {
