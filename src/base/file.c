@@ -69,6 +69,11 @@ uf_status ufi_file_read_at(const ufi_file *f, size_t offset, void *to, size_t si
     return UF_OK;
 }
 
+static int64_t modified_at(const struct stat *s)
+{
+    return (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
+}
+
 static uf_status map_file(ufi_file_map *out, const ufi_file *f, int protection, uf_error *err)
 {
     struct stat s;
@@ -80,13 +85,41 @@ static uf_status map_file(ufi_file_map *out, const ufi_file *f, int protection, 
     void *data = mmap(NULL, f->size, protection, MAP_PRIVATE, f->fd, 0);
     if (data == MAP_FAILED)
         return ufi_fail(err, UF_E_IO, "%s: cannot map: %s", f->path, strerror(errno));
-    *out = (ufi_file_map){data, f->size};
+    *out = (ufi_file_map){.data = data, .size = f->size, .modified = modified_at(&s)};
     return UF_OK;
 }
 
 uf_status ufi_file_map_whole(ufi_file_map *out, const ufi_file *f, uf_error *err)
 {
-    return map_file(out, f, PROT_READ, err);
+    uf_status st = map_file(out, f, PROT_READ, err);
+    if (st || !out->data)
+        return st;
+    const int fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) {
+        st = ufi_fail(err, UF_E_IO, "%s: cannot keep it open: %s", f->path, strerror(errno));
+        ufi_file_map_close(out);
+        return st;
+    }
+    out->fd = fd;
+    return UF_OK;
+}
+
+uf_status ufi_file_map_check(const ufi_file_map *map, uf_error *err)
+{
+    struct stat s;
+    char link[32], path[256];
+    if (!map->fd)
+        return UF_OK;
+    if (fstat(map->fd, &s) == 0 && (size_t)s.st_size == map->size &&
+        modified_at(&s) == map->modified)
+        return UF_OK;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", map->fd);
+    const ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n < 0 ? 0 : n] = '\0';
+    return ufi_fail(err, UF_E_IO,
+                    "%s: the file was written to after it was opened: open it again, and replace "
+                    "files (mv) instead of writing into them (cp)",
+                    n < 0 ? "a file" : path);
 }
 
 static uf_status open_and_map(ufi_file_map *out, const char *path, size_t max_bytes, int protection,
@@ -116,6 +149,8 @@ void ufi_file_map_close(ufi_file_map *map)
 {
     if (map->data)
         munmap((void *)(uintptr_t)map->data, map->size);
+    if (map->fd)
+        close(map->fd);
     *map = (ufi_file_map){0};
 }
 

@@ -390,8 +390,11 @@ uf_status ufi_onnx_import(ufi_model_file *out, const char *path, bool optimize, 
     }
     if (!st)
         st = ufi_file_map_whole(&out->map, &f, err);
-    if (!st && out->map.data)
+    if (!st && out->map.data) {
         move_to_map(out);
+        out->graph.map = out->map;
+        st = ufi_model_file_hold_small(out, err);
+    }
     ufi_file_close(&f);
     if (st)
         ufi_model_file_free(out);
