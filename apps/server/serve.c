@@ -339,6 +339,7 @@ static int serve(srv_server *s)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on sizes of files is an error like a full disk */
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* before threads are made, which inherit it */
     int status =
         srv_http_check(&s->config, why) ? open_all(s, false) : complain(EXIT_FILE, "%s", why);

@@ -49,6 +49,9 @@ static uf_status sqlite_fail(sqlite3 *db, int rc, uf_error *err)
     if (rc == SQLITE_IOERR_DATA)
         return ufi_fail(err, UF_E_FORMAT,
                         "damaged, or no gallery: the checksum of a page is wrong");
+    const int number = db && (rc & 0xFF) == SQLITE_IOERR ? sqlite3_system_errno(db) : 0;
+    if ((rc & 0xFF) == SQLITE_FULL || number == ENOSPC || number == EDQUOT || number == EFBIG)
+        return ufi_fail(err, UF_E_IO, "cannot write: no space left on the disk");
     switch (rc & 0xFF) {
     case SQLITE_NOMEM:
         return ufi_fail(err, UF_E_NOMEM, "no memory for the database");
@@ -58,8 +61,6 @@ static uf_status sqlite_fail(sqlite3 *db, int rc, uf_error *err)
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return ufi_fail(err, UF_E_FORMAT, "damaged, or no gallery: %s", text);
-    case SQLITE_FULL:
-        return ufi_fail(err, UF_E_IO, "cannot write: no space left");
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
@@ -180,8 +181,15 @@ static uf_status sqlite_script(ufi_sql *base, const char *sql, uf_error *err)
 
 /* ---- transactions ---- */
 
+/* What is written to a file that has no name any more is lost with the process. */
 static uf_status sqlite_begin(ufi_sql *base, uf_error *err)
 {
+    int has_moved = 0;
+    sqlite3_file_control(((sqlite_sql *)base)->db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved);
+    if (has_moved)
+        return ufi_fail(err, UF_E_IO,
+                        "the file was moved, replaced or removed while it was open, so nothing is "
+                        "written: put it back, or open what is there now");
     return sqlite_run(base, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL, NULL, err);
 }
 
