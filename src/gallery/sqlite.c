@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "base/seal.h"
 #include "gallery/pages.h"
+#include "gallery/stale_log.h"
 
 #define APPLICATION_ID 0x55464741 /* "UFGA" */
 #define BUSY_TIMEOUT_MS 10000
@@ -377,7 +378,7 @@ static uf_status settle(sqlite_sql *s, uf_error *err)
     return st;
 }
 
-static uf_status make_database(const char *temporary, uf_error *err)
+static uf_status make_database(const char *temporary, uint32_t random, uf_error *err)
 {
     sqlite_sql *s;
     int reserved = UFI_PAGE_RESERVED;
@@ -393,8 +394,8 @@ static uf_status make_database(const char *temporary, uf_error *err)
     sqlite3_file_control(s->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
     snprintf(text, sizeof text,
              "PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
-             "PRAGMA application_id=%d",
-             UFI_PAGE_BYTES, APPLICATION_ID);
+             "PRAGMA application_id=%d; PRAGMA user_version=%d",
+             UFI_PAGE_BYTES, APPLICATION_ID, (int)(random >> 1 | 1));
     st = sqlite_script(&s->base, text, err);
     if (!st)
         st = sqlite_scrub(&s->base, false, err);
@@ -427,7 +428,7 @@ static uf_status create_file(const char *file, uf_error *err)
     if (!temporary)
         return ufi_fail(err, UF_E_NOMEM, "no memory to make the gallery");
     snprintf(temporary, size, "%s.new-%08x", file, random);
-    st = make_database(temporary, err);
+    st = make_database(temporary, random, err);
     /* A link, unlike a rename, never takes the place of a gallery that was made meanwhile. */
     if (!st && link(temporary, file) != 0 && errno != EEXIST &&
         (errno == ENOENT || rename(temporary, file) != 0))
@@ -443,6 +444,47 @@ static uf_status create_file(const char *file, uf_error *err)
     return st;
 }
 
+/* The number that make_database drew, as the file has it without its log; 0: unknown. */
+static uint32_t version_of(const char *file)
+{
+    sqlite_sql *s = NULL;
+    int64_t version = 0;
+    char *uri = immutable_uri(file);
+    if (uri && !open_connection(&s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL)) {
+        ufi_sql_integer(&s->base, "PRAGMA user_version", NULL, 0, 0, &version, NULL);
+        sqlite_close(&s->base);
+    }
+    ufi_free(uri);
+    return (uint32_t)version;
+}
+
+/* A log that lies beside the file must be its own. */
+static uf_status check_log(const char *file, uf_error *err)
+{
+    struct stat info;
+    const size_t size = strlen(file) + 5;
+    uint32_t logged, version;
+    char *log = ufi_malloc(size, 1);
+    uf_status st = UF_OK;
+    if (!log)
+        return ufi_fail(err, UF_E_NOMEM, "no memory to open the gallery");
+    snprintf(log, size, "%s-wal", file);
+    if (!ufi_log_look(log, &logged))
+        st = UF_OK;
+    else if (stat(file, &info) != 0)
+        st = ufi_fail(err, UF_E_STATE,
+                      "the log %s is there, and its gallery is not: put the gallery back, or "
+                      "remove the log to make a new one",
+                      log);
+    else if (logged && (version = version_of(file)) != 0 && version != logged)
+        st = ufi_fail(err, UF_E_STATE,
+                      "the log %s is of another gallery and would be written over this one: "
+                      "remove it (or put its gallery back)",
+                      log);
+    ufi_free(log);
+    return st;
+}
+
 static uf_status look_at_file(const char *file, bool create, uf_error *err)
 {
     struct stat info;
@@ -451,14 +493,15 @@ static uf_status look_at_file(const char *file, bool create, uf_error *err)
             return ufi_fail(err, UF_E_IO, "cannot open: %s", strerror(errno));
         if (!create)
             return ufi_fail(err, UF_E_NOT_FOUND, "no such gallery");
-        return create_file(file, err);
+        const uf_status st = check_log(file, err);
+        return st ? st : create_file(file, err);
     }
     if (!S_ISREG(info.st_mode))
         return ufi_fail(err, UF_E_IO, "not a regular file");
     if (info.st_size == 0)
         return ufi_fail(err, UF_E_FORMAT,
                         "the file is empty: no gallery (remove it to make a new one)");
-    return UF_OK;
+    return check_log(file, err);
 }
 
 /* A medium that cannot be written has no place for the log's shared memory: where there is no log,
