@@ -50,9 +50,6 @@ static uf_status sqlite_fail(sqlite3 *db, int rc, uf_error *err)
     if (rc == SQLITE_IOERR_DATA)
         return ufi_fail(err, UF_E_FORMAT,
                         "damaged, or no gallery: the checksum of a page is wrong");
-    const int number = db && (rc & 0xFF) == SQLITE_IOERR ? sqlite3_system_errno(db) : 0;
-    if ((rc & 0xFF) == SQLITE_FULL || number == ENOSPC || number == EDQUOT || number == EFBIG)
-        return ufi_fail(err, UF_E_IO, "cannot write: no space left on the disk");
     switch (rc & 0xFF) {
     case SQLITE_NOMEM:
         return ufi_fail(err, UF_E_NOMEM, "no memory for the database");
@@ -62,6 +59,8 @@ static uf_status sqlite_fail(sqlite3 *db, int rc, uf_error *err)
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return ufi_fail(err, UF_E_FORMAT, "damaged, or no gallery: %s", text);
+    case SQLITE_FULL:
+        return ufi_fail(err, UF_E_IO, "cannot write: no space left on the disk");
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
