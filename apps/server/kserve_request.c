@@ -298,7 +298,7 @@ bool ks_request_read(ks_request *r, const uint8_t *body, size_t size, size_t jso
         return fail(&d, "the body is shorter than its JSON");
     d.bytes = body + json_size;
     d.left = size - json_size;
-    r->json = srv_json_parse(body, json_size, why);
+    r->json = srv_json_parse(body, json_size, why, NULL);
     if (!r->json)
         return false;
     const json_t *id = json_object_get(r->json, "id");
