@@ -161,7 +161,9 @@ uf_face srv_face_of_crop(const srv_photo *p)
 
 void srv_vectors_free(srv_vectors *v)
 {
-    free(v->data);
+    srv_template_free(v->data, v->count * v->dimension);
+    if (v->crops)
+        explicit_bzero(v->crops, v->count * v->crop_side * v->crop_side * 3);
     free(v->crops);
     *v = (srv_vectors){0};
 }

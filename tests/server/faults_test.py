@@ -8,11 +8,12 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 
-from serving import Server, check, environment, finish, path, program, root
+from serving import Server, check, environment, finish, path, program, root, skip
 
 FACE = path("face.png")
 subprocess.run([sys.executable, os.path.join(root, "tools", "draw_person.py"), "1", "1", FACE], check=True)
@@ -175,6 +176,45 @@ def little_memory():
     check("and ends", status == 0, status)
 
 
+def seen_in(s, patterns):
+    """Which of the patterns stand anywhere in the server's memory; None: it may not be read."""
+    found = set()
+    try:
+        with open(f"/proc/{s.process.pid}/maps") as maps, open(f"/proc/{s.process.pid}/mem", "rb", 0) as memory:
+            for line in maps:
+                first, last = (int(x, 16) for x in line.split()[0].split("-"))
+                try:
+                    memory.seek(first)
+                    data = memory.read(last - first)
+                except (OSError, OverflowError, ValueError):  # what is no memory, such as vsyscall
+                    continue
+                found |= {p for p in patterns if p in data}
+    except PermissionError:
+        return None
+    return found
+
+
+def secrets():
+    """Of a person who was deleted, and of the key's file, nothing is in memory."""
+    s = Server(data="secrets")
+    faces = s.ask("POST", "/v1/embed", FACE, "image/png").json["faces"]
+    vector = next(v for v in faces[0].values() if isinstance(v, list) and len(v) > 64)
+    numbers = struct.pack(f"<{len(vector)}f", *vector)
+    check("enrolled, found", enroll(s, "a").status == 201
+          and s.ask("POST", "/v1/identify?threshold=0.5", FACE, "image/png").json["faces"][0]["matches"])
+    s.send_form("/v1/verify", ("id", "a"), ("image", FACE, "a.png"))
+    s.ask("POST", "/v1/compare", {"a": vector, "b": vector})
+    check("deleted", s.ask("DELETE", "/v1/people/a").status == 200)
+    with open(path("secrets", "gallery.key"), "rb") as f:
+        key = f.read()
+    found = seen_in(s, [numbers[i:i + 16] for i in range(0, len(numbers), 16)] + [key[:16], key[-16:]])
+    if found is None:
+        skip("memory of the server: it may not be read here")
+    else:
+        check("nothing is left in memory", not found, f"{len(found)} of {len(numbers) // 16 + 2} patterns")
+    s.stop()
+
+
 def signals():
     for number in (signal.SIGTERM, signal.SIGINT):
         for delay in (0, 0.01, 0.02, 0.04, 0.08, 0.16):
@@ -198,6 +238,6 @@ def signals():
     check("two SIGTERMs", status == 0, status)
 
 
-for part in (few_files, full_disk, folder_goes, model_is_written_to, little_memory, signals):
+for part in (few_files, full_disk, folder_goes, model_is_written_to, little_memory, secrets, signals):
     part()
 finish()
