@@ -207,11 +207,12 @@ def secrets():
     check("deleted", s.ask("DELETE", "/v1/people/a").status == 200)
     with open(path("secrets", "gallery.key"), "rb") as f:
         key = f.read()
-    found = seen_in(s, [numbers[i:i + 16] for i in range(0, len(numbers), 16)] + [key[:16], key[-16:]])
+    patterns = [numbers[i:i + 16] for i in range(0, len(numbers), len(numbers) // 128 * 16)] + [key[:16], key[-16:]]
+    found = seen_in(s, patterns)
     if found is None:
         skip("memory of the server: it may not be read here")
     else:
-        check("nothing is left in memory", not found, f"{len(found)} of {len(numbers) // 16 + 2} patterns")
+        check("nothing is left in memory", not found, f"{len(found)} of {len(patterns)} patterns")
     s.stop()
 
 
