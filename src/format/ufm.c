@@ -490,6 +490,9 @@ static uf_status load(ufi_model_file *m, const uint8_t *data, const ufi_file *fi
     m->version = l->version;
     if (!st)
         ufm_model_digest(l->sections[UFM_GRAPH].digest, l->sections[UFM_TENSORS].digest, m->digest);
+    if (!st)
+        ufi_file_map_expect(&m->map, l->sections[UFM_TENSORS].offset, l->sections[UFM_TENSORS].size,
+                            l->sections[UFM_TENSORS].digest);
     for (int k = UFM_META; k <= UFM_KINDS; k++)
         ufi_free(l->sections[k].data);
     ufi_free(l);
