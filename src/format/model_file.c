@@ -31,7 +31,7 @@ static size_t held_bytes(const ufi_model_file *m, const ufi_value *v)
                : 0;
 }
 
-uf_status ufi_model_file_hold_small(ufi_model_file *m, uf_error *err)
+uf_status ufi_model_file_hold_small(ufi_model_file *m, const ufi_file *f, uf_error *err)
 {
     ufi_value *values = m->graph.values;
     size_t all = 0, used = 0;
@@ -44,16 +44,18 @@ uf_status ufi_model_file_hold_small(ufi_model_file *m, uf_error *err)
     if (!room)
         return ufi_fail(err, UF_E_NOMEM, "no memory for constants");
     room += UFI_ALIGN - (uintptr_t)room % UFI_ALIGN;
-    for (uint32_t i = 0; i < m->graph.value_count; i++) {
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < m->graph.value_count; i++) {
         const size_t bytes = held_bytes(m, &values[i]);
         const ufi_tensor t = {values[i].dtype, UFI_PLAIN, values[i].shape, NULL};
         if (!bytes)
             continue;
-        memcpy(room + used, values[i].data, ufi_tensor_bytes(&t));
+        st = ufi_file_read_at(f, (size_t)((const uint8_t *)values[i].data - m->map.data),
+                              room + used, ufi_tensor_bytes(&t), err);
         values[i].data = room + used;
         used += bytes;
     }
-    return UF_OK;
+    return st;
 }
 
 #define ONNX_FIRST_TAG 0x08

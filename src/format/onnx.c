@@ -394,7 +394,7 @@ uf_status ufi_onnx_import(ufi_model_file *out, const char *path, bool optimize, 
     if (!st && out->map.data) {
         move_to_map(out);
         out->graph.map = out->map;
-        st = ufi_model_file_hold_small(out, err);
+        st = ufi_model_file_hold_small(out, &f, err);
     }
     ufi_file_close(&f);
     if (st)

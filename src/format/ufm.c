@@ -512,7 +512,7 @@ uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digest
         out->graph.map = out->map;
         st = load(out, out->map.data, &f, f.size, verify_digests, err);
         if (!st)
-            st = ufi_model_file_hold_small(out, err);
+            st = ufi_model_file_hold_small(out, &f, err);
         if (st && st != UF_E_IO) /* those name the path */
             ufi_wrap(err, st, "%s", path);
     }
