@@ -45,20 +45,29 @@ static void copy_file(const char *from, const char *to)
     bytes_free(&b);
 }
 
-/* People first to last, enrolled by a process that dies at its end: its log stays. */
-static void enroll_and_crash(const char *path, uint64_t first, uint64_t last)
+/* People first to last, enrolled or only searched by a process that dies at its end: its log
+ * stays. */
+static void work_and_crash(const char *path, uint64_t first, uint64_t last, bool enroll)
 {
     const pid_t child = fork();
     if (child == 0) {
         uf_gallery *g = NULL;
+        uf_candidate best;
+        size_t answers;
         bool wrong = maker_open(&g, path, UF_GALLERY_CREATE | UF_GALLERY_PLAIN, NULL) != UF_OK;
         for (uint64_t p = first; !wrong && p <= last; p++)
-            wrong = maker_enroll(g, NULL, p, 1, MODEL, NULL, NULL) != UF_OK;
+            wrong = enroll ? maker_enroll(g, NULL, p, 1, MODEL, NULL, NULL) != UF_OK
+                           : maker_identify(g, NULL, p, 2, MODEL, &best, &answers, NULL) != UF_OK;
         _exit(wrong);
     }
     int status = -1;
     CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && !status);
     unlink(with_end(path, "-shm"));
+}
+
+static void enroll_and_crash(const char *path, uint64_t first, uint64_t last)
+{
+    work_and_crash(path, first, last, true);
 }
 
 static const char *left_by_a_crash(uint64_t first, uint64_t last)
@@ -137,6 +146,53 @@ TEST(a_log_of_another_gallery_is_refused)
     refuse(path, UF_GALLERY_READ_ONLY, UF_E_STATE, "is of another gallery");
     unlink(with_end(path, "-wal")); /* what the message says */
     has(path, 3);
+}
+
+/* The same where the log holds nothing but entries about searches. */
+TEST(a_log_of_searches_of_another_gallery_is_refused)
+{
+    NEED_GALLERY;
+    const char *path = left_by_a_crash(1, 8), *backup = left_by_a_crash(20, 22);
+    has(path, 8);
+    has(backup, 3);
+    work_and_crash(path, 1, 3, false);
+    copy_file(path, with_end(path, ".own"));
+    copy_file(backup, path);
+    refuse(path, 0, UF_E_STATE, "is of another gallery");
+    copy_file(with_end(path, ".own"), path);
+    has(path, 8);
+}
+
+/* A byte copy has the number of its original, up to the next log. */
+TEST(an_older_copy_of_the_same_gallery_is_refused)
+{
+    NEED_GALLERY;
+    const char *path = left_by_a_crash(1, 2), *ends[] = {".0", ".1"};
+    for (uint64_t i = 0; i < 2; i++) {
+        has(path, 2 + (int)i);
+        copy_file(path, with_end(path, ends[i]));
+        enroll_and_crash(path, 3 + i, 3 + i);
+    }
+    copy_file(with_end(path, ".0"), path);
+    refuse(path, 0, UF_E_STATE, "of another state of this one");
+    copy_file(with_end(path, ".1"), path); /* the state that the log began with */
+    has(path, 4);
+}
+
+/* A log that was merged begins anew, with a number of its own, while the gallery is open. */
+TEST(a_copy_of_before_the_log_began_anew_is_refused)
+{
+    NEED_GALLERY;
+    const char *path = left_by_a_crash(1, 2);
+    has(path, 2);
+    copy_file(path, with_end(path, ".0"));
+    enroll_and_crash(path, 3, 40);
+    work_and_crash(path, 1, 800, false);
+    copy_file(path, with_end(path, ".1"));
+    copy_file(with_end(path, ".0"), path);
+    refuse(path, 0, UF_E_STATE, "of another state of this one");
+    copy_file(with_end(path, ".1"), path);
+    has(path, 40);
 }
 
 /* Who removes the file and leaves the log does not get the people back in the new gallery. */
