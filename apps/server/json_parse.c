@@ -1,6 +1,5 @@
 #include "server/json_parse.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,38 +43,37 @@ static bool is_shallow(const uint8_t *text, size_t size)
 }
 
 /* Without memory jansson 2.14 says what it would say of wrong text, and cuts strings short. */
-static _Thread_local bool lacks_memory;
+static _Thread_local bool is_parsing, lacks_memory;
 
+/* Once memory is lacking, jansson would try again for each byte of a string, for many seconds. */
 static void *allocate(size_t size)
 {
-    void *p = malloc(size);
+    void *p = is_parsing && lacks_memory ? NULL : malloc(size);
     lacks_memory |= !p;
     return p;
 }
 
-static void watch_memory(void)
+void srv_json_watch_memory(void)
 {
     json_set_alloc_funcs(allocate, free);
 }
 
 json_t *srv_json_parse(const uint8_t *text, size_t size, char why[200], int *status)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     json_error_t err;
-    pthread_once(&once, watch_memory);
-    if (status)
-        *status = 400;
+    *status = 400;
     if (!is_shallow(text, size)) {
         snprintf(why, 200, "the JSON is nested more than %d deep", JSON_DEPTH_MAX);
         return NULL;
     }
     lacks_memory = false;
+    is_parsing = true;
     json_t *v = json_loadb((const char *)text, size, JSON_REJECT_DUPLICATES, &err);
+    is_parsing = false;
     if (lacks_memory) {
         json_decref(v);
         snprintf(why, 200, "out of memory");
-        if (status)
-            *status = 503;
+        *status = 503;
         return NULL;
     }
     if (!v)
