@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from serving import Server, check, environment, finish, path, program, root, skip
+from serving import Server, check, environment, finish, path, png, program, root, skip
 
 FACE = path("face.png")
 subprocess.run([sys.executable, os.path.join(root, "tools", "draw_person.py"), "1", "1", FACE], check=True)
@@ -29,12 +29,12 @@ def people(s):
     return {p["id"] for p in s.ask("GET", "/v1/people?limit=1000").json["people"]}
 
 
-def limited(kind, soft):
+def limited(kind, soft, *flags):
     """A server under a soft limit, which it inherits from this process."""
     before = resource.getrlimit(kind)
     resource.setrlimit(kind, (soft, before[1]))
     try:
-        return Server(data="limited")
+        return Server(*flags, data="limited")
     finally:
         resource.setrlimit(kind, before)
 
@@ -155,9 +155,15 @@ def model_is_written_to():
     first = s.ask("POST", "/v1/embed", FACE, "image/png")
     check("embedded", first.status == 200 and len(first.json["faces"]) == 1, first)
     for name in ("detector.ufm", "embedder.ufm"):
+        os.utime(path(name), (1, 1))
+    touched = s.ask("POST", "/v1/embed", png(200, 320), "image/png")
+    check("models with a new time: a picture of another shape", touched.status == 200, touched)
+    for name in ("detector.ufm", "embedder.ufm"):
         os.truncate(path(name), 0)
     again = s.ask("POST", "/v1/embed", FACE, "image/png")
     check("models that were cut: the same answer, or an error", again.status == 500 or again.json == first.json, again)
+    other = s.ask("POST", "/v1/embed", png(320, 100), "image/png")
+    check("another shape, which reads the detector again: an error", other.status == 500, other)
     broken = s.ask("PUT", "/v1/models/embedder", {"name": "embedder"})
     check("and not loaded again", broken.status == 409, broken)
     check("the server lives after it", s.ask("GET", "/healthz").status == 200)
@@ -166,7 +172,7 @@ def model_is_written_to():
 
 
 def little_memory():
-    s = limited(resource.RLIMIT_AS, 400 << 20)
+    s = limited(resource.RLIMIT_AS, 400 << 20, "--threads", 2)  # not as many as there are cores
     held = connections(s, 300)  # each would have a thread with a stack of its own
     for c in held:
         c.close()

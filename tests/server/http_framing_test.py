@@ -221,6 +221,8 @@ def rows(s, table):
 
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
         for (name, data, right), got in pool.map(ask, table):
+            if not got and None not in right:  # a machine that was too busy to answer in time: once more, alone
+                got = ask((name, data, right))[1]
             check(name, first_of(got) in right, f"{got}, not {right}")
             # libmicrohttpd 0.9.75 sends the head of its own refusals twice, and closes.
             check(name + ": one answer", len(got) <= 1 or (len(got) == 2 and got[0] == got[1] >= 400), got)

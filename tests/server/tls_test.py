@@ -111,10 +111,12 @@ def s_client(s, *arguments, said=b"Q\n", seconds=3.0):
     """What openssl's client shows until the server ends the connection, or for some seconds; `said` goes to it at the start."""
     p = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{s.port}", "-CAfile", "ca.pem", *arguments], cwd=path(),
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    p.stdin.write(said)
-    p.stdin.flush()
     try:
+        p.stdin.write(said)
+        p.stdin.flush()
         p.wait(seconds)
+    except BrokenPipeError:  # it has ended already
+        pass
     except subprocess.TimeoutExpired:
         p.kill()
     return p.communicate()[0].decode(errors="replace")
