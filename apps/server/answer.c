@@ -179,7 +179,7 @@ static const char *without_name(const srv_request *q, const char *message)
 bool srv_refuse_error(const srv_request *q, srv_answer *a, const uf_error *err)
 {
     int status = srv_status_of(err->status);
-    if (err->status == UF_E_IO && strstr(err->message, "No space left"))
+    if (err->status == UF_E_IO && strcasestr(err->message, "no space left"))
         status = 507;
     if (status >= 500)
         srv_log_message(SRV_LOG_ERROR, "error", "request %s: %s: %s", q->id,

@@ -161,11 +161,12 @@ static void parse_json(srv_body *b)
 {
     const srv_item *item = &b->request->items[0];
     char why[200];
+    int status;
     if (!hold(b, srv_json_weight(item->data, item->size)))
         return;
-    json_t *v = srv_json_parse(item->data, item->size, why);
+    json_t *v = srv_json_parse(item->data, item->size, why, &status);
     if (!v) {
-        refuse(b, 400, why);
+        refuse(b, status, why);
     } else if (b->request->route->body & SRV_BODY_LIST ? !json_is_array(v) : !json_is_object(v)) {
         refuse(b, 400,
                b->request->route->body & SRV_BODY_LIST ? "the body must be a JSON list"

@@ -222,7 +222,7 @@ static bool begin_trial(srv_request *q, srv_answer *a, trial *r)
     a->retry_after = srv_guard_locked(q->server->guard, SRV_GUARD_VERIFY, r->name);
     if (!a->retry_after)
         return true;
-    free(r->example.vector);
+    srv_template_free(r->example.vector, r->example.dimension);
     return srv_refuse(q, a, 429, "too many failed tries against this person");
 }
 
@@ -241,7 +241,7 @@ static bool end_trial(srv_request *q, trial *r, bool ok)
         srv_guard_passed(q->server->guard, SRV_GUARD_VERIFY, r->name);
     else if (ok)
         srv_guard_failed(q->server->guard, SRV_GUARD_VERIFY, r->name);
-    free(r->example.vector);
+    srv_template_free(r->example.vector, r->example.dimension);
     return ok;
 }
 
@@ -313,7 +313,7 @@ static bool read_embeddings(srv_request *q, srv_answer *a, const char *name, srv
             cf_refuse(q, a, 400, CF_WRONG_ARGUMENT,
                       "an embedding of %s is not %zu numbers that have a length", name,
                       v->dimension);
-        free(one);
+        srv_template_free(one, size);
     }
     if (!ok)
         srv_vectors_free(v);
@@ -423,7 +423,7 @@ bool cf_embeddings_verify(srv_request *q, srv_answer *a)
     else
         cf_refuse(q, a, 400, CF_WRONG_ARGUMENT, "source must be an embedding of %zu numbers",
                   v.dimension);
-    free(source);
+    srv_template_free(source, n);
     srv_vectors_free(&v);
     return ok;
 }

@@ -161,7 +161,9 @@ uf_face srv_face_of_crop(const srv_photo *p)
 
 void srv_vectors_free(srv_vectors *v)
 {
-    free(v->data);
+    srv_template_free(v->data, v->count * v->dimension);
+    if (v->crops)
+        explicit_bzero(v->crops, v->count * v->crop_side * v->crop_side * 3);
     free(v->crops);
     *v = (srv_vectors){0};
 }
@@ -238,6 +240,8 @@ uf_status srv_photo_embed(srv_request *q, srv_photo *p, const uf_face *faces, si
 
 /* ---- pictures of a body ---- */
 
+static const char no_memory[] = "out of memory";
+
 /* A base64 member becomes an item of the request, so that it is freed with it. */
 static srv_item *item_of_member(srv_request *q, const char *name, const json_t *v, const char **why)
 {
@@ -248,7 +252,7 @@ static srv_item *item_of_member(srv_request *q, const char *name, const json_t *
         return NULL;
     const size_t skip = srv_base64_skip_url(text, size);
     srv_item item = {.name = strdup(name)};
-    *why = "out of memory";
+    *why = no_memory;
     bool ok = item.name && q->item_count < SRV_ITEMS_MAX &&
               srv_item_reserve(&item, srv_base64_room(size - skip) + 1);
     if (ok) {
@@ -287,7 +291,7 @@ static bool photos_of_json(srv_request *q, srv_answer *a, const char *const *nam
             const srv_item *item =
                 item_of_member(q, names[i], list ? json_array_get(v, k) : v, &why);
             if (!item)
-                return srv_refuse(q, a, 400, "%s: %s", names[i], why);
+                return srv_refuse(q, a, why == no_memory ? 503 : 400, "%s: %s", names[i], why);
             if (!take_photo(q, a, item, &out[*count]))
                 return false;
             ++*count;

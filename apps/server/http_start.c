@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "late_gnutls.h"
 #include "server/http.h"
 #include "server/log.h"
+#include "server/metrics.h"
 
 enum {
     STACK_BYTES = 512 * 1024, /* decoders, TLS and SQLite take less than half of it */
@@ -147,6 +149,32 @@ bool srv_http_check(const srv_config *c, char why[512])
     return ok;
 }
 
+/* libmicrohttpd tries again and again to accept a connection for which no descriptor is left, which
+ * takes a whole core: so many are not let in. The rest is for models, the gallery and the log. */
+static unsigned connection_limit(const srv_config *c)
+{
+    const double wanted = c->max_connections, reserve = 64, used = srv_open_files();
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return (unsigned)wanted;
+    const rlim_t need = (rlim_t)(wanted + used + reserve);
+    if (limit.rlim_cur < need) {
+        const rlim_t before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+        if (setrlimit(RLIMIT_NOFILE, &limit))
+            limit.rlim_cur = before;
+    }
+    const double spare = (double)limit.rlim_cur - used;
+    const double most = spare - (spare / 2 < reserve ? spare / 2 : reserve);
+    if (most >= wanted)
+        return (unsigned)wanted;
+    srv_log_message(SRV_LOG_WARN, "http",
+                    "%.0f connections at once instead of %.0f: this process may open %.0f files "
+                    "(ulimit -n, LimitNOFILE)",
+                    most < 1 ? 1 : most, wanted, (double)limit.rlim_cur);
+    return most < 1 ? 1 : (unsigned)most;
+}
+
 struct MHD_Daemon *srv_http_daemon(srv_server *s, const srv_http_callbacks *calls, char why[512])
 {
     const srv_config *c = &s->config;
@@ -166,7 +194,7 @@ struct MHD_Daemon *srv_http_daemon(srv_server *s, const srv_http_callbacks *call
         return NULL;
     }
 #define OPTION(name, number, pointer) o[n++] = (struct MHD_OptionItem){name, number, pointer}
-    OPTION(MHD_OPTION_CONNECTION_LIMIT, (intptr_t)c->max_connections, NULL);
+    OPTION(MHD_OPTION_CONNECTION_LIMIT, (intptr_t)connection_limit(c), NULL);
     if (c->max_connections_per_address > 0)
         OPTION(MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)c->max_connections_per_address, NULL);
     OPTION(MHD_OPTION_THREAD_STACK_SIZE, STACK_BYTES, NULL);

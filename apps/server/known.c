@@ -54,7 +54,8 @@ bool known_embed_face(srv_request *q, srv_answer *a)
         return file_is_missing(a);
     bool ok = true;
     if (srv_photo_decode(q, file, &photo, &err))
-        ok = srv_refuse(q, a, 400, "Could not process image: %s", err.message);
+        ok = srv_refuse(q, a, err.status == UF_E_NOMEM ? 503 : 400, "Could not process image: %s",
+                        err.message);
     else if (embed(q, &photo, &v, &err))
         ok = refuse_inference(q, a, &err);
     if (ok) {

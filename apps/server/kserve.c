@@ -184,6 +184,7 @@ static bool json_size_of(srv_request *q, srv_answer *a, size_t size, size_t *out
 static bool read_request(srv_request *q, srv_answer *a, run *r)
 {
     char why[200];
+    int status;
     size_t json_size;
     const srv_item *body = &q->items[0];
     const char *coding = srv_header(q, "Content-Encoding");
@@ -195,8 +196,8 @@ static bool read_request(srv_request *q, srv_answer *a, run *r)
     if (!srv_body_memory_hold(q->server, weight))
         return srv_refuse(q, a, 503, "the bodies of all requests together take too much memory");
     r->held = weight;
-    return ks_request_read(&r->request, body->data, body->size, json_size, why) ||
-           srv_refuse(q, a, 400, "%s", why);
+    return ks_request_read(&r->request, body->data, body->size, json_size, why, &status) ||
+           srv_refuse(q, a, status, "%s", why);
 }
 
 /* The first dimension of -1 is the batch, of which the memory of a run depends. */

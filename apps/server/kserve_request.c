@@ -290,15 +290,16 @@ static bool read_outputs(reader *d)
 }
 
 bool ks_request_read(ks_request *r, const uint8_t *body, size_t size, size_t json_size,
-                     char why[200])
+                     char why[200], int *status)
 {
     reader d = {.r = r, .why = why};
     *r = (ks_request){.json = NULL};
+    *status = 400;
     if (json_size > size)
         return fail(&d, "the body is shorter than its JSON");
     d.bytes = body + json_size;
     d.left = size - json_size;
-    r->json = srv_json_parse(body, json_size, why);
+    r->json = srv_json_parse(body, json_size, why, status);
     if (!r->json)
         return false;
     const json_t *id = json_object_get(r->json, "id");

@@ -31,10 +31,10 @@ typedef struct ks_request {
     bool binary;         /* then: as bytes */
 } ks_request;
 
-/* `json_size` bytes of the body are JSON, tensors follow. False: `why` says what is wrong; nothing
- * is held. */
+/* `json_size` bytes of the body are JSON, tensors follow. False: `why` says what is wrong, and
+ * *status is 400 or, without memory for the JSON, 503; nothing is held. */
 bool ks_request_read(ks_request *r, const uint8_t *body, size_t size, size_t json_size,
-                     char why[200]);
+                     char why[200], int *status);
 void ks_request_free(ks_request *r);
 
 #endif

@@ -44,6 +44,8 @@ double srv_series_value(const srv_series *s);     /* of a histogram: its count *
 void srv_metrics_write(srv_metrics *m, bool open, srv_text *out);
 /* One family without labels that has this value, for numbers that are known elsewhere. */
 void srv_metrics_write_single(const srv_family *family, double v, bool open, srv_text *out);
+/* How many descriptors this process has open. */
+double srv_open_files(void);
 /* CPU seconds, memory, open files, threads and start of this process, under Prometheus's standard
  * names (process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds, ...). */
 void srv_metrics_write_process(bool open, srv_text *out);

@@ -45,7 +45,7 @@ static double boot_time(void)
     return (double)seconds;
 }
 
-static double open_files(void)
+double srv_open_files(void)
 {
     DIR *folder = opendir("/proc/self/fd");
     double count = -1; /* the folder's own */
@@ -91,7 +91,7 @@ void srv_metrics_write_process(bool open, srv_text *out)
         srv_metrics_write_single(&start, boot_time() + (double)s.start / ticks, open, out);
         srv_metrics_write_single(&threads, (double)s.threads, open, out);
     }
-    srv_metrics_write_single(&files, open_files(), open, out);
+    srv_metrics_write_single(&files, srv_open_files(), open, out);
     if (!getrlimit(RLIMIT_NOFILE, &limit))
         srv_metrics_write_single(&files_max, (double)limit.rlim_cur, open, out);
 }

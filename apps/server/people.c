@@ -207,12 +207,19 @@ float *srv_template_of(const json_t *list, size_t *n)
         sum += json_is_number(x) ? (double)v[i] * (double)v[i] : (double)NAN;
     }
     if (v && (!isfinite(sum) || sum < 1e-20)) {
-        free(v);
+        srv_template_free(v, *n);
         return NULL;
     }
     for (size_t i = 0; v && i < *n; i++)
         v[i] = (float)((double)v[i] / sqrt(sum));
     return v;
+}
+
+void srv_template_free(float *v, size_t n)
+{
+    if (v)
+        explicit_bzero(v, n * sizeof *v);
+    free(v);
 }
 
 uf_status srv_search(uf_gallery *g, uf_identify_options *o, float fallback, const srv_vectors *v,

@@ -213,6 +213,18 @@ static verdict check_length(const char *s, size_t size)
     return size > 18 ? refuse(400, "Content-Length is too large") : fine;
 }
 
+/* libmicrohttpd 0.9.75 compares with the blank: to it the body then goes on until the connection
+ * ends. */
+static bool coding_ends_in_blank(const srv_head *head)
+{
+    for (size_t i = 0; i < head->count; i++) {
+        const srv_field *f = &head->fields[i];
+        if (is_named(f, "Transfer-Encoding") && f->value_size)
+            return f->value[f->value_size - 1] == ' ' || f->value[f->value_size - 1] == '\t';
+    }
+    return false;
+}
+
 static verdict check_framing(const srv_head *head)
 {
     bool two_lengths = false, two_codings = false;
@@ -231,7 +243,7 @@ static verdict check_framing(const srv_head *head)
         return fine;
     if (!strcmp(head->version, "HTTP/1.0"))
         return refuse(400, "HTTP/1.0 has no Transfer-Encoding");
-    if (coding_size != 7 || strncasecmp(coding, "chunked", 7))
+    if (coding_size != 7 || strncasecmp(coding, "chunked", 7) || coding_ends_in_blank(head))
         return refuse(400, "Transfer-Encoding is not chunked");
     return fine;
 }

@@ -21,6 +21,7 @@
 
 #include "server/http.h"
 #include "server/item.h"
+#include "server/json_parse.h"
 #include "server/log.h"
 #include "server/notify.h"
 #include "server/sandbox.h"
@@ -338,7 +339,9 @@ static int serve(srv_server *s)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    srv_json_watch_memory();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on sizes of files is an error like a full disk */
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* before threads are made, which inherit it */
     int status =
         srv_http_check(&s->config, why) ? open_all(s, false) : complain(EXIT_FILE, "%s", why);

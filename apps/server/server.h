@@ -177,6 +177,7 @@ typedef struct srv_vectors {
     uint32_t crop_side;
 } srv_vectors;
 
+/* Templates and crops do not stay in freed memory. */
 void srv_vectors_free(srv_vectors *v);
 /* Templates of `n` faces of a photo, which is decoded once more where it is too small for them. */
 uf_status srv_photo_embed(srv_request *q, srv_photo *p, const uf_face *faces, size_t n,
@@ -222,6 +223,8 @@ uf_status srv_delete_all(uf_gallery *g, const char *collection, uint64_t *people
                          uf_error *err);
 /* A template of a JSON list of numbers, of unit length, of malloc; NULL: it is none. */
 float *srv_template_of(const struct json_t *list, size_t *n);
+/* Overwrites the numbers first; NULL is accepted. */
+void srv_template_free(float *v, size_t n);
 /* {"id": ..., "collection": ..., "name": ..., "faces": n, ...} */
 void srv_person_json(srv_text *t, const uf_person_info *p);
 /* The gallery, or NULL after a refusal. */

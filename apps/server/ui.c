@@ -5,6 +5,24 @@
 
 #include "server/handlers.h"
 
+/* Whether If-None-Match names this tag, any or a weak one of it (RFC 9110, section 13.1.2). Our
+ * tags have no commas. */
+static bool is_known(const char *list, const char *etag)
+{
+    const size_t size = strlen(etag);
+    if (!strcmp(list, "*"))
+        return true;
+    while (*list) {
+        list += strspn(list, ", \t");
+        if (!strncmp(list, "W/", 2))
+            list += 2;
+        if (!strncmp(list, etag, size) && strspn(list + size, ", \t") + !list[size])
+            return true;
+        list += strcspn(list, ",");
+    }
+    return false;
+}
+
 bool ui_file(srv_request *q, srv_answer *a)
 {
     const char *path = !strcmp(q->path, "/ui")      ? "/ui/"
@@ -18,7 +36,7 @@ bool ui_file(srv_request *q, srv_answer *a)
         a->etag = f->etag;
         a->policy = SRV_UI_POLICY;
         a->content_type = f->type;
-        if (known && !strcmp(known, f->etag))
+        if (known && is_known(known, f->etag))
             a->status = 304;
         else
             srv_text_add(&a->body, f->bytes, f->size);

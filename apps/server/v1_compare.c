@@ -45,8 +45,8 @@ bool v1_compare(srv_request *q, srv_answer *a)
         srv_refuse(q, a, 400,
                    "a and b must be templates: lists of numbers, as many in each, not all zero");
     }
-    free(one);
-    free(other);
+    srv_template_free(one, n);
+    srv_template_free(other, m);
     return ok;
 }
 

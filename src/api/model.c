@@ -98,6 +98,9 @@ uf_status uf_model_save(const uf_model *m, const char *path, uf_error *err)
 {
     if (!m || !path)
         return ufi_fail(err, UF_E_ARG, "uf_model_save: model and path must be given");
+    const uf_status st = ufi_file_map_check(&m->file.map, err);
+    if (st)
+        return st;
     return ufi_ufm_save(&m->file, path, err);
 }
 

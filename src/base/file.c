@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -69,6 +71,11 @@ uf_status ufi_file_read_at(const ufi_file *f, size_t offset, void *to, size_t si
     return UF_OK;
 }
 
+static int64_t modified_at(const struct stat *s)
+{
+    return (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
+}
+
 static uf_status map_file(ufi_file_map *out, const ufi_file *f, int protection, uf_error *err)
 {
     struct stat s;
@@ -80,13 +87,107 @@ static uf_status map_file(ufi_file_map *out, const ufi_file *f, int protection, 
     void *data = mmap(NULL, f->size, protection, MAP_PRIVATE, f->fd, 0);
     if (data == MAP_FAILED)
         return ufi_fail(err, UF_E_IO, "%s: cannot map: %s", f->path, strerror(errno));
-    *out = (ufi_file_map){data, f->size};
+    *out = (ufi_file_map){.data = data, .size = f->size};
     return UF_OK;
 }
 
+/* ---- maps that watch their file ---- */
+
+typedef struct ufi_file_watch {
+    int fd;
+    _Atomic int64_t modified; /* when the content was last known to be what it was, in ns */
+    bool has_digest;
+    size_t offset, size; /* what the digest is of */
+    uint8_t digest[UFI_SHA256_BYTES];
+} ufi_file_watch;
+
 uf_status ufi_file_map_whole(ufi_file_map *out, const ufi_file *f, uf_error *err)
 {
-    return map_file(out, f, PROT_READ, err);
+    struct stat s;
+    uf_status st = map_file(out, f, PROT_READ, err);
+    if (st || !out->data)
+        return st;
+    ufi_file_watch *watch = ufi_calloc(1, sizeof *watch);
+    const int fd = watch ? fcntl(f->fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (fd >= 0 && fstat(fd, &s) == 0) {
+        watch->fd = fd;
+        atomic_init(&watch->modified, modified_at(&s));
+        out->watch = watch;
+        return UF_OK;
+    }
+    st = watch ? ufi_fail(err, UF_E_IO, "%s: cannot keep it open: %s", f->path, strerror(errno))
+               : ufi_fail(err, UF_E_NOMEM, "%s: no memory to map it", f->path);
+    if (fd >= 0)
+        close(fd);
+    ufi_free(watch);
+    ufi_file_map_close(out);
+    return st;
+}
+
+void ufi_file_map_expect(const ufi_file_map *map, size_t offset, size_t size,
+                         const uint8_t digest[UFI_SHA256_BYTES])
+{
+    ufi_file_watch *watch = map->watch;
+    if (!watch)
+        return;
+    watch->has_digest = true;
+    watch->offset = offset;
+    watch->size = size;
+    memcpy(watch->digest, digest, sizeof watch->digest);
+}
+
+/* Read, not touched where it is mapped: the file may still be written. */
+static uf_status content_digest(const ufi_file_watch *watch, uint8_t digest[UFI_SHA256_BYTES],
+                                uf_error *err)
+{
+    const ufi_file f = {.fd = watch->fd, .path = "a file"};
+    size_t at = watch->offset, left = watch->size;
+    uf_status st = UF_OK;
+    ufi_sha256 h;
+    uint8_t *chunk = ufi_malloc(READ_CHUNK_BYTES, 1);
+    if (!chunk)
+        return ufi_fail(err, UF_E_NOMEM, "no memory to read a file");
+    ufi_sha256_init(&h);
+    while (!st && left) {
+        const size_t now = left < READ_CHUNK_BYTES ? left : READ_CHUNK_BYTES;
+        st = ufi_file_read_at(&f, at, chunk, now, err);
+        if (!st)
+            ufi_sha256_update(&h, chunk, now);
+        at += now;
+        left -= now;
+    }
+    ufi_sha256_final(&h, digest);
+    ufi_free(chunk);
+    return st;
+}
+
+uf_status ufi_file_map_check(const ufi_file_map *map, uf_error *err)
+{
+    struct stat s;
+    char link[32], path[256];
+    uint8_t digest[UFI_SHA256_BYTES];
+    ufi_file_watch *watch = map->watch;
+    if (!watch)
+        return UF_OK;
+    if (fstat(watch->fd, &s) == 0 && (size_t)s.st_size == map->size) {
+        if (modified_at(&s) == atomic_load(&watch->modified))
+            return UF_OK;
+        /* `touch`, or the same bytes written again. */
+        const uf_status st = watch->has_digest ? content_digest(watch, digest, err) : UF_E_IO;
+        if (st && st != UF_E_IO)
+            return st;
+        if (!st && memcmp(digest, watch->digest, sizeof digest) == 0) {
+            atomic_store(&watch->modified, modified_at(&s));
+            return UF_OK;
+        }
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", watch->fd);
+    const ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n < 0 ? 0 : n] = '\0';
+    return ufi_fail(err, UF_E_IO,
+                    "%s: the file was written to after it was opened: open it again, and replace "
+                    "files (mv) instead of writing into them (cp)",
+                    n < 0 ? "a file" : path);
 }
 
 static uf_status open_and_map(ufi_file_map *out, const char *path, size_t max_bytes, int protection,
@@ -116,6 +217,9 @@ void ufi_file_map_close(ufi_file_map *map)
 {
     if (map->data)
         munmap((void *)(uintptr_t)map->data, map->size);
+    if (map->watch)
+        close(map->watch->fd);
+    ufi_free(map->watch);
     *map = (ufi_file_map){0};
 }
 

@@ -25,10 +25,19 @@ uf_status ufi_file_read_at(const ufi_file *f, size_t offset, void *to, size_t si
 typedef struct ufi_file_map {
     const uint8_t *data;
     size_t size;
+    struct ufi_file_watch *watch; /* NULL: nobody looks after the file; copies share it */
 } ufi_file_map;
 
-/* The whole file, read-only; it stays when the file is closed. */
+/* The whole file, read-only; it stays when the file is closed, and watches it. */
 uf_status ufi_file_map_whole(ufi_file_map *out, const ufi_file *f, uf_error *err);
+/* The SHA-256 of what counts in a watched map: with it, a new time alone is no change. */
+void ufi_file_map_expect(const ufi_file_map *map, size_t offset, size_t size,
+                         const uint8_t digest[32]);
+/* UF_E_IO when the file of a watched map is no longer what it was when it was mapped: programs that
+ * write into a file in place, as `cp` does, instead of replacing it. Call it before touching a map
+ * that has been there for a while. Who writes between that and the touch is not noticed. Reads the
+ * file when its time of writing is another than the last time. */
+uf_status ufi_file_map_check(const ufi_file_map *map, uf_error *err);
 /* Maps a regular file read-only (directories, FIFOs and devices are refused: UF_E_IO). An empty
  * file gives size 0 and data NULL. Errors name the path. */
 uf_status ufi_file_map_open(ufi_file_map *out, const char *path, size_t max_bytes, uf_error *err);

@@ -361,7 +361,7 @@ uf_status ufi_trials_parse(uf_trials **out, const uint8_t *data, size_t size, co
     if (!t)
         return ufi_fail(err, UF_E_NOMEM, "out of memory");
     t->folds = 1;
-    t->map = (ufi_file_map){data, size};
+    t->map = (ufi_file_map){.data = data, .size = size};
     uf_status st = size && data[0] == 0x80
                        ? ufi_trials_unpack(t, err)
                        : read_text(t, (const char *)data, size, templates, templates_size, err);
@@ -369,7 +369,7 @@ uf_status ufi_trials_parse(uf_trials **out, const uint8_t *data, size_t size, co
         st = ufi_fail(err, UF_E_FORMAT, "the list holds no pairs");
     if (!st)
         st = number_subjects(t, err);
-    t->map = (ufi_file_map){NULL, 0}; /* the caller's */
+    t->map = (ufi_file_map){.data = NULL}; /* the caller's */
     if (st)
         uf_trials_destroy(t);
     else
@@ -379,7 +379,7 @@ uf_status ufi_trials_parse(uf_trials **out, const uint8_t *data, size_t size, co
 
 uf_status uf_trials_read(uf_trials **out, const char *path, const char *templates, uf_error *err)
 {
-    ufi_file_map map, more = {NULL, 0};
+    ufi_file_map map, more = {0};
     if (!out || !path)
         return ufi_fail(err, UF_E_ARG, "uf_trials_read: out and path must be given");
     *out = NULL;

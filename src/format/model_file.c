@@ -15,6 +15,49 @@ void ufi_model_file_free(ufi_model_file *m)
     memset(m, 0, sizeof *m);
 }
 
+/* Up to this many bytes, or a vector: what steps of a run read where it lies, such as biases. */
+#define HELD_BYTES ((size_t)16 << 10)
+
+/* The room that constant `v` takes outside of the map; 0: it stays there, or never was. */
+static size_t held_bytes(const ufi_model_file *m, const ufi_value *v)
+{
+    const ufi_tensor t = {v->dtype, UFI_PLAIN, v->shape, NULL};
+    const uintptr_t at = (uintptr_t)v->data, from = (uintptr_t)m->map.data;
+    if (!v->data || at < from || at - from >= m->map.size)
+        return 0;
+    const size_t bytes = ufi_tensor_bytes(&t);
+    return bytes <= HELD_BYTES || v->shape.rank <= 1
+               ? (bytes + UFI_ALIGN - 1) / UFI_ALIGN * UFI_ALIGN
+               : 0;
+}
+
+uf_status ufi_model_file_hold_small(ufi_model_file *m, const ufi_file *f, uf_error *err)
+{
+    ufi_value *values = m->graph.values;
+    size_t all = 0, used = 0;
+    for (uint32_t i = 0; m->map.data && i < m->graph.value_count; i++)
+        all += held_bytes(m, &values[i]);
+    /* Constants that share their bytes must not make a small file a large model. */
+    if (!all || all > 2 * m->map.size)
+        return UF_OK;
+    uint8_t *room = ufi_arena_alloc(&m->graph.arena, all + UFI_ALIGN, 1);
+    if (!room)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for constants");
+    room += UFI_ALIGN - (uintptr_t)room % UFI_ALIGN;
+    uf_status st = UF_OK;
+    for (uint32_t i = 0; !st && i < m->graph.value_count; i++) {
+        const size_t bytes = held_bytes(m, &values[i]);
+        const ufi_tensor t = {values[i].dtype, UFI_PLAIN, values[i].shape, NULL};
+        if (!bytes)
+            continue;
+        st = ufi_file_read_at(f, (size_t)((const uint8_t *)values[i].data - m->map.data),
+                              room + used, ufi_tensor_bytes(&t), err);
+        values[i].data = room + used;
+        used += bytes;
+    }
+    return st;
+}
+
 #define ONNX_FIRST_TAG 0x08
 
 uf_status ufi_model_file_open(ufi_model_file *out, const char *path, uf_error *err)

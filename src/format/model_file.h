@@ -56,6 +56,11 @@ void ufi_model_file_free(ufi_model_file *m); /* accepts zeros */
 /* Fills `digest`: to be called when graph and tensors are final. Errors: UF_E_NOMEM, UF_E_LIMIT. */
 uf_status ufi_model_file_seal(ufi_model_file *m, uf_error *err);
 
+/* Reads small constants from the file `f` of the map, so that a run does not: touching a map whose
+ * file was cut short kills the process. Weights are packed before runs, and before that comes
+ * ufi_file_map_check. Errors: UF_E_IO, UF_E_NOMEM. */
+uf_status ufi_model_file_hold_small(ufi_model_file *m, const ufi_file *f, uf_error *err);
+
 /* What every importer ends with: sorts and checks the graph, infers shapes, runs the passes. */
 uf_status ufi_model_file_settle(ufi_model_file *m, bool optimize, uf_error *err);
 

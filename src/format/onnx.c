@@ -330,6 +330,7 @@ static uf_status set_source(ufi_model_file *out, const onnx_import *m, const mod
     if (!st)
         st = ufi_meta_set(&out->meta, "source.opset", text, err);
     ufi_sha256_of(data, size, digest);
+    ufi_file_map_expect(&out->map, 0, size, digest);
     ufi_hex(digest, sizeof digest, hex);
     return st ? st : ufi_meta_set(&out->meta, "source.digest", hex, err);
 }
@@ -381,17 +382,20 @@ uf_status ufi_onnx_import(ufi_model_file *out, const char *path, bool optimize, 
     uf_status st = ufi_file_open(&f, path, UFI_MODEL_MAX_BYTES, err);
     if (st)
         return st;
-    out->bytes = ufi_aligned_malloc(f.size);
-    st = out->bytes ? ufi_file_read_at(&f, 0, out->bytes, f.size, err)
-                    : ufi_fail(err, UF_E_NOMEM, "%s: no memory for %zu bytes", path, f.size);
+    st = ufi_file_map_whole(&out->map, &f, err); /* before reading: later writes show */
+    out->bytes = st ? NULL : ufi_aligned_malloc(f.size);
+    if (!st)
+        st = out->bytes ? ufi_file_read_at(&f, 0, out->bytes, f.size, err)
+                        : ufi_fail(err, UF_E_NOMEM, "%s: no memory for %zu bytes", path, f.size);
     if (!st) {
         st = import_bytes(out, out->bytes, f.size, optimize, err);
         ufi_wrap(err, st, "%s", path);
     }
-    if (!st)
-        st = ufi_file_map_whole(&out->map, &f, err);
-    if (!st && out->map.data)
+    if (!st && out->map.data) {
         move_to_map(out);
+        out->graph.map = out->map;
+        st = ufi_model_file_hold_small(out, &f, err);
+    }
     ufi_file_close(&f);
     if (st)
         ufi_model_file_free(out);

@@ -490,6 +490,9 @@ static uf_status load(ufi_model_file *m, const uint8_t *data, const ufi_file *fi
     m->version = l->version;
     if (!st)
         ufm_model_digest(l->sections[UFM_GRAPH].digest, l->sections[UFM_TENSORS].digest, m->digest);
+    if (!st)
+        ufi_file_map_expect(&m->map, l->sections[UFM_TENSORS].offset, l->sections[UFM_TENSORS].size,
+                            l->sections[UFM_TENSORS].digest);
     for (int k = UFM_META; k <= UFM_KINDS; k++)
         ufi_free(l->sections[k].data);
     ufi_free(l);
@@ -508,6 +511,8 @@ uf_status ufi_ufm_load(ufi_model_file *out, const char *path, bool verify_digest
     if (!st) {
         out->graph.map = out->map;
         st = load(out, out->map.data, &f, f.size, verify_digests, err);
+        if (!st)
+            st = ufi_model_file_hold_small(out, &f, err);
         if (st && st != UF_E_IO) /* those name the path */
             ufi_wrap(err, st, "%s", path);
     }

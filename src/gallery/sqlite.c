@@ -24,9 +24,11 @@
 #include "base/mem.h"
 #include "base/seal.h"
 #include "gallery/pages.h"
+#include "gallery/stale_log.h"
 
 #define APPLICATION_ID 0x55464741 /* "UFGA" */
 #define BUSY_TIMEOUT_MS 10000
+#define MERGED_FRAMES 1000 /* of the log; SQLite's own default */
 
 enum { STATEMENTS_MAX = 256, COLUMNS_MAX = 32 }; /* the former a power of two */
 
@@ -40,7 +42,9 @@ typedef struct sqlite_sql {
     sqlite3 *db;
     sqlite_statement statements[STATEMENTS_MAX];
     size_t statement_count;
-    bool light; /* the transaction that is open need not outlive a power failure */
+    bool light;      /* the transaction that is open need not outlive a power failure */
+    bool is_marked;  /* the log is known to have a user_version of its own */
+    int64_t version; /* of the data, when it was */
 } sqlite_sql;
 
 static uf_status sqlite_fail(sqlite3 *db, int rc, uf_error *err)
@@ -59,7 +63,7 @@ static uf_status sqlite_fail(sqlite3 *db, int rc, uf_error *err)
     case SQLITE_NOTADB:
         return ufi_fail(err, UF_E_FORMAT, "damaged, or no gallery: %s", text);
     case SQLITE_FULL:
-        return ufi_fail(err, UF_E_IO, "cannot write: no space left");
+        return ufi_fail(err, UF_E_IO, "cannot write: no space left on the disk");
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
@@ -180,9 +184,60 @@ static uf_status sqlite_script(ufi_sql *base, const char *sql, uf_error *err)
 
 /* ---- transactions ---- */
 
+/* Merges a long log, as SQLite does by itself where nobody asks; it may begin anew then. */
+static int on_commit(void *user, sqlite3 *db, const char *name, int frames)
+{
+    if (frames >= MERGED_FRAMES) {
+        sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        ((sqlite_sql *)user)->is_marked = false;
+    }
+    return SQLITE_OK;
+}
+
+static uf_status sqlite_version(ufi_sql *base, int64_t *out, uf_error *err)
+{
+    return ufi_sql_integer(base, "PRAGMA data_version", NULL, 0, 0, out, err);
+}
+
+/* The first transaction of a log writes a new user_version (stale_log.c); so does one before which
+ * somebody else wrote, who may have merged the log. */
+static uf_status mark_log(sqlite_sql *s, uf_error *err)
+{
+    int64_t now, number;
+    uint32_t random;
+    char text[48];
+    uf_status st = sqlite_version(&s->base, &now, err);
+    if (st || (s->is_marked && now == s->version))
+        return st;
+    st = ufi_sql_integer(&s->base, "PRAGMA user_version", NULL, 0, 0, &number, err);
+    if (!st)
+        st = ufi_random(&random, sizeof random, err);
+    if (st)
+        return st;
+    snprintf(text, sizeof text, "PRAGMA user_version=%d",
+             (int)ufi_log_number(random, (uint32_t)number));
+    st = sqlite_script(&s->base, text, err);
+    s->is_marked = !st;
+    s->version = now;
+    return st;
+}
+
+/* What is written to a file that has no name any more is lost with the process. */
 static uf_status sqlite_begin(ufi_sql *base, uf_error *err)
 {
-    return sqlite_run(base, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL, NULL, err);
+    int has_moved = 0;
+    sqlite3_file_control(((sqlite_sql *)base)->db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved);
+    if (has_moved)
+        return ufi_fail(err, UF_E_IO,
+                        "the file was moved, replaced or removed while it was open, so nothing is "
+                        "written: put it back, or open what is there now");
+    uf_status st = sqlite_run(base, "BEGIN IMMEDIATE", NULL, 0, NULL, NULL, NULL, err);
+    if (!st) {
+        st = mark_log((sqlite_sql *)base, err);
+        if (st)
+            base->ops->rollback(base);
+    }
+    return st;
 }
 
 static uf_status sqlite_begin_light(ufi_sql *base, uf_error *err)
@@ -215,6 +270,7 @@ static uf_status sqlite_end_light(sqlite_sql *s, uf_error *err)
 static void sqlite_rollback(ufi_sql *base)
 {
     sqlite_sql *s = (sqlite_sql *)base;
+    s->is_marked = false;
     /* SQLite has rolled back by itself after some errors (disk full, no memory). */
     if (!sqlite3_get_autocommit(s->db))
         sqlite_run(base, "ROLLBACK", NULL, 0, NULL, NULL, NULL, NULL);
@@ -231,11 +287,6 @@ static uf_status sqlite_commit(ufi_sql *base, uf_error *err)
     return sqlite_end_light((sqlite_sql *)base, err);
 }
 
-static uf_status sqlite_version(ufi_sql *base, int64_t *out, uf_error *err)
-{
-    return ufi_sql_integer(base, "PRAGMA data_version", NULL, 0, 0, out, err);
-}
-
 /* ---- upkeep ---- */
 
 static uf_status sqlite_scrub(ufi_sql *base, bool all, uf_error *err)
@@ -245,6 +296,7 @@ static uf_status sqlite_scrub(ufi_sql *base, bool all, uf_error *err)
     int64_t busy = 0;
     if (all)
         st = sqlite_script(base, "PRAGMA incremental_vacuum", err);
+    s->is_marked = false;
     if (!st)
         st = ufi_sql_integer(base, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, 0, 0, &busy, err);
     if (!st && busy)
@@ -344,6 +396,7 @@ static uf_status open_connection(sqlite_sql **out, const char *file, int flags, 
     }
     sqlite3_extended_result_codes(s->db, 1);
     sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    sqlite3_wal_hook(s->db, on_commit, s);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     *out = s;
     return UF_OK;
@@ -369,7 +422,7 @@ static uf_status settle(sqlite_sql *s, uf_error *err)
     return st;
 }
 
-static uf_status make_database(const char *temporary, uf_error *err)
+static uf_status make_database(const char *temporary, uint32_t random, uf_error *err)
 {
     sqlite_sql *s;
     int reserved = UFI_PAGE_RESERVED;
@@ -385,8 +438,8 @@ static uf_status make_database(const char *temporary, uf_error *err)
     sqlite3_file_control(s->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
     snprintf(text, sizeof text,
              "PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
-             "PRAGMA application_id=%d",
-             UFI_PAGE_BYTES, APPLICATION_ID);
+             "PRAGMA application_id=%d; PRAGMA user_version=%d",
+             UFI_PAGE_BYTES, APPLICATION_ID, (int)ufi_log_number(random, 0));
     st = sqlite_script(&s->base, text, err);
     if (!st)
         st = sqlite_scrub(&s->base, false, err);
@@ -419,7 +472,7 @@ static uf_status create_file(const char *file, uf_error *err)
     if (!temporary)
         return ufi_fail(err, UF_E_NOMEM, "no memory to make the gallery");
     snprintf(temporary, size, "%s.new-%08x", file, random);
-    st = make_database(temporary, err);
+    st = make_database(temporary, random, err);
     /* A link, unlike a rename, never takes the place of a gallery that was made meanwhile. */
     if (!st && link(temporary, file) != 0 && errno != EEXIST &&
         (errno == ENOENT || rename(temporary, file) != 0))
@@ -435,6 +488,52 @@ static uf_status create_file(const char *file, uf_error *err)
     return st;
 }
 
+/* The user_version that the file has without its log. */
+static uf_status version_of(const char *file, uint32_t *version)
+{
+    sqlite_sql *s = NULL;
+    int64_t number = 0;
+    char *uri = immutable_uri(file);
+    uf_status st =
+        uri ? open_connection(&s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) : UF_E_NOMEM;
+    if (!st)
+        st = ufi_sql_integer(&s->base, "PRAGMA user_version", NULL, 0, 0, &number, NULL);
+    if (s)
+        sqlite_close(&s->base);
+    ufi_free(uri);
+    *version = (uint32_t)number;
+    return st;
+}
+
+/* A log that lies beside the file must be its own. */
+static uf_status check_log(const char *file, uf_error *err)
+{
+    struct stat info;
+    const size_t size = strlen(file) + 5;
+    uint32_t version;
+    uint8_t header[UFI_LOG_HEADER_BYTES];
+    char *log = ufi_malloc(size, 1);
+    uf_status st = UF_OK;
+    if (!log)
+        return ufi_fail(err, UF_E_NOMEM, "no memory to open the gallery");
+    snprintf(log, size, "%s-wal", file);
+    if (!ufi_log_look(log, header))
+        st = UF_OK;
+    else if (stat(file, &info) != 0)
+        st = ufi_fail(err, UF_E_STATE,
+                      "the log %s is there, and its gallery is not: put the gallery back, or "
+                      "remove the log to make a new one",
+                      log);
+    else if (!version_of(file, &version) && ufi_log_is_foreign(log, header, version))
+        st =
+            ufi_fail(err, UF_E_STATE,
+                     "the log %s is of another gallery, or of another state of this one, and would "
+                     "be written over it: remove it (or put its gallery back)",
+                     log);
+    ufi_free(log);
+    return st;
+}
+
 static uf_status look_at_file(const char *file, bool create, uf_error *err)
 {
     struct stat info;
@@ -443,14 +542,15 @@ static uf_status look_at_file(const char *file, bool create, uf_error *err)
             return ufi_fail(err, UF_E_IO, "cannot open: %s", strerror(errno));
         if (!create)
             return ufi_fail(err, UF_E_NOT_FOUND, "no such gallery");
-        return create_file(file, err);
+        const uf_status st = check_log(file, err);
+        return st ? st : create_file(file, err);
     }
     if (!S_ISREG(info.st_mode))
         return ufi_fail(err, UF_E_IO, "not a regular file");
     if (info.st_size == 0)
         return ufi_fail(err, UF_E_FORMAT,
                         "the file is empty: no gallery (remove it to make a new one)");
-    return UF_OK;
+    return check_log(file, err);
 }
 
 /* A medium that cannot be written has no place for the log's shared memory: where there is no log,

@@ -131,6 +131,8 @@ static uf_status fail(const jpeg_error *e, size_t at, uf_error *err)
                                       JERR_CONVERSION_NOTIMPL, JERR_FRACT_SAMPLE_NOTIMPL};
     if (e->too_many_scans || (!e->warned && e->base.msg_code == JERR_IMAGE_TOO_BIG))
         return ufi_fail(err, UF_E_LIMIT, "JPEG near byte %zu: %s", at, e->message);
+    if (e->base.msg_code == JERR_OUT_OF_MEMORY)
+        return ufi_fail(err, UF_E_NOMEM, "no memory for a decoder");
     for (size_t i = 0; !e->warned && i < sizeof unsupported / sizeof *unsupported; i++)
         if (e->base.msg_code == unsupported[i])
             return ufi_fail(err, UF_E_UNSUPPORTED,

@@ -15,6 +15,7 @@ typedef struct png_job {
     const uf_decode_options *options;
     char message[160];
     int orientation;
+    bool lacks_memory; /* libpng says of it what it would say of a damaged file */
     uf_status st;
     uf_error *err;
 } png_job;
@@ -24,6 +25,20 @@ static void on_error(png_structp png, png_const_charp message)
     png_job *j = png_get_error_ptr(png);
     snprintf(j->message, sizeof j->message, "%s", message);
     png_longjmp(png, 1);
+}
+
+static png_voidp on_malloc(png_structp png, png_alloc_size_t size)
+{
+    png_job *j = png_get_mem_ptr(png);
+    void *p = ufi_malloc(size, 1);
+    j->lacks_memory |= !p;
+    return p;
+}
+
+static void on_free(png_structp png, png_voidp p)
+{
+    (void)png;
+    ufi_free(p);
 }
 
 static void on_warning(png_structp png, png_const_charp message)
@@ -109,12 +124,15 @@ uf_status ufi_png_decode(uf_picture **out, int *orientation, const uint8_t *data
     if (!j)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a decoder");
     *j = (png_job){.data = data, .size = size, .options = options, .orientation = 1, .err = err};
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
+    png_structp png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, j, on_error, on_warning, j,
+                                               on_malloc, on_free);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     if (!info)
         j->st = ufi_fail(err, UF_E_NOMEM, "no memory for a decoder");
     else if (setjmp(png_jmpbuf(png)) == 0)
         read_body(j, png, info);
+    else if (j->lacks_memory)
+        j->st = ufi_fail(err, UF_E_NOMEM, "no memory for a decoder");
     else
         j->st = ufi_fail(err, UF_E_FORMAT, "damaged PNG near byte %zu: %s", j->at, j->message);
     png_destroy_read_struct(png ? &png : NULL, info ? &info : NULL, NULL);

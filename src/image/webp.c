@@ -44,7 +44,16 @@ uf_status ufi_webp_decode(uf_picture **out, int *orientation, const uint8_t *dat
     uint8_t *rgba = ufi_malloc(pixels, 4);
     if (!rgba)
         return ufi_fail(err, UF_E_NOMEM, "no memory for a picture");
-    if (!WebPDecodeRGBAInto(data, size, rgba, pixels * 4, features.width * 4))
+    WebPDecoderConfig config;
+    WebPInitDecoderConfig(&config);
+    config.output.colorspace = MODE_RGBA;
+    config.output.is_external_memory = 1;
+    config.output.u.RGBA =
+        (WebPRGBABuffer){.rgba = rgba, .stride = features.width * 4, .size = pixels * 4};
+    const VP8StatusCode code = WebPDecode(data, size, &config);
+    if (code == VP8_STATUS_OUT_OF_MEMORY)
+        st = ufi_fail(err, UF_E_NOMEM, "no memory for a decoder");
+    else if (code != VP8_STATUS_OK)
         st = ufi_fail(err, UF_E_FORMAT, "damaged or truncated WebP (%zu bytes)", size);
     for (size_t i = 0; !st && i < pixels; i++)
         for (size_t c = 0; c < 3; c++)

@@ -38,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     ks_request r;
     char why[200] = "";
+    int status;
     if (size < 2)
         return 0;
     const size_t json_size = (size_t)data[0] | (size_t)data[1] << 8;
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(body != NULL, "no memory");
     memcpy(body, data + 2, size - 2);
     body[size - 2] = '\0';
-    if (ks_request_read(&r, body, size - 2, json_size, why)) {
+    if (ks_request_read(&r, body, size - 2, json_size, why, &status)) {
         require(r.input_count >= 1 && r.input_count <= SRV_TENSORS_MAX, "the inputs");
         require(r.output_count <= SRV_TENSORS_MAX, "the outputs");
         for (size_t i = 0; i < r.input_count; i++)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Malformed and hostile HTTP, each row with the statuses that are right; afterwards the server still serves.
 
+(Framing and smuggling, and what answers must have: http_framing_test.py.)
+
 usage: http_rows_test.py UNIFACE
 """
 import socket
 import struct
-import time
 
 from serving import Server, check, finish, form, png, statuses
 
@@ -25,7 +26,7 @@ def chunks(*pieces, end=b"0\r\n\r\n"):
     return b"".join(b"%x\r\n" % len(p) + p + b"\r\n" for p in pieces) + end
 
 
-JSON, LIMIT = b'{"a":[1,0],"b":[1,0]}', 2_000_000
+JSON, LIMIT = b'{"a":[1,0],"b":[1,0]}', 7_000_000
 CL = b"Content-Length: %d" % len(JSON)
 TE = b"Transfer-Encoding: chunked"
 
@@ -161,9 +162,8 @@ def pieces(s):
     check("HTTP/1.0 keep-alive", statuses(kept) == [200], kept[:100])
     trailers = post(TE, b"Connection: close", body=chunks(JSON, end=b"0\r\nAuthorization: Bearer x\r\n\r\n"))
     check("a key among trailers", statuses(s.raw(trailers)) == [200])
-    began = time.monotonic()
-    small = post(TE, b"Connection: close", body=chunks(*[b" " * 6] * 300_000, JSON))
-    check("300,000 chunks of 6 bytes", statuses(s.raw(small, timeout=30)) == [200] and time.monotonic() - began < 10)
+    small = post(TE, b"Connection: close", body=chunks(*[b" " * 6] * 1_000_000, JSON))
+    check("1,000,000 chunks of 6 bytes", statuses(s.raw(small, timeout=60)) == [200])
     head = s.raw(b"HEAD /healthz HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
     check("HEAD has no body", statuses(head) == [200] and head.endswith(b"\r\n\r\n"), head)
 

@@ -2,9 +2,24 @@
  */
 #include "server/kserve_request.h"
 
+#include <sys/resource.h>
+
+#include "server/json_parse.h"
 #include "test.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+#ifndef IS_SANITIZED
+#define IS_SANITIZED 0
+#endif
+
 static char why[200];
+static int status;
 
 static bool read_text(ks_request *r, const char *json, const char *bytes, size_t size)
 {
@@ -12,7 +27,7 @@ static bool read_text(ks_request *r, const char *json, const char *bytes, size_t
     const size_t n = strlen(json);
     memcpy(body, json, n);
     memcpy(body + n, bytes, size);
-    return ks_request_read(r, body, n + size, n, why);
+    return ks_request_read(r, body, n + size, n, why, &status);
 }
 
 /* One input of this type whose data as JSON is these bytes. */
@@ -84,7 +99,30 @@ TEST(tensors_behind_the_json_follow_each_other)
 TEST(json_longer_than_the_body)
 {
     ks_request r;
-    CHECK(!ks_request_read(&r, (const uint8_t *)"{}", 2, 3, why) && strstr(why, "shorter"));
+    CHECK(!ks_request_read(&r, (const uint8_t *)"{}", 2, 3, why, &status));
+    CHECK(status == 400 && strstr(why, "shorter"));
+}
+
+/* Not wrong text: the same request may pass later. */
+TEST(json_without_memory)
+{
+    ks_request r;
+    struct rlimit limit;
+    if (IS_SANITIZED)
+        SKIP("sanitizers end a process that has no memory");
+    const size_t size = 16u << 20;
+    char *text = malloc(size);
+    REQUIRE(text && getrlimit(RLIMIT_AS, &limit) == 0);
+    memset(text, 'a', size);
+    memcpy(text, "{\"id\":\"", 7);
+    memcpy(text + size - 2, "\"}", 2);
+    srv_json_watch_memory();
+    const struct rlimit none = {1 << 20, limit.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_AS, &none) == 0);
+    const bool read = ks_request_read(&r, (const uint8_t *)text, size, size, why, &status);
+    REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+    CHECK_MSG(!read && status == 503 && strstr(why, "memory"), "%d: %s", status, why);
+    free(text);
 }
 
 TEST_MAIN

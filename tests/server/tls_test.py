@@ -107,6 +107,38 @@ def weak_ciphers(s):
         check(f"no {suite}", found[0] == "refused", found)
 
 
+def s_client(s, *arguments, said=b"Q\n", seconds=3.0):
+    """What openssl's client shows until the server ends the connection, or for some seconds; `said` goes to it at the start."""
+    p = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{s.port}", "-CAfile", "ca.pem", *arguments], cwd=path(),
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        p.stdin.write(said)
+        p.stdin.flush()
+        p.wait(seconds)
+    except BrokenPipeError:  # it has ended already
+        pass
+    except subprocess.TimeoutExpired:
+        p.kill()
+    return p.communicate()[0].decode(errors="replace")
+
+
+def odd_handshakes(s):
+    """Names that are not the server's, another handshake within a connection, requests before one has ended."""
+    for name in ("wrong.example", "127.0.0.1", "a" * 63, "a.b" * 60, "xn--a", "-"):
+        shown = s_client(s, "-servername", name)
+        check(f"SNI {name[:20]}: the server's own certificate, or none", "CN = server" in shown or "CN=server" in shown
+              or "no peer certificate" in shown, shown[-300:])
+    shown = s_client(s, "-tls1_2", said=b"R\n")
+    check("no other handshake by the client's wish", "RENEGOTIATING" in shown and shown.count("verify return:1") <= 2, shown[-500:])
+    with open(path("early"), "wb") as f:
+        f.write(b"POST /v1/compare HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    s_client(s, "-tls1_3", "-sess_out", "session", said=b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    # Without a ticket, which this server gives to nobody, there is none.
+    early = os.path.exists(path("session")) and s_client(s, "-tls1_3", "-sess_in", "session", "-early_data", "early")
+    check("no request before the handshake's end (0-RTT)", not early or "Early data was accepted" not in early, early)
+    check("and others are served", ask(s, context())[0] == 200)
+
+
 def mutual():
     s = Server("--tls-cert", path("server.pem"), "--tls-key", path("server.key"), "--tls-client-ca", path("ca.pem"),
                data="mutual")
@@ -167,6 +199,7 @@ def main():
     s.stop()
     s = tls("server")
     bad_clients(s)
+    odd_handshakes(s)
     s.stop()
     mutual()
     settings()

@@ -12,6 +12,7 @@
 #endif
 
 #include "bad_image_maker.h"
+#include "base/mem.h"
 #include "image/image.h"
 #include "test.h"
 
@@ -696,6 +697,29 @@ DECODED(png_gamma_largest, 4, 4, 200, 200, 200, put_chunk(&x, "gAMA", "\x7f\xff\
 DECODED(png_exif_orientation_6, 2, 5, 200, 200, 200,
         put_chunk(&x, "eXIf", "MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 26);
         PNG(.width = 5, .height = 2, .early = &x))
+
+/* Without memory libpng says what it says of damaged files: that is not the picture's fault. */
+TEST(png_without_memory)
+{
+    bytes b = {0}, exif = {0};
+    uf_status st = UF_E_NOMEM;
+    put_chunk(&exif, "eXIf", "MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 26);
+    make_png(&b, (png_spec){.width = 30, .height = 20, .colour = RGB, .early = &exif});
+    int failures = 0;
+    for (uint64_t k = 1; st == UF_E_NOMEM && k < 100; k++, failures++) {
+        uf_error err = {UF_OK, ""};
+        uf_picture *p = NULL;
+        ufi_mem_fail_after(k, false);
+        st = uf_picture_decode(&p, b.data, b.size, NULL, &err);
+        ufi_mem_fail_after(0, false);
+        CHECK_MSG(st == UF_E_NOMEM || st == UF_OK, "%llu: %s", (unsigned long long)k, err.message);
+        CHECK((st == UF_OK) == (p != NULL));
+        uf_picture_destroy(p);
+    }
+    CHECK_MSG(failures > 3, "%d", failures);
+    bytes_free(&b);
+    bytes_free(&exif);
+}
 
 TEST(png_cut_at_every_byte)
 {

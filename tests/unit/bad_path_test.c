@@ -256,6 +256,130 @@ TEST(file_is_replaced_while_it_is_used)
     bytes_free(&text);
 }
 
+static float run_on_ones(uf_engine *e, const uf_tensor_info *shape, uf_error *err)
+{
+    size_t size = 0;
+    float *x = uf_engine_input(e, 0, &size), sum = 0;
+    uf_tensor_info out;
+    for (size_t i = 0; i < size / sizeof *x; i++)
+        x[i] = 1;
+    CHECK_OK(uf_engine_run(e, err), *err);
+    const float *y = uf_engine_output(e, 0, &out);
+    size_t n = 1;
+    for (uint32_t d = 0; d < out.rank; d++)
+        n *= (size_t)out.dims[d];
+    for (size_t i = 0; i < n; i++)
+        sum += y[i];
+    CHECK(shape->rank == out.rank && sum > 0);
+    return sum;
+}
+
+/* A new time of writing alone is no change: `touch`, tools that put a back-up's files back. */
+static void plan_after_touch(uf_model *m, const char *path, const uf_tensor_info *shape)
+{
+    uf_error err = {UF_OK, ""};
+    for (time_t t = 1000000001; t < 1000000004; t++) {
+        const struct timespec then[2] = {{t, 0}, {t, 0}};
+        uf_engine *e = NULL;
+        REQUIRE(utimensat(AT_FDCWD, path, then, 0) == 0);
+        CHECK_OK(uf_engine_create(&e, m, NULL, &err), err);
+        CHECK_OK(uf_engine_prepare(e, shape, 1, &err), err);
+        uf_engine_destroy(e);
+    }
+}
+
+/* `cp` writes into the file that is there. What is planned goes on as it was, and nothing new is
+ * made of what came into the file; a map that is read behind its end would be SIGBUS. */
+static void write_into_used(const ufm_operator *o, bool is_cut)
+{
+    uf_error err = {UF_OK, ""};
+    uf_model *m = NULL;
+    uf_engine *e = NULL, *late = NULL;
+    ufm_file f = {0};
+    uf_tensor_info shape = {.dtype = o->x.dtype, .rank = o->x.rank};
+    memcpy(shape.dims, o->x.dims, sizeof o->x.dims);
+    const char *path = path_of("written.ufm");
+    make_operator(&f, o);
+    write_file(path, &f.whole);
+    const struct timespec then[2] = {{1000000000, 0}, {1000000000, 0}}; /* clocks tick coarsely */
+    REQUIRE(utimensat(AT_FDCWD, path, then, 0) == 0);
+    REQUIRE_OK(uf_model_open(&m, path, &err), err);
+    CHECK_OK(uf_engine_create(&e, m, NULL, &err), err);
+    CHECK_OK(uf_engine_create(&late, m, NULL, &err), err);
+    CHECK_OK(uf_engine_prepare(e, &shape, 1, &err), err);
+    const float before = run_on_ones(e, &shape, &err);
+    plan_after_touch(m, path, &shape);
+    memset(f.whole.data, 0x55, f.whole.size);
+    f.whole.size = is_cut ? 0 : f.whole.size;
+    write_file(path, &f.whole);
+    CHECK(run_on_ones(e, &shape, &err) == before);
+    CHECK(uf_engine_prepare(late, &shape, 1, &err) == UF_E_IO);
+    CHECK_MSG(strstr(err.message, path) && strstr(err.message, "was written to"), "%s",
+              err.message);
+    CHECK(uf_model_save(m, path, &err) == UF_E_IO);
+    uf_engine_destroy(e);
+    uf_engine_destroy(late);
+    uf_model_close(m);
+    unlink(path);
+    ufm_free(&f);
+}
+
+static const float many[64 * 64 * 9] = {1, 2, 3};
+
+TEST(file_is_written_to_while_its_bias_is_used)
+{
+    const ufm_operator o = {.op = UFI_OP_ADD,
+                            .x = {UF_F32, 2, {1, 32}, NULL, 0},
+                            .constants = {{UF_F32, 1, {32}, many, 128}}};
+    write_into_used(&o, true);
+    write_into_used(&o, false);
+}
+
+TEST(file_is_written_to_while_a_large_constant_is_used)
+{
+    const ufm_operator o = {.op = UFI_OP_ADD,
+                            .x = {UF_F32, 2, {1, 32768}, NULL, 0},
+                            .constants = {{UF_F32, 2, {1, 32768}, many, 131072}}};
+    write_into_used(&o, true);
+    write_into_used(&o, false);
+}
+
+TEST(file_is_written_to_while_its_weights_are_used)
+{
+    const ufm_operator o = {.op = UFI_OP_CONV,
+                            .x = {UF_F32, 4, {1, 64, 8, 8}, NULL, 0},
+                            .constants = {{UF_F32, 4, {64, 64, 3, 3}, many, sizeof many}}};
+    write_into_used(&o, true);
+    write_into_used(&o, false);
+}
+
+TEST(onnx_file_is_touched_and_written_to_while_it_is_used)
+{
+    static pb source;
+    uf_error err = {UF_OK, ""};
+    uf_model *m = NULL;
+    uf_engine *e = NULL;
+    uf_tensor_info shape;
+    bytes b = {0};
+    const char *path = path_of("written.onnx");
+    onnx_small_network(&source);
+    put_data(&b, source.bytes, source.size);
+    write_file(path, &b);
+    REQUIRE_OK(uf_model_open(&m, path, &err), err);
+    REQUIRE_OK(uf_model_input(m, 0, &shape, &err), err);
+    for (uint32_t d = 0; d < shape.rank; d++)
+        shape.dims[d] = shape.dims[d] < 0 ? 1 : shape.dims[d];
+    plan_after_touch(m, path, &shape);
+    b.data[b.size / 2] ^= 1;
+    write_file(path, &b);
+    CHECK_OK(uf_engine_create(&e, m, NULL, &err), err);
+    CHECK(uf_engine_prepare(e, &shape, 1, &err) == UF_E_IO);
+    uf_engine_destroy(e);
+    uf_model_close(m);
+    unlink(path);
+    bytes_free(&b);
+}
+
 static void *load_and_unload(void *path)
 {
     for (int i = 0; i < 50; i++) {

@@ -146,6 +146,40 @@ TEST(additions_and_removals)
     free_crowd(&c);
 }
 
+/* A million vectors that came and went: their places are used again, and nobody who stays is lost.
+ */
+TEST(removed_a_million_times)
+{
+    enum { STAY = 200, BATCH = 4000, ROUNDS = 250 };
+    uf_error err = {0};
+    uint64_t seed = 9, *keys = malloc(2 * BATCH * sizeof *keys), *groups = keys + BATCH;
+    crowd c = make_crowd(STAY, 8, 1);
+    float *passing = malloc(BATCH * 8 * sizeof *passing);
+    uf_index *x = index_of(&c, UF_INDEX_FLOAT, false, &err);
+    uf_search_options o = UF_SEARCH_OPTIONS_INIT;
+    uint64_t most = 0;
+    for (size_t i = 0; i < BATCH * 8; i++)
+        passing[i] = test_random_float(&seed);
+    for (size_t i = 0; i < BATCH; i++)
+        groups[i] = 1000000 + i;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        size_t removed = 0;
+        for (size_t i = 0; i < BATCH; i++)
+            keys[i] = 1000000 + round * BATCH + i;
+        REQUIRE_OK(uf_index_add(x, keys, groups, passing, BATCH, &err), err);
+        REQUIRE_OK(uf_index_remove(x, keys, BATCH, &removed, &err), err);
+        CHECK(removed == BATCH && uf_index_describe(x).count == STAY);
+        if (round < 10)
+            most = uf_index_describe(x).memory_bytes;
+    }
+    CHECK(uf_index_describe(x).memory_bytes <= most + most / 8);
+    compare(x, &c, NULL, &o, 20, 1, 2e-6f);
+    uf_index_destroy(x);
+    free(passing);
+    free(keys);
+    free_crowd(&c);
+}
+
 TEST(lists)
 {
     uf_error err = {0};

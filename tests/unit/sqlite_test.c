@@ -270,6 +270,37 @@ TEST(a_full_disk_harms_nothing)
     CHECK(stat(path, &info) == 0 && (info.st_mode & 077) == 0);
 }
 
+/* Moved away, replaced by a copy, removed: whoever writes on would lose what it acknowledged. */
+TEST(a_file_that_lost_its_name_is_not_written)
+{
+    uf_error err = {0};
+    int64_t n = 0;
+    char path[160], moved[160], copy[400];
+    NEED_SQLITE;
+    strcpy(path, maker_path("db"));
+    strcpy(moved, maker_path("moved"));
+    ufi_sql *s = made(path);
+    REQUIRE(s);
+    CHECK_OK(s->ops->begin(s, &err), err);
+    CHECK_OK(put(s, 1, "x", NULL, 0, 0, &err), err);
+    CHECK_OK(s->ops->commit(s, &err), err);
+    REQUIRE(rename(path, moved) == 0);
+    CHECK(s->ops->begin(s, &err) == UF_E_IO && strstr(err.message, "moved, replaced or removed"));
+    snprintf(copy, sizeof copy, "cp '%s' '%s'", moved, path);
+    REQUIRE(system(copy) == 0);
+    CHECK(s->ops->begin(s, &err) == UF_E_IO);
+    CHECK(s->ops->begin_light(s, &err) == UF_E_IO);
+    REQUIRE(rename(moved, path) == 0); /* it is back */
+    CHECK_OK(s->ops->begin(s, &err), err);
+    CHECK_OK(put(s, 2, "x", NULL, 0, 0, &err), err);
+    CHECK_OK(s->ops->commit(s, &err), err);
+    CHECK_OK(ufi_sql_integer(s, "SELECT count(*) FROM t", NULL, 0, 0, &n, &err), err);
+    CHECK(n == 2);
+    unlink(path);
+    CHECK(s->ops->begin(s, &err) == UF_E_IO);
+    s->ops->close(s);
+}
+
 TEST(a_medium_that_cannot_be_written)
 {
     uf_error err = {0};

@@ -107,6 +107,26 @@ static uf_status constant_to_nhwc(cpu_builder *b, uint32_t value, const void **o
     return UF_OK;
 }
 
+/* A large constant that a step would read in the model's file, in the plan's arena: a file that is
+ * cut short during a run kills the process. */
+static uf_status constant_from_map(cpu_builder *b, uint32_t value, const void **data)
+{
+    cpu_place *place = &b->places[value];
+    const ufi_file_map *map = &cpu_program_graph(b->program)->map;
+    const uintptr_t at = (uintptr_t)*data, from = (uintptr_t)map->data;
+    if (at < from || at - from >= map->size)
+        return UF_OK;
+    if (!place->data[UFI_PLAIN]) {
+        const ufi_tensor t = cpu_constant(b, value);
+        void *copy = cpu_params(b, ufi_tensor_bytes(&t));
+        if (!copy)
+            return UF_E_NOMEM;
+        place->data[UFI_PLAIN] = memcpy(copy, *data, ufi_tensor_bytes(&t));
+    }
+    *data = place->data[UFI_PLAIN];
+    return UF_OK;
+}
+
 static uf_status constant_in(cpu_builder *b, uint32_t value, ufi_layout layout, cpu_operand *out)
 {
     cpu_place *place = &b->places[value];
@@ -122,6 +142,9 @@ static uf_status constant_in(cpu_builder *b, uint32_t value, ufi_layout layout, 
         }
         data = place->data[UFI_NHWC];
     }
+    uf_status st = constant_from_map(b, value, &data);
+    if (st)
+        return st;
     out->t.data = (void *)(uintptr_t)data;
     return UF_OK;
 }

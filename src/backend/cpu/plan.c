@@ -408,7 +408,10 @@ uf_status cpu_plan_create(void **out, void *queue, const ufi_shape *inputs, ufi_
                      .workers = ufi_pool_size(q->pool),
                      .steady = q->steady,
                      .err = err};
-    uf_status st = infer_shapes(p, cpu_program_graph(q->program), inputs, err);
+    const ufi_graph *graph = cpu_program_graph(q->program);
+    uf_status st = ufi_file_map_check(&graph->map, err);
+    if (!st)
+        st = infer_shapes(p, graph, inputs, err);
     if (!st)
         st = build_steps(&b, layout);
     if (!st)
