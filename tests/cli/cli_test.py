@@ -238,8 +238,26 @@ else:
     r = json.loads(call("bench", e, "--seconds", "0.05", "--threads", "1", "--json").stdout)
     check("bench", r["latency_ms"]["p50"] <= r["latency_ms"]["p99"] and r["peak_rss_bytes"] > 1e6 and
           r["operators"][0]["kernel"] and r["threads"] == 1, r)
-    done = call("profile", a, "-d", d, "--json")
-    check("profile", done.returncode == 0 and json.loads(done.stdout)["total"] > 0, done.stderr)
+    done = call("profile", a, "--size", "160", "--runs", "3", "--json")
+    r = json.loads(done.stdout) if done.returncode == 0 else {}
+    stages = {s["stage"]: s for s in r.get("stages", [])}
+    check("profile: every stage of the way", list(stages) == [
+        "decode", "decode_again", "detector_input", "detector_network", "detector_faces", "quality", "align", "embedder_input",
+        "embedder_network", "embedder_template", "compare"] and r["runs"] == 3 and r["faces"] == 1, done.stderr)
+    check("profile: shares are of the whole, the best is no more than the median", r and
+          abs(sum(s["share"] for s in stages.values()) - 1) < 1e-3 and
+          all(s["best_ms"] <= s["median_ms"] <= s["p95_ms"] for s in [*stages.values(), r["total"]]) and
+          r["total"]["best_ms"] >= max(s["best_ms"] for s in stages.values()), r)
+    check("profile: decodes as embed does", r and (r["width"], r["decoded_width"]) == (640, 320), r)
+    check("profile: layers of both networks", r and all(
+        len(r[n]["layers"]) > 20 and r[n]["runs_per_picture"] == 1 and all(x["kernel"] and x["op"] for x in r[n]["layers"]) and
+        abs(sum(x["time_us"] for x in r[n]["layers"]) - r[n]["layers_ms"] * 1e3) < 1 for n in ("detector", "embedder")), r)
+    text = call("profile", a, "-d", d, "-n", "1", "--size", "auto", "--flip", "--layers", "2").stdout.decode()
+    check("profile: text", "detector: boxes and NMS" in text and text.count("the slowest:") == 2 and
+          text.count("in the last of its runs") == 2 and len(text.split("the slowest:")[2].strip().split("\n")) == 3, text)
+    error("profile: standard input", 2, "name a file", "profile", "-", "-d", d)
+    error("profile: whole runs", 2, "--runs must be a whole number", "profile", a, "-d", d, "--runs", "2.5")
+    error("profile: no face", 3, "faces.png: no face found", "profile", picture, "-d", d, "--score", "1")
     small = os.path.join(folder, "small.ufm")
     done = call("quantize", e, "-d", d, "-c", photos, "-n", "8", "-o", small, "--json")
     info = json.loads(done.stdout) if done.returncode == 0 else {}
