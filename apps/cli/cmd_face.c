@@ -210,6 +210,12 @@ static void take_picture(embedding *e, const char *path, const uf_pipeline_item 
     e->skipped += item->status || !item->face_count;
     for (size_t i = 0; i < item->face_count; i++) {
         const uf_quality *q = &item->qualities[i];
+        if (item->faults && item->faults[i].status) {
+            fprintf(stderr, "uniface: %s: face #%zu skipped: %s\n", path, i,
+                    item->faults[i].message);
+            e->skipped++;
+            continue;
+        }
         if (poor || !q->reason[0]) {
             take_face(e, path, &item->faces[i], q, item->templates + i * e->dimension);
             continue;

@@ -46,7 +46,7 @@ def test_crops_faces_only_and_folders(detector, fp32, crops, tmp_path, photos):
     assert len(items) == 5 and all(item.faces is None for item in items)
     assert cosines(np.concatenate([item.templates for item in items]), fp32.predict(crops[:5])).min() > 0.9999
     items = list(uniface.Pipeline(detector, max_faces=10).run(photos[0]))
-    assert len(items) == 1 and items[0].templates is None and len(items[0].faces) >= 1
+    assert len(items) == 1 and items[0].templates is None and len(items[0].faces) >= 1 and items[0].face_errors == {}
     assert list(uniface.Pipeline(detector).run([])) == []
 
 
