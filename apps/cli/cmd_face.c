@@ -4,6 +4,7 @@
 
 #include "gallery.h"
 #include "identify.h"
+#include "lanes.h"
 
 /* ---- detect ---- */
 
@@ -38,92 +39,151 @@ static void face_json(cli_json *j, const uf_face *f, const uf_quality *q)
     json_close(j, '}');
 }
 
-static uf_status report_faces(const cli_session *s, const char *path, const uf_picture *p,
-                              size_t count, cli_json *j, uf_error *err)
+typedef struct detection {
+    const cli_args *a;
+    cli_files files;
+    cli_json *j;
+    size_t failed, found;
+} detection;
+
+static void report_faces(const detection *d, const char *path, const uf_pipeline_item *item)
 {
-    uf_image view = uf_picture_view(p);
-    if (j) {
-        json_open(j, NULL, '{');
-        json_text(j, "image", path);
-        json_integer(j, "width", view.width);
-        json_integer(j, "height", view.height);
-        json_open(j, "faces", '[');
+    if (d->j) {
+        json_open(d->j, NULL, '{');
+        json_text(d->j, "image", path);
+        json_integer(d->j, "width", item->width);
+        json_integer(d->j, "height", item->height);
+        json_open(d->j, "faces", '[');
     } else {
-        printf("%s: %zu face%s\n", path, count, count == 1 ? "" : "s");
+        printf("%s: %zu face%s\n", path, item->face_count, item->face_count == 1 ? "" : "s");
     }
-    uf_status st = UF_OK;
-    for (size_t i = 0; !st && i < count; i++) {
-        uf_quality q;
-        const uf_face *f = &s->faces[i];
-        st = uf_face_quality(&view, f, &q, err);
-        if (!st && j)
-            face_json(j, f, &q);
-        else if (!st)
+    for (size_t i = 0; i < item->face_count; i++) {
+        const uf_face *f = &item->faces[i];
+        const uf_quality *q = &item->qualities[i];
+        if (d->j)
+            face_json(d->j, f, q);
+        else
             printf("  #%zu  x %.1f y %.1f  %.1f x %.1f  score %.3f  quality %.2f%s%s\n", i,
                    (double)f->x, (double)f->y, (double)f->width, (double)f->height,
-                   (double)f->score, (double)q.total, q.reason[0] ? ": " : "", q.reason);
+                   (double)f->score, (double)q->total, q->reason[0] ? ": " : "", q->reason);
     }
-    if (j) {
-        json_close(j, ']');
-        json_close(j, '}');
+    if (d->j) {
+        json_close(d->j, ']');
+        json_close(d->j, '}');
     }
-    return st;
 }
 
-static uf_status draw_faces(const cli_session *s, uf_picture *p, size_t count, const char *path,
-                            uf_error *err)
+/* A picture that failed, among those that did not. */
+static void report_failure(cli_json *j, const char *path, const char *message)
+{
+    fprintf(stderr, "uniface: %s\n", message);
+    if (!j)
+        return;
+    json_open(j, NULL, '{');
+    json_text(j, "image", path);
+    json_text(j, "error", message);
+    json_close(j, '}');
+}
+
+static int take_detected(void *user, size_t picture, const uf_pipeline_item *item)
+{
+    detection *d = user;
+    const char *path = d->files.paths[picture];
+    if (item->status) {
+        report_failure(d->j, path, item->message);
+        d->failed++;
+        return 0;
+    }
+    for (size_t i = 0; item->faults && i < item->face_count; i++)
+        if (item->faults[i].status)
+            fprintf(stderr, "uniface: %s: face #%zu is not judged: %s\n", path, i,
+                    item->faults[i].message);
+    report_faces(d, path, item);
+    d->found += item->face_count;
+    return 0;
+}
+
+static int detect_all(detection *d)
+{
+    cli_lanes l = {0};
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    o.max_faces = CLI_LANES_MAX_FACES;
+    o.judge = UF_PIPELINE_JUDGE_ALL;
+    int status = cli_lanes_open(&l, d->a, false);
+    if (!status)
+        status = cli_lanes_start(&l, d->files.count, &o);
+    if (!status)
+        status = cli_lanes_run(&l, d->files.paths, d->files.count, "detecting", take_detected, d);
+    cli_lanes_close(&l);
+    return status;
+}
+
+/* Finds the faces in the whole picture and paints them into it. */
+static uf_status draw_faces(detection *d, cli_session *s, uf_error *err)
 {
     char label[32];
-    for (size_t i = 0; i < count; i++) {
+    uf_picture *p = NULL;
+    uf_pipeline_item item = {0};
+    uf_status st = cli_find_faces(s, d->files.paths[0], &p, &item.face_count, err);
+    if (st)
+        return st;
+    uf_quality *q = cli_need(calloc(item.face_count + 1, sizeof *q));
+    const uf_image view = uf_picture_view(p);
+    item.width = view.width;
+    item.height = view.height;
+    item.faces = s->faces;
+    item.qualities = q;
+    for (size_t i = 0; !st && i < item.face_count; i++)
+        st = uf_face_quality(&view, &s->faces[i], &q[i], err);
+    if (!st)
+        report_faces(d, d->files.paths[0], &item);
+    for (size_t i = 0; i < item.face_count; i++) {
         snprintf(label, sizeof label, "#%zu %.2f", i, (double)s->faces[i].score);
         draw_face(p, &s->faces[i], label);
     }
-    return uf_picture_save(p, path, err);
+    if (!st)
+        st = uf_picture_save(p, cli_value(d->a, "draw"), err);
+    d->found = item.face_count;
+    uf_picture_destroy(p);
+    free(q);
+    return st;
+}
+
+static int detect_and_draw(detection *d)
+{
+    cli_session s = {0};
+    uf_error err;
+    int status = cli_open_detector(&s, d->a);
+    if (!status && draw_faces(d, &s, &err))
+        status = cli_fail(&err);
+    cli_session_close(&s);
+    return status;
 }
 
 static int run_detect(const cli_args *a)
 {
-    cli_session s = {0};
-    uf_error err;
-    cli_files files = {0};
-    const char *draw = cli_value(a, "draw");
     cli_json j = {.f = stdout};
-    size_t failed = 0, found = 0;
-    int status = cli_open_detector(&s, a);
-    if (!status && !cli_files_collect(&files, a->operands, a->count))
-        status = EXIT_INTERNAL;
-    if (!status && !files.count)
+    detection d = {.a = a, .j = a->json ? &j : NULL};
+    const char *draw = cli_value(a, "draw");
+    int status = cli_files_collect(&d.files, a->operands, a->count) ? 0 : EXIT_INTERNAL;
+    if (!status && !d.files.count)
         status = cli_complain(EXIT_INPUT, "detect: there are no pictures in %s", a->operands[0]);
-    if (!status && draw && files.count != 1)
-        status = cli_complain(EXIT_USAGE, "--draw takes one picture, there are %zu", files.count);
-    if (!status && a->json)
+    if (!status && draw && d.files.count != 1)
+        status = cli_complain(EXIT_USAGE, "--draw takes one picture, there are %zu", d.files.count);
+    const bool open = !status && a->json;
+    if (open)
         json_open(&j, NULL, '[');
-    for (size_t i = 0; !status && i < files.count; i++) {
-        uf_picture *p = NULL;
-        size_t count = 0;
-        uf_status st = cli_find_faces(&s, files.paths[i], &p, &count, &err);
-        if (!st)
-            st = report_faces(&s, files.paths[i], p, count, a->json ? &j : NULL, &err);
-        if (!st && draw)
-            st = draw_faces(&s, p, count, draw, &err);
-        if (st) {
-            cli_fail(&err);
-            failed++;
-        }
-        found += count;
-        uf_picture_destroy(p);
-        cli_progress("detecting", i + 1, files.count);
-    }
-    if (!status && a->json) {
+    if (!status)
+        status = draw ? detect_and_draw(&d) : detect_all(&d);
+    if (open) {
         json_close(&j, ']');
         json_end(&j);
     }
-    if (!status && failed)
-        status = cli_complain(EXIT_INPUT, "%zu of %zu pictures failed", failed, files.count);
-    if (!status && !found)
+    if (!status && d.failed)
+        status = cli_complain(EXIT_INPUT, "%zu of %zu pictures failed", d.failed, d.files.count);
+    if (!status && !d.found)
         status = EXIT_DIFFERENT;
-    cli_files_free(&files);
-    cli_session_close(&s);
+    cli_files_free(&d.files);
     return status;
 }
 
@@ -137,7 +197,9 @@ const cli_command cli_detect = {
                 {"draw", 0, "OUT.png", "write the picture with boxes and points (one picture)"}},
     .details =
         "Prints for each face its box (pixels from the top left), score and quality. A folder\n"
-        "stands for the pictures in it; - is standard input. Exit status 1: no face at all.",
+        "stands for the pictures in it; - is standard input. Large JPEGs are decoded at a part of\n"
+        "their size, as far as the network does not see the difference, but for --draw. A picture\n"
+        "that cannot be used stops no other (exit status 3). Exit status 1: no face at all.",
     .examples = "  uniface detect photo.jpg --detector yunet.ufm --draw faces.png\n"
                 "  uniface detect crowd.jpg --size auto --json\n",
     .run = run_detect,
@@ -147,38 +209,23 @@ const cli_command cli_detect = {
 
 typedef struct embedding {
     const cli_args *a;
-    uf_model *detector, *embedder;
-    uf_pipeline *pipeline;
+    cli_lanes lanes;
     cli_files files;
     float *rows;
     size_t dimension, count, skipped;
     cli_json *j;
 } embedding;
 
-/* Pictures beside each other keep the cores busy; of few pictures each gets several threads. */
-static int open_pipeline(embedding *e)
+static int open_lanes(embedding *e)
 {
-    uf_error err;
-    uf_device d = {.cores = 1};
     uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
-    double batch;
-    const int status = cli_detector_options(e->a, &o.detector);
-    if (status || !cli_count(e->a, "batch", 1, 256, 16, &batch))
-        return EXIT_USAGE;
-    uf_device_get(0, &d, NULL);
-    const uint32_t threads = o.detector.engine.threads;
-    o.lanes = e->files.count < d.cores ? (uint32_t)e->files.count : d.cores;
-    o.decoders = threads && threads < d.cores ? threads : 0; /* 0: one for each core */
-    o.batch = (uint32_t)batch;
-    o.max_faces = cli_flag(e->a, "all") ? 1024 : 0;
-    o.flip = cli_flag(e->a, "flip");
+    o.max_faces = cli_flag(e->a, "all") ? CLI_LANES_MAX_FACES : 0;
     o.judge = cli_flag(e->a, "poor") ? UF_PIPELINE_JUDGE_ALL : UF_PIPELINE_SKIP_POOR;
-    if (cli_open_model(&e->detector, e->a, "detector", &err) ||
-        cli_open_model(&e->embedder, e->a, "embedder", &err) ||
-        uf_pipeline_create(&e->pipeline, e->detector, e->embedder, &o, &err))
-        return cli_fail(&err);
-    e->dimension = uf_pipeline_dimension(e->pipeline);
-    return 0;
+    int status = cli_lanes_open(&e->lanes, e->a, true);
+    if (!status)
+        status = cli_lanes_start(&e->lanes, e->files.count, &o);
+    e->dimension = e->lanes.dimension;
+    return status;
 }
 
 static void take_face(embedding *e, const char *path, const uf_face *f, const uf_quality *q,
@@ -200,47 +247,32 @@ static void take_face(embedding *e, const char *path, const uf_face *f, const uf
 }
 
 /* All usable faces of one picture, or the main one. */
-static void take_picture(embedding *e, const char *path, const uf_pipeline_item *item)
+static int take_embedded(void *user, size_t picture, const uf_pipeline_item *item)
 {
-    const bool all = cli_flag(e->a, "all"), poor = cli_flag(e->a, "poor");
-    if (item->status)
-        fprintf(stderr, "uniface: %s\n", item->message);
-    else if (!item->face_count)
-        fprintf(stderr, "uniface: %s: no face found\n", path);
-    e->skipped += item->status || !item->face_count;
+    embedding *e = user;
+    uf_error err;
+    const char *path = e->files.paths[picture];
+    if (cli_item_check(item, path, &err)) {
+        report_failure(e->j, path, err.message);
+        e->skipped++;
+    }
     for (size_t i = 0; i < item->face_count; i++) {
         const uf_quality *q = &item->qualities[i];
-        if (item->faults && item->faults[i].status) {
-            fprintf(stderr, "uniface: %s: face #%zu skipped: %s\n", path, i,
-                    item->faults[i].message);
-            e->skipped++;
-            continue;
-        }
-        if (poor || !q->reason[0]) {
+        const char *why = item->faults && item->faults[i].status ? item->faults[i].message
+                          : cli_flag(e->a, "poor")               ? ""
+                                                                 : q->reason;
+        if (!why[0]) {
             take_face(e, path, &item->faces[i], q, item->templates + i * e->dimension);
             continue;
         }
-        if (all)
-            fprintf(stderr, "uniface: %s: face #%zu skipped: %s\n", path, i, q->reason);
+        if (cli_flag(e->a, "all"))
+            snprintf(err.message, sizeof err.message, "%.200s: face #%zu skipped: %s", path, i,
+                     why);
         else
-            fprintf(stderr, "uniface: %s: the face was skipped: %s\n", path, q->reason);
+            snprintf(err.message, sizeof err.message, "%.200s: the face was skipped: %s", path,
+                     why);
+        report_failure(e->j, path, err.message);
         e->skipped++;
-    }
-}
-
-static int embed_all(embedding *e)
-{
-    uf_error err;
-    uf_pipeline_item item;
-    size_t put = 0;
-    while (put < e->files.count || uf_pipeline_pending(e->pipeline)) {
-        while (put < e->files.count && uf_pipeline_room(e->pipeline))
-            if (uf_pipeline_put(e->pipeline, e->files.paths[put++], &err))
-                return cli_fail(&err);
-        if (uf_pipeline_next(e->pipeline, &item, &err))
-            return cli_fail(&err);
-        take_picture(e, e->files.paths[item.number], &item);
-        cli_progress("embedding", item.number + 1, e->files.count);
     }
     return 0;
 }
@@ -267,12 +299,13 @@ static int run_embed(const cli_args *a)
     if (!status && !e.files.count)
         status = cli_complain(EXIT_INPUT, "embed: there are no pictures in %s", a->operands[0]);
     if (!status)
-        status = open_pipeline(&e);
+        status = open_lanes(&e);
     if (!status && a->json)
         json_open(&j, NULL, '[');
     const bool open = !status && a->json;
     if (!status)
-        status = embed_all(&e);
+        status =
+            cli_lanes_run(&e.lanes, e.files.paths, e.files.count, "embedding", take_embedded, &e);
     if (open) {
         json_close(&j, ']');
         json_end(&j);
@@ -284,9 +317,7 @@ static int run_embed(const cli_args *a)
                e.dimension, e.files.count, e.skipped);
     if (!status && e.skipped)
         status = EXIT_INPUT;
-    uf_pipeline_destroy(e.pipeline);
-    uf_model_close(e.detector);
-    uf_model_close(e.embedder);
+    cli_lanes_close(&e.lanes);
     free(e.rows);
     cli_files_free(&e.files);
     return status;
@@ -313,7 +344,7 @@ const cli_command cli_embed = {
 
 /* ---- verify ---- */
 
-static int report_decision(const cli_args *a, const cli_session *s, double score)
+static int report_decision(const cli_args *a, const uf_model *embedder, double score)
 {
     uf_error err;
     uf_threshold t;
@@ -321,7 +352,7 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
     if (!cli_number(a, "far", 1e-6, 1, 1e-3, &far) || !cli_number(a, "threshold", -1, 1, 2, &given))
         return EXIT_USAGE;
     bool has_given = cli_value(a, "threshold") != NULL;
-    bool calibrated = !has_given && !uf_model_threshold(s->embedder_model, (float)far, &t, &err);
+    bool calibrated = !has_given && !uf_model_threshold(embedder, (float)far, &t, &err);
     double threshold = has_given ? given : calibrated ? (double)t.threshold : 0;
     bool decided = has_given || calibrated, same = decided && score >= threshold;
     if (a->json) {
@@ -340,7 +371,7 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
             json_number(&j, "far_high", (double)t.far_high);
             json_integer(&j, "impostor_trials", (long long)t.impostor_trials);
         }
-        json_text(&j, "model", uf_model_id(s->embedder_model));
+        json_text(&j, "model", uf_model_id(embedder));
         json_close(&j, '}');
         json_end(&j);
     } else if (!decided) {
@@ -356,10 +387,25 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
     return !decided ? EXIT_INPUT : same ? 0 : EXIT_DIFFERENT;
 }
 
-static int run_verify(const cli_args *a)
+typedef struct verification {
+    const cli_args *a;
+    cli_lanes lanes;
+    float *vectors; /* [picture][dimension] */
+} verification;
+
+static int take_verified(void *user, size_t picture, const uf_pipeline_item *item)
 {
-    cli_session s = {0};
-    float *v = NULL, score = 0;
+    verification *v = user;
+    uf_error err;
+    const size_t n = v->lanes.dimension;
+    if (cli_item_check(item, v->a->operands[picture], &err))
+        return cli_fail(&err);
+    memcpy(v->vectors + picture * n, item->templates, n * sizeof *v->vectors);
+    return 0;
+}
+
+static int check_verify(const cli_args *a)
+{
     const bool in_gallery = cli_value(a, "id");
     if (in_gallery && a->count != 1)
         return cli_complain(EXIT_USAGE,
@@ -371,21 +417,33 @@ static int run_verify(const cli_args *a)
                                         "one picture; try `uniface verify --help`");
     if (!in_gallery && cli_value(a, "purpose"))
         return cli_complain(EXIT_USAGE, "verify: --purpose goes with --id");
-    int status = cli_open_detector(&s, a);
+    return 0;
+}
+
+static int run_verify(const cli_args *a)
+{
+    verification v = {.a = a};
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    float score = 0;
+    const size_t count = (size_t)a->count;
+    int status = check_verify(a);
     if (!status)
-        status = cli_open_embedder(&s, a);
-    if (!status && !(v = malloc(2 * s.dimension * sizeof *v)))
-        status = cli_complain(EXIT_INTERNAL, "out of memory");
-    for (int i = 0; !status && i < a->count; i++)
-        status = cli_embed_main_face(&s, a->operands[i], v + (size_t)i * s.dimension);
-    if (!status && in_gallery)
-        status = cli_score_in_gallery(&s, a, v, &score);
+        status = cli_lanes_open(&v.lanes, a, true);
+    if (!status)
+        status = cli_lanes_start(&v.lanes, count, &o);
+    const size_t n = v.lanes.dimension;
+    if (!status) {
+        v.vectors = cli_need(calloc(count * n, sizeof *v.vectors));
+        status = cli_lanes_run(&v.lanes, a->operands, count, "comparing", take_verified, &v);
+    }
+    if (!status && cli_value(a, "id"))
+        status = cli_score_in_gallery(a, v.lanes.embedder, v.vectors, n, &score);
     else if (!status)
-        score = uf_similarity(v, v + s.dimension, s.dimension);
+        score = uf_similarity(v.vectors, v.vectors + n, n);
     if (!status)
-        status = report_decision(a, &s, (double)score);
-    free(v);
-    cli_session_close(&s);
+        status = report_decision(a, v.lanes.embedder, (double)score);
+    free(v.vectors);
+    cli_lanes_close(&v.lanes);
     return status;
 }
 

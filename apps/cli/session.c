@@ -102,21 +102,3 @@ uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_
     }
     return st;
 }
-
-int cli_embed_main_face(cli_session *s, const char *path, float *v)
-{
-    uf_error err;
-    uf_picture *p;
-    size_t count;
-    if (cli_find_faces(s, path, &p, &count, &err))
-        return cli_fail(&err);
-    uf_image view = uf_picture_view(p);
-    int i = uf_face_main(s->faces, count, view.width, view.height);
-    int status = 0;
-    if (i < 0)
-        status = cli_complain(EXIT_INPUT, "%s: no face found", path);
-    else if (uf_embedder_run(s->embedder, &view, &s->faces[i], v, &err))
-        status = cli_fail(&err);
-    uf_picture_destroy(p);
-    return status;
-}

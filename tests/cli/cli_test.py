@@ -187,6 +187,28 @@ else:
     done = call("detect", a, os.path.join(folder, "text.onnx"), "-d", d)
     check("a bad picture does not stop the others", done.returncode == 3 and b"1 face" in done.stdout and
           b"text.onnx" in done.stderr and b"1 of 2" in done.stderr, done.stderr)
+    mixed = os.path.join(folder, "mixed")
+    os.makedirs(mixed)
+    for i in range(12):
+        shutil.copy((a, b, c)[i % 3], os.path.join(mixed, f"{i:02}.jpg"))
+    with open(os.path.join(mixed, "05.jpg"), "w") as f:
+        f.write("no picture")
+    done = call("detect", mixed, "-d", d, "--json")
+    r = json.loads(done.stdout)
+    check("detect: a folder in order, the bad picture in its place", done.returncode == 3 and b"1 of 12" in done.stderr and
+          [os.path.basename(p["image"]) for p in r] == [f"{i:02}.jpg" for i in range(12)] and
+          [("05.jpg" in p.get("error", ""), len(p.get("faces", []))) for p in r] == [(i == 5, int(i != 5)) for i in range(12)] and
+          r[0]["faces"] == r[9]["faces"] == found[0]["faces"], done)
+    done = call("embed", mixed, "-d", d, "-o", os.path.join(folder, "mixed.npy"), "--json")
+    r = json.loads(done.stdout)
+    check("embed: the bad picture in its place", done.returncode == 3 and [p.get("row") for p in r] ==
+          [0, 1, 2, 3, 4, None, 5, 6, 7, 8, 9, 10] and "05.jpg" in r[5]["error"], done)
+    small, whole = (json.loads(call("detect", a, "--size", "160", "--json", *more).stdout)[0] for more in ([], ["--draw", picture]))
+    check("detect: what was decoded at half the size is told in pixels of the whole picture", small["width"] == whole["width"] == 640 and
+          max(abs(x - y) for x, y in zip(small["faces"][0]["box"], whole["faces"][0]["box"])) < 8 and
+          abs(small["faces"][0]["quality"]["total"] - whole["faces"][0]["quality"]["total"]) < 0.02, (small, whole))
+    error("verify names the picture that is missing", 3, "/no/such.jpg", "verify", a, "/no/such.jpg", "-d", d)
+    error("verify names the picture without a face", 3, "001_smiling.jpg: no face found", "verify", b, a, "-d", d, "--score", "1")
     npy = os.path.join(folder, "e.npy")
     rows = json.loads(call("embed", a, b, c, "-d", d, "-o", npy, "--json").stdout)
     check("embed", len(rows) == 3 and os.path.getsize(npy) == 128 + 3 * 128 * 4)

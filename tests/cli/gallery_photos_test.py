@@ -66,7 +66,8 @@ r = answer("no face", "enroll", "-g", g, "--id", "ghost", blank, "--score", 1, s
 check("no face is told", r.get("refused") and "no face" in r["refused"][0]["reason"], r)
 error("identify nobody", 3, "no face", "identify", blank, "-g", g, "--score", 1, "--threshold", "0.4")
 r = answer("one bad, one good", "enroll", "-g", g, "--id", "dave", face("005"), "/no/such.jpg", status=3)
-check("the good one is enrolled", r.get("templates_enrolled") == 1 and "/no/such.jpg" in r["refused"][0]["image"], r)
+check("the good one is enrolled", r.get("templates_enrolled") == 1 and "/no/such.jpg" in r["refused"][0]["image"] and
+      "/no/such.jpg" not in r["refused"][0]["reason"], r)
 r = answer("min-quality", "enroll", "-g", g, "--id", "eve", face("006"), "--min-quality", 1, status=3)
 check("a quality is refused", r.get("refused") and "--min-quality" in r["refused"][0]["reason"], r)
 error("metadata that is none", 3, "metadata", "enroll", "-g", g, "--id", "eve", face("006"), "--metadata", "[1]")
@@ -120,6 +121,8 @@ r = answer("folders", "enroll", "-g", big, "--folders", path("folders"), status=
 check("folders are enrolled", r.get("people_enrolled", 0) >= 38 and r["templates_enrolled"] >= 100 and
       any(x["id"] == "Nobody" for x in r["refused"]), (r.get("people_enrolled"), r.get("refused")))
 enrolled = {p["id"] for p in r.get("people", [])}
+check("people come in order, each with own pictures", [p["id"] for p in r.get("people", [])] == sorted(enrolled) and
+      all(t["image"].split("/")[-2] == p["id"] for p in r.get("people", []) for t in p["templates"]), r.get("people"))
 found = wrong = named = 0
 for person in several:
     if person in enrolled:
