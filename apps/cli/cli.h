@@ -18,7 +18,7 @@ enum { CLI_MAX_OPTIONS = 48 };
 typedef struct cli_option {
     const char *name;
     char letter;         /* 0: none */
-    const char *metavar; /* NULL: a flag */
+    const char *metavar; /* NULL: a flag; N and PIXELS stand for whole numbers */
     const char *help;
 } cli_option;
 
@@ -67,12 +67,10 @@ const char *cli_name_within(const cli_command *c, const char *group);
 int cli_no_command(const cli_args *a);
 const char *cli_value(const cli_args *a, const char *option); /* NULL when absent */
 bool cli_flag(const cli_args *a, const char *option);
-/* A number in min..max; false after having printed what is wrong. `fallback` when absent. */
+/* A number in min..max, a whole one where the option's metavar is N or PIXELS; false after having
+ * printed what is wrong. `fallback` when absent. */
 bool cli_number(const cli_args *a, const char *option, double min, double max, double fallback,
                 double *out);
-/* The same for a whole number. */
-bool cli_count(const cli_args *a, const char *option, double min, double max, double fallback,
-               double *out);
 
 /* ---- what commands share ---- */
 

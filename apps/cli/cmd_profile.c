@@ -273,8 +273,8 @@ static double sum_of_medians(const profiling *p)
 static unsigned threads_of(const profiling *p, const uf_device *d)
 {
     double threads;
-    return cli_count(p->a, "threads", 0, 1024, 0, &threads) && threads > 0 ? (unsigned)threads
-                                                                           : d->cores;
+    return cli_number(p->a, "threads", 0, 1024, 0, &threads) && threads > 0 ? (unsigned)threads
+                                                                            : d->cores;
 }
 
 static double gmacs_per_s(const uf_step_profile *s)
@@ -454,8 +454,8 @@ static int run_profile(const cli_args *a)
     profiling p = {.a = a, .path = a->operands[0]};
     uf_error err;
     double runs, most;
-    if (!cli_count(a, "runs", 1, MAX_RUNS, 20, &runs) ||
-        !cli_count(a, "layers", 0, 10000, 5, &most))
+    if (!cli_number(a, "runs", 1, MAX_RUNS, 20, &runs) ||
+        !cli_number(a, "layers", 0, 10000, 5, &most))
         return EXIT_USAGE;
     if (!strcmp(p.path, "-"))
         return cli_complain(EXIT_USAGE, "profile: each run reads the picture anew, so standard "

@@ -21,7 +21,7 @@ int cli_lanes_start(cli_lanes *l, size_t pictures, uf_pipeline_options *o)
     uf_device d = {.cores = 1};
     double batch;
     const int status = cli_detector_options(l->a, &o->detector);
-    if (status || !cli_count(l->a, "batch", 1, 256, 16, &batch))
+    if (status || !cli_number(l->a, "batch", 1, 256, 16, &batch))
         return EXIT_USAGE;
     uf_device_get(0, &d, NULL);
     const uint32_t threads = o->detector.engine.threads;

@@ -148,30 +148,28 @@ bool cli_flag(const cli_args *a, const char *option)
     return cli_value(a, option) != NULL;
 }
 
+/* What these stand for has no fractions. */
+static bool is_whole(const cli_args *a, const char *option)
+{
+    const int i = option_index(a->command, option, strlen(option), 0);
+    const char *metavar = i < 0 ? NULL : a->command->options[i].metavar;
+    return metavar && (!strcmp(metavar, "N") || !strcmp(metavar, "PIXELS"));
+}
+
 bool cli_number(const cli_args *a, const char *option, double min, double max, double fallback,
                 double *out)
 {
     const char *text = cli_value(a, option);
+    const bool whole = is_whole(a, option);
     char *end;
     *out = fallback;
     if (!text)
         return true;
     *out = strtod(text, &end);
-    if (end != text && !*end && isfinite(*out) && *out >= min && *out <= max)
+    if (end != text && !*end && isfinite(*out) && *out >= min && *out <= max &&
+        (!whole || *out == floor(*out)))
         return true;
-    fprintf(stderr, "uniface: --%s must be a number from %g to %g, not \"%s\"\n", option, min, max,
-            text);
-    return false;
-}
-
-bool cli_count(const cli_args *a, const char *option, double min, double max, double fallback,
-               double *out)
-{
-    if (!cli_number(a, option, min, max, fallback, out))
-        return false;
-    if (*out == floor(*out))
-        return true;
-    fprintf(stderr, "uniface: --%s must be a whole number, not \"%s\"\n", option,
-            cli_value(a, option));
+    fprintf(stderr, "uniface: --%s must be a %snumber from %.10g to %.10g, not \"%s\"\n", option,
+            whole ? "whole " : "", min, max, text);
     return false;
 }

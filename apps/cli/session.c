@@ -20,7 +20,7 @@ int cli_detector_options(const cli_args *a, uf_detector_options *o)
     bool is_auto = size && !strcmp(size, "auto");
     if ((!is_auto && !cli_number(a, "size", 32, 8192, 0, &pixels)) ||
         !cli_number(a, "score", 0, 1, -1, &score) || !cli_number(a, "nms", 0, 1, -1, &nms) ||
-        !cli_count(a, "threads", 0, 1024, 0, &threads))
+        !cli_number(a, "threads", 0, 1024, 0, &threads))
         return EXIT_USAGE;
     o->size = is_auto ? -1 : (int32_t)pixels;
     o->score_threshold = (float)score;
@@ -51,8 +51,8 @@ static int make_embedder(cli_session *s, const cli_args *a)
     uf_error err;
     uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
     double threads, batch;
-    if (!cli_count(a, "threads", 0, 1024, 0, &threads) ||
-        !cli_count(a, "batch", 1, 256, 16, &batch))
+    if (!cli_number(a, "threads", 0, 1024, 0, &threads) ||
+        !cli_number(a, "batch", 1, 256, 16, &batch))
         return EXIT_USAGE;
     o.engine.threads = (uint32_t)threads;
     o.batch = (int32_t)batch;

@@ -117,7 +117,7 @@ error("unknown option", 2, "no option --colour", "detect", "--colour", "x.jpg")
 error("missing value", 2, "needs a value", "detect", "x.jpg", "--detector")
 error("missing operand", 2, "needs A B", "verify", "a.jpg")
 error("extra operand", 2, "too many", "inspect", "a", "b")
-error("bad number", 2, "--threads must be a number", "bench", "x.ufm", "--threads", "many")
+error("bad number", 2, "--threads must be a whole number", "bench", "x.ufm", "--threads", "many")
 error("a purpose of two pictures", 2, "--purpose goes with --id", "verify", "a.jpg", "b.jpg", "--purpose", "door")
 error("number out of range", 2, "from 1 to 4096", "bench", "x.ufm", "--batch", "0")
 done = call("bench", "gallery", "--count", "250", "--dim", "64", "--transaction", "100", "--singles", "60", "--probes", "100", "--deletions",
@@ -126,6 +126,12 @@ r = json.loads(done.stdout or "{}")
 check("bench gallery: everybody is enrolled, also a last part of a transaction, and found",
       [(r[s]["people"], r[s]["mates_found"]) for s in ("encrypted", "plain") if s in r] == [(307, 1), (307, 1)], done)
 error("a number that is not whole", 2, "--batch must be a whole number", "embed", "x.jpg", "-o", "x.npy", "--batch", "1.5")
+for words in ("detect x.jpg --threads 1.5", "bench x.ufm --batch 2.5", "run x.ufm --threads 1.5", "bench x.ufm --size 64.5", "detect x.jpg --size 64.5",
+              "bench search --probes 1.5", "identify x.jpg -g y --top 2.5", "cluster x --min-size 2.5", "evaluate x.ufm --pairs y --folds 2.5",
+              "bench gallery --count 0.5e1.5", "gallery audit -g x --from 1.5"):
+    name = next(w for w in words.split() if w.startswith("--") and w != "--pairs")
+    error(f"{words}: a number that is not whole", 2, f"{name} must be a whole number", *words.split())
+error("what has fractions may have them", 3, "/no/such.ufm", "bench", "/no/such.ufm", "--seconds", "0.5")
 error("a place that cannot be written is said before the work", 3, "/no/such/x.npy: cannot create", "embed", "x.jpg", "-o",
       "/no/such/x.npy")
 error("a folder is no place for an array", 3, "not a regular file", "embed", "x.jpg", "-o", folder)
