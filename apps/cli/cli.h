@@ -77,6 +77,7 @@ bool cli_number(const cli_args *a, const char *option, double min, double max, d
 /* Prints "uniface: message" and returns the exit status that goes with the error. */
 int cli_fail(const uf_error *err);
 int cli_complain(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *cli_last_complaint(void); /* of the two; "" before the first */
 /* `p`, or the end of the program when it is NULL. */
 void *cli_need(void *p);
 double cli_now_ms(void);
@@ -91,6 +92,8 @@ uf_status cli_model_save(const uf_model *m, const uf_model *from, const char *pa
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err);
 /* The model of a file, or of a name of the model store. */
 uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
+/* The same, which must be for this task. */
+uf_status cli_open_model_for(uf_model **m, const char *name, const char *task, uf_error *err);
 /* Path of the model `name` in the model store; the default of a task has the task's name. */
 void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
@@ -105,6 +108,8 @@ typedef struct cli_files {
     size_t count;
 } cli_files;
 bool cli_files_collect(cli_files *f, char **operands, int count);
+/* The same of the operands, each of which must have one. Returns the exit status. */
+int cli_files_need(cli_files *f, const cli_args *a);
 void cli_files_free(cli_files *f);
 
 /* A bar on stderr when that is a terminal. */
@@ -130,6 +135,9 @@ void json_integer(cli_json *j, const char *key, long long value);
 void json_bool(cli_json *j, const char *key, bool value);
 void json_raw(cli_json *j, const char *key, const char *json); /* NULL writes null */
 void json_end(cli_json *j);                                    /* newline */
+/* What standard output still needs after a failure: the brackets that are open, or, where nothing
+ * was written, an object with `error` and `status`. */
+void json_fail(int status, const char *why);
 
 /* ---- JSON, read ---- */
 

@@ -58,8 +58,8 @@ static void fail_photo(enrolling *e, const char *id, const char *path, const cha
     e->failures[e->failure_count++] = (failure){.id = cli_need(strdup(id)),
                                                 .path = path ? cli_need(strdup(path)) : NULL,
                                                 .reason = cli_need(strdup(reason))};
-    fprintf(stderr, "uniface: %s: not enrolled%s%s: %s\n", path ? path : id, path ? " as " : "",
-            path ? id : "", reason);
+    cli_complain(0, "%s: not enrolled%s%s: %s", path ? path : id, path ? " as " : "",
+                 path ? id : "", reason);
 }
 
 /* ---- one photo ---- */
@@ -313,6 +313,7 @@ static int read_options(enrolling *e)
     const cli_args *a = e->a;
     const bool bulk = cli_value(a, "folders");
     const char *expires = cli_value(a, "expires");
+    char why[96];
     if (bulk == (cli_value(a, "id") != NULL) || (bulk && a->count) || (!bulk && !a->count))
         return cli_complain(EXIT_USAGE, "enroll wants either --id ID and pictures, or --folders "
                                         "DIR with a folder for each person");
@@ -320,6 +321,16 @@ static int read_options(enrolling *e)
                             .metadata = cli_value(a, "metadata"),
                             .consent = cli_value(a, "consent"),
                             .purpose = cli_value(a, "purpose")};
+    if (!bulk && !cli_value(a, "id")[0])
+        return cli_complain(EXIT_USAGE, "enroll: --id is empty");
+    if (e->person.metadata) {
+        json_value *v = json_read(e->person.metadata, why);
+        const bool is_object = v && v->type == JSON_OBJECT;
+        json_free(v);
+        if (!is_object)
+            return cli_complain(EXIT_USAGE, "enroll: --metadata must be a JSON object%s%s",
+                                v ? "" : ": ", v ? "" : why);
+    }
     if (expires && !cli_time_read(expires, &e->person.expires))
         return EXIT_USAGE;
     return cli_number(a, "min-quality", 0, 1, 0, &e->min_quality) ? 0 : EXIT_USAGE;

@@ -76,7 +76,7 @@ static void report_faces(const detection *d, const char *path, const uf_pipeline
 /* A picture that failed, among those that did not. */
 static void report_failure(cli_json *j, const char *path, const char *message)
 {
-    fprintf(stderr, "uniface: %s\n", message);
+    cli_complain(0, "%s", message);
     if (!j)
         return;
     json_open(j, NULL, '{');
@@ -112,6 +112,8 @@ static int detect_all(detection *d)
     int status = cli_lanes_open(&l, d->a, false);
     if (!status)
         status = cli_lanes_start(&l, d->files.count, &o);
+    if (!status && d->j)
+        json_open(d->j, NULL, '[');
     if (!status)
         status = cli_lanes_run(&l, d->files.paths, d->files.count, "detecting", take_detected, d);
     cli_lanes_close(&l);
@@ -153,7 +155,11 @@ static int detect_and_draw(detection *d)
 {
     cli_session s = {0};
     uf_error err;
-    int status = cli_open_detector(&s, d->a);
+    int status = cli_check_output(cli_value(d->a, "draw"), false);
+    if (!status)
+        status = cli_open_detector(&s, d->a);
+    if (!status && d->j)
+        json_open(d->j, NULL, '[');
     if (!status && draw_faces(d, &s, &err))
         status = cli_fail(&err);
     cli_session_close(&s);
@@ -165,22 +171,19 @@ static int run_detect(const cli_args *a)
     cli_json j = {.f = stdout};
     detection d = {.a = a, .j = a->json ? &j : NULL};
     const char *draw = cli_value(a, "draw");
-    int status = cli_files_collect(&d.files, a->operands, a->count) ? 0 : EXIT_INTERNAL;
-    if (!status && !d.files.count)
-        status = cli_complain(EXIT_INPUT, "detect: there are no pictures in %s", a->operands[0]);
+    int status = cli_files_need(&d.files, a);
     if (!status && draw && d.files.count != 1)
         status = cli_complain(EXIT_USAGE, "--draw takes one picture, there are %zu", d.files.count);
-    const bool open = !status && a->json;
-    if (open)
-        json_open(&j, NULL, '[');
     if (!status)
         status = draw ? detect_and_draw(&d) : detect_all(&d);
-    if (open) {
+    if (!status && a->json) {
         json_close(&j, ']');
         json_end(&j);
     }
+    if (!status && d.failed && d.files.count > 1)
+        cli_complain(0, "%zu of %zu pictures failed", d.failed, d.files.count);
     if (!status && d.failed)
-        status = cli_complain(EXIT_INPUT, "%zu of %zu pictures failed", d.failed, d.files.count);
+        status = EXIT_INPUT;
     if (!status && !d.found)
         status = EXIT_DIFFERENT;
     cli_files_free(&d.files);
@@ -294,19 +297,16 @@ static int run_embed(const cli_args *a)
     if (!path)
         return cli_complain(EXIT_USAGE, "embed: say where to: -o OUT.npy");
     int status = cli_check_output(path, true);
-    if (!status && !cli_files_collect(&e.files, a->operands, a->count))
-        status = EXIT_INTERNAL;
-    if (!status && !e.files.count)
-        status = cli_complain(EXIT_INPUT, "embed: there are no pictures in %s", a->operands[0]);
+    if (!status)
+        status = cli_files_need(&e.files, a);
     if (!status)
         status = open_lanes(&e);
     if (!status && a->json)
         json_open(&j, NULL, '[');
-    const bool open = !status && a->json;
     if (!status)
         status =
             cli_lanes_run(&e.lanes, e.files.paths, e.files.count, "embedding", take_embedded, &e);
-    if (open) {
+    if (!status && a->json) {
         json_close(&j, ']');
         json_end(&j);
     }

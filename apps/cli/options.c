@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-static const char json_help[] = "print JSON to standard output";
+static const char json_help[] = "print JSON to standard output, errors too";
 
 static int option_index(const cli_command *c, const char *name, size_t length, char letter)
 {
@@ -66,10 +66,9 @@ void cli_help(FILE *f, const cli_command *c)
 
 static int usage_error(const cli_command *c, const char *fmt, const char *what)
 {
-    fputs("uniface: ", stderr);
-    fprintf(stderr, fmt, c->name, what);
-    fprintf(stderr, "; try `uniface %s --help`\n", c->name);
-    return EXIT_USAGE;
+    char wrong[512];
+    snprintf(wrong, sizeof wrong, fmt, c->name, what);
+    return cli_complain(EXIT_USAGE, "%s; try `uniface %s --help`", wrong, c->name);
 }
 
 /* One argument that begins with '-'. *i moves past a value taken from the next argument. */
@@ -126,6 +125,8 @@ int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv)
             int status = take_option(a, c, argc, argv, &i);
             if (status >= 0)
                 return status;
+        } else if (!argv[i][0]) {
+            return usage_error(c, "%s: an argument is empty%s", "");
         } else {
             argv[a->count++] = argv[i];
         }
@@ -169,7 +170,7 @@ bool cli_number(const cli_args *a, const char *option, double min, double max, d
     if (end != text && !*end && isfinite(*out) && *out >= min && *out <= max &&
         (!whole || *out == floor(*out)))
         return true;
-    fprintf(stderr, "uniface: --%s must be a %snumber from %.10g to %.10g, not \"%s\"\n", option,
-            whole ? "whole " : "", min, max, text);
+    cli_complain(0, "--%s must be a %snumber from %.10g to %.10g, not \"%s\"", option,
+                 whole ? "whole " : "", min, max, text);
     return false;
 }

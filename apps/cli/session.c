@@ -74,7 +74,7 @@ int cli_open_embedder(cli_session *s, const cli_args *a)
 int cli_open_embedder_at(cli_session *s, const cli_args *a, const char *path)
 {
     uf_error err;
-    if (cli_open_model_at(&s->embedder_model, path, &err))
+    if (cli_open_model_for(&s->embedder_model, path, "embedder", &err))
         return cli_fail(&err);
     return make_embedder(s, a);
 }

@@ -6,6 +6,8 @@ usage: cli_test.py UNIFACE
 import glob
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,6 +63,22 @@ for command in COMMANDS:
         check(f"man {command} is clean", done.returncode == 0 and not done.stderr, done.stderr)
 if not shutil.which("groff"):
     skip("manual pages were not formatted: groff is not installed")
+every = re.findall(r"^  (\S+) +\S", call("--help").stdout.decode(), re.M)
+for group in list(every):
+    every += re.findall(rf"^  ({group} \S+)  ", call(group, "--help").stdout.decode(), re.M)
+check("all commands are listed", len(every) > 50 and set(COMMANDS) <= set(every), every)
+helps = {command: call(*command.split(), "--help").stdout.decode() for command in every}
+for command, text in helps.items():
+    check(f"help {command}", call("help", *command.split()).stdout.decode() == text)
+    for line in text.split("\nexamples:\n")[1].split("\nexit status:")[0].split("\n"):
+        words = shlex.split(line.split(" | ")[0], comments=True)
+        if "uniface" not in words:
+            continue
+        words = words[words.index("uniface") + 1:]
+        called = " ".join(words[:2]) if " ".join(words[:2]) in helps else words[0]
+        unknown = [w for w in words if w.startswith("-") and w != "-" and not re.search(
+            rf"^ +(-\S, )?{re.escape(w.split('=')[0])}\b|^ +{re.escape(w)},", helps[called], re.M)]
+        check(f"the example `{line.strip()}` has options that there are", not unknown, unknown)
 script = call("completion").stdout
 done = subprocess.run(["bash", "-n"], input=script, capture_output=True)
 check("completion is valid bash", done.returncode == 0 and all(c.encode() in script for c in COMMANDS),
@@ -139,6 +157,24 @@ nothing = os.path.join(folder, "nothing")
 os.makedirs(nothing, exist_ok=True)
 error("detect: a folder without pictures", 3, "no pictures in", "detect", nothing)
 error("a folder without pictures", 3, "no pictures in", "embed", nothing, "-o", os.path.join(folder, "x.npy"))
+error("a folder without pictures among others", 3, "no pictures in", "detect", "x.jpg", nothing)
+error("an argument that is empty", 2, "an argument is empty", "detect", "")
+error("an output without a name", 2, "is empty", "embed", "x.jpg", "-o", "")
+error("an id that is empty", 2, "--id is empty", "enroll", "-g", "x", "--id", "", "x.jpg")
+error("metadata is looked at before the work", 2, "--metadata must be a JSON object", "enroll", "-g", "x", "--id", "x", "x.jpg", "--metadata", "[1]")
+error("help of what is no command", 2, 'no command "detekt"', "help", "detekt")
+for status, words in ((2, "detect"), (2, "detekt x"), (2, "detect x.jpg --colour"), (2, "detect x.jpg --threads 1.5"), (3, "detect /no/such.jpg"),
+                      (3, "detect x.jpg -d /no/such.ufm"), (3, "embed x.jpg -o /no/such/x.npy"), (3, "embed /no/such.jpg -o x.npy -e /no/such.ufm"),
+                      (3, "verify /no/a.jpg /no/b.jpg"), (3, "inspect /no/such.ufm"), (3, "run /no/such.ufm"), (3, "list -g /no/such.ufg"),
+                      (3, "optimize /no/such.ufm -c x -o x.ufm"), (3, "bench /no/such.ufm"), (2, "gallery nonsense"), (3, "profile /no/such.jpg")):
+    done = call(*words.split(), "--json")
+    try:
+        r = json.loads(done.stdout)
+    except ValueError:
+        r = None
+    told = r[0] if isinstance(r, list) and r else r
+    check(f"{words}: a failure in JSON", done.returncode == status and isinstance(told, dict) and told["error"] in done.stderr.decode() and
+          told.get("status", status) == status, done)
 error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
 error("folder as model", 3, folder, "inspect", folder)
 error("an unknown model", 3, "uniface models list", "detect", "x.jpg", "-d", "nobody")
@@ -293,6 +329,11 @@ else:
           float(info["agreement"]) > 0.99 and info["calibration_pictures"] == 8, done.stdout + done.stderr)
     steps = json.loads(call("bench", small, "--seconds", "0.05", "--json").stdout)["operators"]
     check("an INT8 model runs in INT8", sum("_u8_" in s["kernel"] for s in steps) > 40, steps[:3])
+    error("calibration without pictures", 3, "no pictures in " + nothing, "quantize", e, "-c", nothing, "-o", small)
+    error("a model for another task is named", 3, "e.ufm: the model is no detector", "detect", a, "-d", e)
+    error("the second of two models too", 3, "d.ufm: the model is no embedder", "verify", a, b, "-d", d, "-e", d)
+    shutil.copy(a, os.path.join(nothing, "A.Jpg"))
+    check("names end in letters of any case", b"A.Jpg: 1 face" in call("detect", nothing, "-d", d).stdout)
     error("no calibration is refused", 2, "measured, not guessed", "quantize", e, "-o", small)
     error("a quantised model is refused", 3, "already", "quantize", small, "-d", d, "-c", photos, "-n", "8", "-o", e)
     error("too few pictures are refused", 3, "at least 8", "quantize", e, "-d", d, "-c", a, "-o", small)
