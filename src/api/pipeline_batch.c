@@ -79,9 +79,10 @@ static void fail(ufi_place *at, uf_status st, const uf_error *err)
         at->error = *err;
 }
 
+/* Whether one face of a picture is looked at; without a detector the picture is that face. */
 static bool only_main(const uf_pipeline *p)
 {
-    return p->options.max_faces == 0 || p->options.main_only;
+    return p->options.max_faces == 0 || p->options.main_only || !p->detector;
 }
 
 /* A face that cannot be judged or embedded. Where it is the only one wanted, the picture fails. */

@@ -495,6 +495,34 @@ TEST(only_the_main_face_is_embedded)
     uf_model_close(m);
 }
 
+/* A crop is the only face of its picture, however many are allowed. */
+TEST(a_crop_without_a_template_is_a_picture_that_failed)
+{
+    char path[80];
+    uf_error err;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    snprintf(path, sizeof path, "%s/crop.png", folder);
+    REQUIRE_OK(write_two(30, 30, path, &err), err);
+    uf_model *m = make_embedder_above(0.75f);
+    REQUIRE(m);
+    for (uint32_t most = 0; most < 3; most++) {
+        uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+        uf_pipeline *p = NULL;
+        o.max_faces = most;
+        REQUIRE_OK(uf_pipeline_create(&p, NULL, m, &o, &err), err);
+        REQUIRE_OK(uf_pipeline_put(p, path, &err), err);
+        REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+        CHECK_MSG(item.status == UF_E_QUALITY && !item.faults && !item.templates &&
+                      strstr(item.message, path),
+                  "max_faces %u: %d %s", most, (int)item.status, item.message);
+        uf_pipeline_destroy(p);
+    }
+    unlink(path);
+    uf_model_close(m);
+}
+
 TEST(the_ring_and_the_pixels_are_bounded)
 {
     static answer answers[PICTURES];
