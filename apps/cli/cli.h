@@ -117,10 +117,12 @@ void cli_progress(const char *what, size_t done, size_t total);
 
 /* ---- JSON, written ---- */
 
+enum { CLI_JSON_DEPTH = 32 }; /* far more than any document of ours has */
+
 typedef struct cli_json {
     FILE *f;
     int depth;
-    bool wrote[32]; /* something at this depth */
+    bool wrote[CLI_JSON_DEPTH]; /* something at this depth */
     bool one_line;
 } cli_json;
 

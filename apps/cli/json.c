@@ -1,5 +1,6 @@
 /* A writer of JSON: text that is no UTF-8 is written byte by byte as U+FFFD. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -8,7 +9,7 @@
 static struct {
     bool begun;
     int depth;
-    char ends[32];
+    char ends[CLI_JSON_DEPTH];
 } document;
 
 static void indent(cli_json *j)
@@ -70,6 +71,8 @@ static void begin(cli_json *j, const char *key)
 
 void json_open(cli_json *j, const char *key, char bracket)
 {
+    if (j->depth + 1 >= CLI_JSON_DEPTH || document.depth >= CLI_JSON_DEPTH)
+        abort(); /* an error of ours: no input decides how deep documents are */
     begin(j, key);
     fputc(bracket, j->f);
     if (j->f == stdout) {
