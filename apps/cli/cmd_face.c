@@ -8,7 +8,22 @@
 
 /* ---- detect ---- */
 
-static void face_json(cli_json *j, const uf_face *f, const uf_quality *q)
+static void quality_json(cli_json *j, const uf_quality *q)
+{
+    json_open(j, "quality", '{');
+#define QUALITY_JSON(name, text) json_number(j, #name, (double)q->name);
+    UF_QUALITY_LIST(QUALITY_JSON)
+#undef QUALITY_JSON
+    json_number(j, "total", (double)q->total);
+    json_number(j, "yaw", (double)q->yaw);
+    json_number(j, "pitch", (double)q->pitch);
+    json_number(j, "roll", (double)q->roll);
+    json_text(j, "reason", q->reason[0] ? q->reason : NULL);
+    json_close(j, '}');
+}
+
+/* `fault`: why there is no quality, or NULL. */
+static void face_json(cli_json *j, const uf_face *f, const uf_quality *q, const char *fault)
 {
     json_open(j, NULL, '{');
     json_open(j, "box", '[');
@@ -26,17 +41,23 @@ static void face_json(cli_json *j, const uf_face *f, const uf_quality *q)
         }
         json_close(j, ']');
     }
-    json_open(j, "quality", '{');
-#define QUALITY_JSON(name, text) json_number(j, #name, (double)q->name);
-    UF_QUALITY_LIST(QUALITY_JSON)
-#undef QUALITY_JSON
-    json_number(j, "total", (double)q->total);
-    json_number(j, "yaw", (double)q->yaw);
-    json_number(j, "pitch", (double)q->pitch);
-    json_number(j, "roll", (double)q->roll);
-    json_text(j, "reason", q->reason[0] ? q->reason : NULL);
+    if (fault) {
+        json_raw(j, "quality", NULL);
+        json_text(j, "error", fault);
+    } else {
+        quality_json(j, q);
+    }
     json_close(j, '}');
-    json_close(j, '}');
+}
+
+static void face_text(size_t face, const uf_face *f, const uf_quality *q, const char *fault)
+{
+    printf("  #%zu  x %.1f y %.1f  %.1f x %.1f  score %.3f  ", face, (double)f->x, (double)f->y,
+           (double)f->width, (double)f->height, (double)f->score);
+    if (fault)
+        printf("not judged: %s\n", fault);
+    else
+        printf("quality %.2f%s%s\n", (double)q->total, q->reason[0] ? ": " : "", q->reason);
 }
 
 typedef struct detection {
@@ -58,14 +79,13 @@ static void report_faces(const detection *d, const char *path, const uf_pipeline
         printf("%s: %zu face%s\n", path, item->face_count, item->face_count == 1 ? "" : "s");
     }
     for (size_t i = 0; i < item->face_count; i++) {
-        const uf_face *f = &item->faces[i];
-        const uf_quality *q = &item->qualities[i];
+        const char *fault = item->faults && item->faults[i].status ? item->faults[i].message : NULL;
+        if (fault)
+            cli_complain(0, "%s: face #%zu is not judged: %s", path, i, fault);
         if (d->j)
-            face_json(d->j, f, q);
+            face_json(d->j, &item->faces[i], &item->qualities[i], fault);
         else
-            printf("  #%zu  x %.1f y %.1f  %.1f x %.1f  score %.3f  quality %.2f%s%s\n", i,
-                   (double)f->x, (double)f->y, (double)f->width, (double)f->height,
-                   (double)f->score, (double)q->total, q->reason[0] ? ": " : "", q->reason);
+            face_text(i, &item->faces[i], &item->qualities[i], fault);
     }
     if (d->j) {
         json_close(d->j, ']');
@@ -94,10 +114,6 @@ static int take_detected(void *user, size_t picture, const uf_pipeline_item *ite
         d->failed++;
         return 0;
     }
-    for (size_t i = 0; item->faults && i < item->face_count; i++)
-        if (item->faults[i].status)
-            fprintf(stderr, "uniface: %s: face #%zu is not judged: %s\n", path, i,
-                    item->faults[i].message);
     report_faces(d, path, item);
     d->found += item->face_count;
     return 0;
@@ -242,7 +258,7 @@ static void take_face(embedding *e, const char *path, const uf_face *f, const uf
         json_text(e->j, "image", path);
         json_integer(e->j, "row", (long long)e->count);
         json_open(e->j, "face", '[');
-        face_json(e->j, f, q);
+        face_json(e->j, f, q, NULL);
         json_close(e->j, ']');
         json_close(e->j, '}');
     }
