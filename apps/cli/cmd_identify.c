@@ -14,9 +14,9 @@ typedef struct identifying {
     cli_filter filter;
     uf_identify_options o;
     const uf_pipeline_item *item;
-    uf_candidate *candidates; /* [face][top_k] */
-    size_t *counts;           /* [face]: candidates found */
-    size_t identified;
+    uf_candidate *candidates;    /* [face][top_k] */
+    size_t *counts;              /* [face]: candidates found */
+    size_t searched, identified; /* faces */
     uf_gallery_threshold_info threshold;
 } identifying;
 
@@ -59,6 +59,13 @@ static bool is_known(const identifying *q, size_t face)
     return q->counts[face] && candidates_of(q, face)->passes;
 }
 
+/* Why a face was not searched for, or NULL. */
+static const char *fault_of(const identifying *q, size_t face)
+{
+    const uf_face_fault *f = q->item->faults ? &q->item->faults[face] : NULL;
+    return f && f->status ? f->message : NULL;
+}
+
 static void face_json(cli_json *j, const identifying *q, size_t face)
 {
     const uf_face *f = &q->item->faces[face];
@@ -82,6 +89,8 @@ static void face_json(cli_json *j, const identifying *q, size_t face)
         json_close(j, '}');
     }
     json_close(j, ']');
+    if (fault_of(q, face))
+        json_text(j, "error", fault_of(q, face));
     json_close(j, '}');
 }
 
@@ -89,8 +98,12 @@ static void face_text(const identifying *q, size_t face)
 {
     const uf_face *f = &q->item->faces[face];
     const uf_candidate *c = candidates_of(q, face);
-    printf("face #%zu at %.0f,%.0f: %s\n", face, (double)f->x, (double)f->y,
-           is_known(q, face) ? c->id : "unknown");
+    const char *fault = fault_of(q, face);
+    printf("face #%zu at %.0f,%.0f: %s%s\n", face, (double)f->x, (double)f->y,
+           fault ? "not searched: " : "",
+           fault               ? fault
+           : is_known(q, face) ? c->id
+                               : "unknown");
     for (size_t i = 0; i < q->counts[face]; i++)
         printf("  %2zu. %-24s %7.4f%s\n", i + 1, c[i].id, (double)c[i].score,
                c[i].passes ? "  passes" : "");
@@ -143,10 +156,11 @@ static void report(const identifying *q, const char *path)
             face_text(q, i);
     if (q->a->json) {
         json_close(&j, ']');
-        threshold_json(&j, &q->threshold);
+        if (q->searched)
+            threshold_json(&j, &q->threshold);
         json_close(&j, '}');
         json_end(&j);
-    } else {
+    } else if (q->searched) {
         threshold_text(&q->threshold);
     }
 }
@@ -160,8 +174,10 @@ static uf_status identify_face(identifying *q, size_t face, uf_error *err)
     const uf_status st = uf_gallery_identify(
         q->gallery.g, q->item->templates + face * n, (uint32_t)n, uf_model_id(q->lanes.embedder),
         &q->o, q->candidates + face * q->o.top_k, &q->counts[face], &q->threshold, err);
-    if (!st)
+    if (!st) {
+        q->searched++;
         q->identified += is_known(q, face);
+    }
     return st;
 }
 
@@ -191,8 +207,8 @@ static int take_picture(void *user, size_t picture, const uf_pipeline_item *item
     q->candidates = cli_need(calloc(item->face_count * q->o.top_k, sizeof *q->candidates));
     q->counts = cli_need(calloc(item->face_count, sizeof *q->counts));
     for (size_t i = 0; !st && i < item->face_count; i++) {
-        if (item->faults && item->faults[i].status) {
-            cli_complain(0, "%s: face #%zu: %s", path, i, item->faults[i].message);
+        if (fault_of(q, i)) {
+            cli_complain(0, "%s: face #%zu is not searched: %s", path, i, fault_of(q, i));
             failed++;
         } else if (is_wanted(q, i)) {
             st = identify_face(q, i, &err);
