@@ -41,7 +41,9 @@ class Pipeline:
 
     detector, embedder: one may be None. Without a detector each picture is an aligned face crop,
     scaled to the embedder's input; without an embedder faces are found only.
-    max_faces: of a picture, best score first; 0: only the face that the picture is about.
+    max_faces: of a picture, best score first; 0: only the face that the picture is about. With
+    max_faces a face that could not be embedded has a row of zeros in templates, its error in
+    face_errors, and the item's error is None.
     batch: most pictures in one run of the networks. decoders: threads that decode, 0: one for each
     core. ring: pictures in work at a time, 0: 3 * batch, or 3 * threads if that is more.
     max_bytes: of pixels held at a time.
