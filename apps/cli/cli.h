@@ -18,7 +18,7 @@ enum { CLI_MAX_OPTIONS = 48 };
 typedef struct cli_option {
     const char *name;
     char letter;         /* 0: none */
-    const char *metavar; /* NULL: a flag */
+    const char *metavar; /* NULL: a flag; N and PIXELS stand for whole numbers */
     const char *help;
 } cli_option;
 
@@ -67,18 +67,17 @@ const char *cli_name_within(const cli_command *c, const char *group);
 int cli_no_command(const cli_args *a);
 const char *cli_value(const cli_args *a, const char *option); /* NULL when absent */
 bool cli_flag(const cli_args *a, const char *option);
-/* A number in min..max; false after having printed what is wrong. `fallback` when absent. */
+/* A number in min..max, a whole one where the option's metavar is N or PIXELS; false after having
+ * printed what is wrong. `fallback` when absent. */
 bool cli_number(const cli_args *a, const char *option, double min, double max, double fallback,
                 double *out);
-/* The same for a whole number. */
-bool cli_count(const cli_args *a, const char *option, double min, double max, double fallback,
-               double *out);
 
 /* ---- what commands share ---- */
 
 /* Prints "uniface: message" and returns the exit status that goes with the error. */
 int cli_fail(const uf_error *err);
 int cli_complain(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *cli_last_complaint(void); /* of the two; "" before the first */
 /* `p`, or the end of the program when it is NULL. */
 void *cli_need(void *p);
 double cli_now_ms(void);
@@ -93,6 +92,8 @@ uf_status cli_model_save(const uf_model *m, const uf_model *from, const char *pa
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err);
 /* The model of a file, or of a name of the model store. */
 uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err);
+/* The same, which must be for this task. */
+uf_status cli_open_model_for(uf_model **m, const char *name, const char *task, uf_error *err);
 /* Path of the model `name` in the model store; the default of a task has the task's name. */
 void cli_store_path(char *out, size_t size, const char *name);
 bool cli_make_folders(const char *path); /* of the file `path` */
@@ -107,6 +108,8 @@ typedef struct cli_files {
     size_t count;
 } cli_files;
 bool cli_files_collect(cli_files *f, char **operands, int count);
+/* The same of the operands, each of which must have one. Returns the exit status. */
+int cli_files_need(cli_files *f, const cli_args *a);
 void cli_files_free(cli_files *f);
 
 /* A bar on stderr when that is a terminal. */
@@ -114,10 +117,12 @@ void cli_progress(const char *what, size_t done, size_t total);
 
 /* ---- JSON, written ---- */
 
+enum { CLI_JSON_DEPTH = 32 }; /* far more than any document of ours has */
+
 typedef struct cli_json {
     FILE *f;
     int depth;
-    bool wrote[32]; /* something at this depth */
+    bool wrote[CLI_JSON_DEPTH]; /* something at this depth */
     bool one_line;
 } cli_json;
 
@@ -132,6 +137,9 @@ void json_integer(cli_json *j, const char *key, long long value);
 void json_bool(cli_json *j, const char *key, bool value);
 void json_raw(cli_json *j, const char *key, const char *json); /* NULL writes null */
 void json_end(cli_json *j);                                    /* newline */
+/* What standard output still needs after a failure: the brackets that are open, or, where nothing
+ * was written, an object with `error` and `status`. */
+void json_fail(int status, const char *why);
 
 /* ---- JSON, read ---- */
 

@@ -438,7 +438,7 @@ const cli_command cli_bench_gallery = {
                 {"dim", 'd', "N", "dimension of their templates (512)"},
                 {"transaction", 0, "N", "people in a transaction of these (1000)"},
                 {"singles", 0, "N", "people enrolled one by one after them (500)"},
-                {"probes", 'p', "P", "searches: half with a mate, half without (500)"},
+                {"probes", 'p', "N", "searches: half with a mate, half without (500)"},
                 {"deletions", 0, "N", "people deleted at the end (20)"},
                 {"dir", 0, "DIR", "where the galleries are made ($TMPDIR or /tmp)"},
                 {"gallery", 'g', "ADDRESS", "postgresql:// address of an empty gallery instead"},

@@ -126,7 +126,8 @@ static void manual_options(const cli_command *c)
         troff(o->help);
         putchar('\n');
     }
-    puts(".TP\n.B \\-\\-json\nprint JSON to standard output\n.TP\n.B \\-h, \\-\\-help\nprint help");
+    puts(".TP\n.B \\-\\-json\nprint JSON to standard output, errors too\n"
+         ".TP\n.B \\-h, \\-\\-help\nprint help");
 }
 
 /* "gallery stats" has the page uniface-gallery-stats. */

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "gallery.h"
+#include "lanes.h"
 
 /* Templates of one transaction; a person's photos stay together. */
 enum { BATCH = 1000 };
@@ -32,11 +33,17 @@ typedef struct failure {
 
 typedef struct enrolling {
     const cli_args *a;
-    cli_session s;
+    cli_lanes lanes;
     gallery_session gallery;
     uf_person person; /* what all have in common */
     uint32_t crop_size;
     double min_quality;
+    char **ids; /* of all whom pictures show */
+    size_t id_count;
+    char **paths;    /* [source_count], as the lanes want them */
+    size_t *persons; /* [source_count]: whom they show, in ids */
+    size_t source_count;
+    enrollee open;    /* whose pictures come now */
     enrollee *people; /* not written yet */
     size_t people_count, photo_count;
     failure *failures;
@@ -51,38 +58,31 @@ static void fail_photo(enrolling *e, const char *id, const char *path, const cha
     e->failures[e->failure_count++] = (failure){.id = cli_need(strdup(id)),
                                                 .path = path ? cli_need(strdup(path)) : NULL,
                                                 .reason = cli_need(strdup(reason))};
-    fprintf(stderr, "uniface: %s: not enrolled%s%s: %s\n", path ? path : id, path ? " as " : "",
-            path ? id : "", reason);
+    cli_complain(0, "%s: not enrolled%s%s: %s", path ? path : id, path ? " as " : "",
+                 path ? id : "", reason);
 }
 
 /* ---- one photo ---- */
 
-/* The face to enrol, or -1 with the reason. */
-static int choose_face(enrolling *e, const uf_image *view, size_t count, char reason[256])
+/* False with the reason when it is unclear who is to be enrolled. */
+static bool one_person(const enrolling *e, const uf_pipeline_item *item, char reason[256])
 {
-    const int best = uf_face_main(e->s.faces, count, view->width, view->height);
-    if (best < 0) {
-        snprintf(reason, 256, "no face was found");
-        return -1;
-    }
-    const uf_face *f = &e->s.faces[best];
+    const uf_face *f = &item->faces[item->main_face];
     size_t rivals = 0;
-    for (size_t i = 0; i < count; i++)
-        rivals += (double)(e->s.faces[i].width * e->s.faces[i].height) >=
+    for (size_t i = 0; i < item->face_count; i++)
+        rivals += (double)(item->faces[i].width * item->faces[i].height) >=
                   rival_area * (double)(f->width * f->height);
-    if (rivals > 1 && !cli_flag(e->a, "force")) {
-        snprintf(
-            reason, 256,
-            "there are %zu faces of like size: cut the picture to the person, or --force takes "
-            "the large and central one",
-            rivals);
-        return -1;
-    }
-    return best;
+    if (rivals <= 1 || cli_flag(e->a, "force"))
+        return true;
+    snprintf(reason, 256,
+             "there are %zu faces of like size: cut the picture to the person, or --force takes "
+             "the large and central one",
+             rivals);
+    return false;
 }
 
 /* False with the reason in words when the face is too poor. */
-static bool good_enough(enrolling *e, const uf_quality *q, char reason[256])
+static bool good_enough(const enrolling *e, const uf_quality *q, char reason[256])
 {
     if (cli_flag(e->a, "force"))
         return true;
@@ -98,19 +98,6 @@ static bool good_enough(enrolling *e, const uf_quality *q, char reason[256])
     return true;
 }
 
-static uf_status template_of(enrolling *e, const uf_image *view, const uf_face *f, photo *out,
-                             uf_error *err)
-{
-    const size_t side = e->crop_size;
-    out->dimension = e->s.dimension;
-    out->vector = cli_need(calloc(out->dimension, sizeof *out->vector));
-    uf_status st = uf_embedder_run(e->s.embedder, view, f, out->vector, err);
-    if (st || !cli_flag(e->a, "keep-crops") || !f->has_landmarks)
-        return st;
-    out->crop = cli_need(malloc(side * side * 3));
-    return uf_face_align(view, f->landmarks, NULL, (int32_t)side, out->crop, err);
-}
-
 static void photo_free(photo *p)
 {
     explicit_bzero(p->vector, p->dimension * sizeof *p->vector);
@@ -119,32 +106,38 @@ static void photo_free(photo *p)
     free(p->path);
 }
 
-/* Fills `out`; false with the reason when the photo gives no template. */
-static bool take_photo(enrolling *e, const char *path, photo *out, char reason[256])
+static void enrollee_free(enrollee *p)
 {
-    uf_error err;
-    uf_picture *p;
-    uf_quality q;
-    size_t count;
-    bool ok = false;
-    if (cli_find_faces(&e->s, path, &p, &count, &err)) {
-        snprintf(reason, 256, "%.250s", err.message);
+    for (size_t i = 0; i < p->count; i++)
+        photo_free(&p->photos[i]);
+    free(p->photos);
+    free(p->id);
+    *p = (enrollee){0};
+}
+
+/* Fills `out`; false with the reason when the photo gives no template. */
+static bool take_photo(const enrolling *e, const char *path, const uf_pipeline_item *item,
+                       photo *out, char reason[256])
+{
+    const size_t n = e->lanes.dimension, side = e->crop_size, length = strlen(path);
+    if (item->status || !item->face_count) {
+        /* The path is told already. */
+        const char *why = item->status ? item->message : "no face was found";
+        const bool has_path = !strncmp(why, path, length) && !strncmp(why + length, ": ", 2);
+        snprintf(reason, 256, "%.250s", has_path ? why + length + 2 : why);
         return false;
     }
-    uf_image view = uf_picture_view(p);
-    const int i = choose_face(e, &view, count, reason);
-    uf_status st = i < 0 ? UF_OK : uf_face_quality(&view, &e->s.faces[i], &q, &err);
-    if (i >= 0 && !st && good_enough(e, &q, reason)) {
-        *out = (photo){.path = cli_need(strdup(path)), .quality = q.total};
-        st = template_of(e, &view, &e->s.faces[i], out, &err);
-        ok = !st;
-        if (!ok)
-            photo_free(out);
+    const uf_quality *q = &item->qualities[item->main_face];
+    if (!one_person(e, item, reason) || !good_enough(e, q, reason))
+        return false;
+    *out = (photo){.path = cli_need(strdup(path)), .quality = q->total, .dimension = n};
+    out->vector = cli_need(malloc(n * sizeof *out->vector));
+    memcpy(out->vector, item->templates + (size_t)item->main_face * n, n * sizeof *out->vector);
+    if (item->crop) {
+        out->crop = cli_need(malloc(side * side * 3));
+        memcpy(out->crop, item->crop, side * side * 3);
     }
-    if (st)
-        snprintf(reason, 256, "%.250s", err.message);
-    uf_picture_destroy(p);
-    return ok;
+    return true;
 }
 
 /* ---- transactions ---- */
@@ -186,8 +179,8 @@ static uf_status write_people(enrolling *e, const enrollee *people, size_t count
         for (size_t k = 0; k < people[i].count; k++) {
             const photo *p = &people[i].photos[k];
             t[at++] = (uf_template){.vector = p->vector,
-                                    .dimension = (uint32_t)e->s.dimension,
-                                    .model_id = uf_model_id(e->s.embedder_model),
+                                    .dimension = (uint32_t)e->lanes.dimension,
+                                    .model_id = uf_model_id(e->lanes.embedder),
                                     .source = p->path,
                                     .quality = p->quality,
                                     .crop = p->crop,
@@ -226,82 +219,90 @@ static int flush(enrolling *e)
         else if (st)
             status = cli_fail(&err);
     }
-    for (size_t i = 0; i < e->people_count; i++) {
-        for (size_t k = 0; k < e->people[i].count; k++)
-            photo_free(&e->people[i].photos[k]);
-        free(e->people[i].photos);
-        free(e->people[i].id);
-    }
+    for (size_t i = 0; i < e->people_count; i++)
+        enrollee_free(&e->people[i]);
     e->people_count = e->photo_count = 0;
     return status;
 }
 
-/* Takes a person's photos; what is full is written. */
-static int take_person(enrolling *e, const char *id, const cli_files *files)
+/* The pictures of the person who is open have all come; what is full is written. */
+static int close_person(enrolling *e)
 {
-    enrollee p = {.id = cli_need(strdup(id))};
-    char reason[256];
-    p.photos = cli_need(calloc(files->count + 1, sizeof *p.photos));
-    for (size_t i = 0; i < files->count; i++) {
-        if (take_photo(e, files->paths[i], &p.photos[p.count], reason))
-            p.count++;
-        else
-            fail_photo(e, id, files->paths[i], reason);
-        if (!cli_value(e->a, "folders"))
-            cli_progress("enrolling", i + 1, files->count);
-    }
-    if (!files->count)
-        fail_photo(e, id, NULL, "there is no picture in the folder");
-    if (!p.count) {
-        free(p.photos);
-        free(p.id);
+    enrollee *p = &e->open;
+    if (!p->count) {
+        enrollee_free(p);
         return 0;
     }
     e->people = cli_need(realloc(e->people, (e->people_count + 1) * sizeof *e->people));
-    e->people[e->people_count++] = p;
-    e->photo_count += p.count;
+    e->people[e->people_count++] = *p;
+    e->photo_count += p->count;
+    *p = (enrollee){0};
     return e->photo_count >= BATCH ? flush(e) : 0;
+}
+
+static int take_picture(void *user, size_t picture, const uf_pipeline_item *item)
+{
+    enrolling *e = user;
+    enrollee *p = &e->open;
+    const char *path = e->paths[picture], *id = e->ids[e->persons[picture]];
+    char reason[256];
+    if (!p->id)
+        p->id = cli_need(strdup(id));
+    p->photos = cli_need(realloc(p->photos, (p->count + 1) * sizeof *p->photos));
+    if (take_photo(e, path, item, &p->photos[p->count], reason))
+        p->count++;
+    else
+        fail_photo(e, id, path, reason);
+    const bool is_last = picture + 1 == e->source_count;
+    return is_last || e->persons[picture + 1] != e->persons[picture] ? close_person(e) : 0;
 }
 
 /* ---- folders ---- */
 
-static int take_folders(enrolling *e, const char *folder)
+/* A person and the pictures that the operands name. */
+static int add_person(enrolling *e, const char *id, char **operands, int count)
+{
+    cli_files files;
+    if (!cli_files_collect(&files, operands, count)) {
+        cli_files_free(&files);
+        return EXIT_INTERNAL;
+    }
+    const size_t n = e->source_count + files.count;
+    e->ids = cli_need(realloc(e->ids, (e->id_count + 1) * sizeof *e->ids));
+    e->paths = cli_need(realloc(e->paths, (n + 1) * sizeof *e->paths));
+    e->persons = cli_need(realloc(e->persons, (n + 1) * sizeof *e->persons));
+    e->ids[e->id_count] = cli_need(strdup(id));
+    for (size_t i = 0; i < files.count; i++, e->source_count++) {
+        e->paths[e->source_count] = cli_need(strdup(files.paths[i]));
+        e->persons[e->source_count] = e->id_count;
+    }
+    e->id_count++;
+    if (!files.count)
+        fail_photo(e, id, NULL, "there is no picture in the folder");
+    cli_files_free(&files);
+    return 0;
+}
+
+static int add_folders(enrolling *e, const char *folder)
 {
     struct dirent **names;
     struct stat s;
     char path[4096];
     char *operand = path;
-    int status = 0, people = 0;
+    int status = 0;
     const int n = scandir(folder, &names, NULL, alphasort);
     if (n < 0)
         return cli_complain(EXIT_INPUT, "%s: it cannot be read as a folder", folder);
     for (int i = 0; i < n; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-        if (!status && names[i]->d_name[0] != '.' && stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
-            cli_files files;
-            status = cli_files_collect(&files, &operand, 1) ? 0 : EXIT_INTERNAL;
-            if (!status)
-                status = take_person(e, names[i]->d_name, &files);
-            cli_files_free(&files);
-            people++;
-        }
-        cli_progress("enrolling", (size_t)i + 1, (size_t)n);
+        if (!status && names[i]->d_name[0] != '.' && stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+            status = add_person(e, names[i]->d_name, &operand, 1);
         free(names[i]);
     }
     free(names);
-    if (!status && !people)
+    if (!status && !e->id_count)
         status =
             cli_complain(EXIT_INPUT, "%s: there is no folder in it; each person wants one", folder);
-    return status;
-}
-
-static int take_one(enrolling *e)
-{
-    cli_files files;
-    int status = cli_files_collect(&files, e->a->operands, e->a->count) ? 0 : EXIT_INTERNAL;
-    if (!status)
-        status = take_person(e, cli_value(e->a, "id"), &files);
-    cli_files_free(&files);
     return status;
 }
 
@@ -312,6 +313,7 @@ static int read_options(enrolling *e)
     const cli_args *a = e->a;
     const bool bulk = cli_value(a, "folders");
     const char *expires = cli_value(a, "expires");
+    char why[96];
     if (bulk == (cli_value(a, "id") != NULL) || (bulk && a->count) || (!bulk && !a->count))
         return cli_complain(EXIT_USAGE, "enroll wants either --id ID and pictures, or --folders "
                                         "DIR with a folder for each person");
@@ -319,6 +321,16 @@ static int read_options(enrolling *e)
                             .metadata = cli_value(a, "metadata"),
                             .consent = cli_value(a, "consent"),
                             .purpose = cli_value(a, "purpose")};
+    if (!bulk && !cli_value(a, "id")[0])
+        return cli_complain(EXIT_USAGE, "enroll: --id is empty");
+    if (e->person.metadata) {
+        json_value *v = json_read(e->person.metadata, why);
+        const bool is_object = v && v->type == JSON_OBJECT;
+        json_free(v);
+        if (!is_object)
+            return cli_complain(EXIT_USAGE, "enroll: --metadata must be a JSON object%s%s",
+                                v ? "" : ": ", v ? "" : why);
+    }
     if (expires && !cli_time_read(expires, &e->person.expires))
         return EXIT_USAGE;
     return cli_number(a, "min-quality", 0, 1, 0, &e->min_quality) ? 0 : EXIT_USAGE;
@@ -358,40 +370,74 @@ static void enrolling_close(enrolling *e)
         free(e->failures[i].path);
         free(e->failures[i].reason);
     }
+    for (size_t i = 0; i < e->people_count; i++)
+        enrollee_free(&e->people[i]);
+    enrollee_free(&e->open);
+    for (size_t i = 0; i < e->id_count; i++)
+        free(e->ids[i]);
+    for (size_t i = 0; i < e->source_count; i++)
+        free(e->paths[i]);
+    free(e->ids);
+    free(e->paths);
+    free(e->persons);
     free(e->failures);
     free(e->people);
     cli_gallery_close(&e->gallery);
-    cli_session_close(&e->s);
+    cli_lanes_close(&e->lanes);
+}
+
+/* All faces are told, because others of like size make it unclear whom the picture shows. */
+static int start_lanes(enrolling *e)
+{
+    uf_error err;
+    uf_tensor_info in;
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    o.max_faces = CLI_LANES_MAX_FACES;
+    o.main_only = 1;
+    o.judge = cli_flag(e->a, "force") ? UF_PIPELINE_JUDGE_ALL : UF_PIPELINE_SKIP_POOR;
+    if (uf_model_input(e->lanes.embedder, 0, &in, &err))
+        return cli_fail(&err);
+    const int64_t side = in.rank == 4 ? in.dims[3] : 0;
+    e->crop_size = side > 112 && side <= 1024 ? (uint32_t)side : 112;
+    o.crop_side = cli_flag(e->a, "keep-crops") ? (int32_t)e->crop_size : 0;
+    return cli_lanes_start(&e->lanes, e->source_count, &o);
+}
+
+static int enroll_all(enrolling *e)
+{
+    int status = start_lanes(e);
+    if (!status)
+        status = cli_gallery_open(&e->gallery, e->a, UF_GALLERY_CREATE);
+    if (status)
+        return status;
+    if (e->j) {
+        json_open(e->j, NULL, '{');
+        json_text(e->j, "gallery", e->gallery.name);
+        json_text(e->j, "collection", e->person.collection ? e->person.collection : "default");
+        json_text(e->j, "model_id", uf_model_id(e->lanes.embedder));
+        json_bool(e->j, "gallery_made", e->gallery.made);
+        json_open(e->j, "people", '[');
+    }
+    status = cli_lanes_run(&e->lanes, e->paths, e->source_count, "enrolling", take_picture, e);
+    if (!status)
+        status = flush(e);
+    report(e);
+    return status;
 }
 
 static int run_enroll(const cli_args *a)
 {
     cli_json j = {.f = stdout};
     enrolling e = {.a = a, .j = a->json ? &j : NULL};
+    const char *folders = cli_value(a, "folders");
     int status = read_options(&e);
     if (!status)
-        status = cli_open_detector(&e.s, a);
+        status = cli_lanes_open(&e.lanes, a, true);
     if (!status)
-        status = cli_open_embedder(&e.s, a);
+        status = folders ? add_folders(&e, folders)
+                         : add_person(&e, cli_value(a, "id"), a->operands, a->count);
     if (!status)
-        status = cli_gallery_open(&e.gallery, a, UF_GALLERY_CREATE);
-    if (!status) {
-        const int32_t side = uf_embedder_crop_size(e.s.embedder);
-        e.crop_size = side > 112 ? (uint32_t)side : 112;
-        if (a->json) {
-            json_open(&j, NULL, '{');
-            json_text(&j, "gallery", e.gallery.name);
-            json_text(&j, "collection", e.person.collection ? e.person.collection : "default");
-            json_text(&j, "model_id", uf_model_id(e.s.embedder_model));
-            json_bool(&j, "gallery_made", e.gallery.made);
-            json_open(&j, "people", '[');
-        }
-        const char *folders = cli_value(a, "folders");
-        status = folders ? take_folders(&e, folders) : take_one(&e);
-        if (!status)
-            status = flush(&e);
-        report(&e);
-    }
+        status = enroll_all(&e);
     if (!status && e.failure_count)
         status = EXIT_INPUT;
     enrolling_close(&e);

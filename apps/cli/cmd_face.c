@@ -1,13 +1,29 @@
-/* uniface detect, embed, verify, profile: from photos to a decision. */
+/* uniface detect, embed, verify: from photos to a decision. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "gallery.h"
 #include "identify.h"
+#include "lanes.h"
 
 /* ---- detect ---- */
 
-static void face_json(cli_json *j, const uf_face *f, const uf_quality *q)
+static void quality_json(cli_json *j, const uf_quality *q)
+{
+    json_open(j, "quality", '{');
+#define QUALITY_JSON(name, text) json_number(j, #name, (double)q->name);
+    UF_QUALITY_LIST(QUALITY_JSON)
+#undef QUALITY_JSON
+    json_number(j, "total", (double)q->total);
+    json_number(j, "yaw", (double)q->yaw);
+    json_number(j, "pitch", (double)q->pitch);
+    json_number(j, "roll", (double)q->roll);
+    json_text(j, "reason", q->reason[0] ? q->reason : NULL);
+    json_close(j, '}');
+}
+
+/* `fault`: why there is no quality, or NULL. */
+static void face_json(cli_json *j, const uf_face *f, const uf_quality *q, const char *fault)
 {
     json_open(j, NULL, '{');
     json_open(j, "box", '[');
@@ -25,105 +41,168 @@ static void face_json(cli_json *j, const uf_face *f, const uf_quality *q)
         }
         json_close(j, ']');
     }
-    json_open(j, "quality", '{');
-#define QUALITY_JSON(name, text) json_number(j, #name, (double)q->name);
-    UF_QUALITY_LIST(QUALITY_JSON)
-#undef QUALITY_JSON
-    json_number(j, "total", (double)q->total);
-    json_number(j, "yaw", (double)q->yaw);
-    json_number(j, "pitch", (double)q->pitch);
-    json_number(j, "roll", (double)q->roll);
-    json_text(j, "reason", q->reason[0] ? q->reason : NULL);
-    json_close(j, '}');
-    json_close(j, '}');
-}
-
-static uf_status report_faces(const cli_session *s, const char *path, const uf_picture *p,
-                              size_t count, cli_json *j, uf_error *err)
-{
-    uf_image view = uf_picture_view(p);
-    if (j) {
-        json_open(j, NULL, '{');
-        json_text(j, "image", path);
-        json_integer(j, "width", view.width);
-        json_integer(j, "height", view.height);
-        json_open(j, "faces", '[');
+    if (fault) {
+        json_raw(j, "quality", NULL);
+        json_text(j, "error", fault);
     } else {
-        printf("%s: %zu face%s\n", path, count, count == 1 ? "" : "s");
+        quality_json(j, q);
     }
-    uf_status st = UF_OK;
-    for (size_t i = 0; !st && i < count; i++) {
-        uf_quality q;
-        const uf_face *f = &s->faces[i];
-        st = uf_face_quality(&view, f, &q, err);
-        if (!st && j)
-            face_json(j, f, &q);
-        else if (!st)
-            printf("  #%zu  x %.1f y %.1f  %.1f x %.1f  score %.3f  quality %.2f%s%s\n", i,
-                   (double)f->x, (double)f->y, (double)f->width, (double)f->height,
-                   (double)f->score, (double)q.total, q.reason[0] ? ": " : "", q.reason);
-    }
-    if (j) {
-        json_close(j, ']');
-        json_close(j, '}');
-    }
-    return st;
+    json_close(j, '}');
 }
 
-static uf_status draw_faces(const cli_session *s, uf_picture *p, size_t count, const char *path,
-                            uf_error *err)
+static void face_text(size_t face, const uf_face *f, const uf_quality *q, const char *fault)
+{
+    printf("  #%zu  x %.1f y %.1f  %.1f x %.1f  score %.3f  ", face, (double)f->x, (double)f->y,
+           (double)f->width, (double)f->height, (double)f->score);
+    if (fault)
+        printf("not judged: %s\n", fault);
+    else
+        printf("quality %.2f%s%s\n", (double)q->total, q->reason[0] ? ": " : "", q->reason);
+}
+
+typedef struct detection {
+    const cli_args *a;
+    cli_files files;
+    cli_json *j;
+    size_t failed, found;
+} detection;
+
+static void report_faces(const detection *d, const char *path, const uf_pipeline_item *item)
+{
+    if (d->j) {
+        json_open(d->j, NULL, '{');
+        json_text(d->j, "image", path);
+        json_integer(d->j, "width", item->width);
+        json_integer(d->j, "height", item->height);
+        json_open(d->j, "faces", '[');
+    } else {
+        printf("%s: %zu face%s\n", path, item->face_count, item->face_count == 1 ? "" : "s");
+    }
+    for (size_t i = 0; i < item->face_count; i++) {
+        const char *fault = item->faults && item->faults[i].status ? item->faults[i].message : NULL;
+        if (fault)
+            cli_complain(0, "%s: face #%zu is not judged: %s", path, i, fault);
+        if (d->j)
+            face_json(d->j, &item->faces[i], &item->qualities[i], fault);
+        else
+            face_text(i, &item->faces[i], &item->qualities[i], fault);
+    }
+    if (d->j) {
+        json_close(d->j, ']');
+        json_close(d->j, '}');
+    }
+}
+
+/* A picture that failed, among those that did not. */
+static void report_failure(cli_json *j, const char *path, const char *message)
+{
+    cli_complain(0, "%s", message);
+    if (!j)
+        return;
+    json_open(j, NULL, '{');
+    json_text(j, "image", path);
+    json_text(j, "error", message);
+    json_close(j, '}');
+}
+
+static int take_detected(void *user, size_t picture, const uf_pipeline_item *item)
+{
+    detection *d = user;
+    const char *path = d->files.paths[picture];
+    if (item->status) {
+        report_failure(d->j, path, item->message);
+        d->failed++;
+        return 0;
+    }
+    report_faces(d, path, item);
+    d->found += item->face_count;
+    return 0;
+}
+
+static int detect_all(detection *d)
+{
+    cli_lanes l = {0};
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    o.max_faces = CLI_LANES_MAX_FACES;
+    o.judge = UF_PIPELINE_JUDGE_ALL;
+    int status = cli_lanes_open(&l, d->a, false);
+    if (!status)
+        status = cli_lanes_start(&l, d->files.count, &o);
+    if (!status && d->j)
+        json_open(d->j, NULL, '[');
+    if (!status)
+        status = cli_lanes_run(&l, d->files.paths, d->files.count, "detecting", take_detected, d);
+    cli_lanes_close(&l);
+    return status;
+}
+
+/* Finds the faces in the whole picture and paints them into it. */
+static uf_status draw_faces(detection *d, cli_session *s, uf_error *err)
 {
     char label[32];
-    for (size_t i = 0; i < count; i++) {
+    uf_picture *p = NULL;
+    uf_pipeline_item item = {0};
+    uf_status st = cli_find_faces(s, d->files.paths[0], &p, &item.face_count, err);
+    if (st)
+        return st;
+    uf_quality *q = cli_need(calloc(item.face_count + 1, sizeof *q));
+    const uf_image view = uf_picture_view(p);
+    item.width = view.width;
+    item.height = view.height;
+    item.faces = s->faces;
+    item.qualities = q;
+    for (size_t i = 0; !st && i < item.face_count; i++)
+        st = uf_face_quality(&view, &s->faces[i], &q[i], err);
+    if (!st)
+        report_faces(d, d->files.paths[0], &item);
+    for (size_t i = 0; i < item.face_count; i++) {
         snprintf(label, sizeof label, "#%zu %.2f", i, (double)s->faces[i].score);
         draw_face(p, &s->faces[i], label);
     }
-    return uf_picture_save(p, path, err);
+    if (!st)
+        st = uf_picture_save(p, cli_value(d->a, "draw"), err);
+    d->found = item.face_count;
+    uf_picture_destroy(p);
+    free(q);
+    return st;
+}
+
+static int detect_and_draw(detection *d)
+{
+    cli_session s = {0};
+    uf_error err;
+    int status = cli_check_output(cli_value(d->a, "draw"), false);
+    if (!status)
+        status = cli_open_detector(&s, d->a);
+    if (!status && d->j)
+        json_open(d->j, NULL, '[');
+    if (!status && draw_faces(d, &s, &err))
+        status = cli_fail(&err);
+    cli_session_close(&s);
+    return status;
 }
 
 static int run_detect(const cli_args *a)
 {
-    cli_session s = {0};
-    uf_error err;
-    cli_files files = {0};
-    const char *draw = cli_value(a, "draw");
     cli_json j = {.f = stdout};
-    size_t failed = 0, found = 0;
-    int status = cli_open_detector(&s, a);
-    if (!status && !cli_files_collect(&files, a->operands, a->count))
-        status = EXIT_INTERNAL;
-    if (!status && !files.count)
-        status = cli_complain(EXIT_INPUT, "detect: there are no pictures in %s", a->operands[0]);
-    if (!status && draw && files.count != 1)
-        status = cli_complain(EXIT_USAGE, "--draw takes one picture, there are %zu", files.count);
-    if (!status && a->json)
-        json_open(&j, NULL, '[');
-    for (size_t i = 0; !status && i < files.count; i++) {
-        uf_picture *p = NULL;
-        size_t count = 0;
-        uf_status st = cli_find_faces(&s, files.paths[i], &p, &count, &err);
-        if (!st)
-            st = report_faces(&s, files.paths[i], p, count, a->json ? &j : NULL, &err);
-        if (!st && draw)
-            st = draw_faces(&s, p, count, draw, &err);
-        if (st) {
-            cli_fail(&err);
-            failed++;
-        }
-        found += count;
-        uf_picture_destroy(p);
-        cli_progress("detecting", i + 1, files.count);
-    }
+    detection d = {.a = a, .j = a->json ? &j : NULL};
+    const char *draw = cli_value(a, "draw");
+    int status = cli_files_need(&d.files, a);
+    if (!status && draw && d.files.count != 1)
+        status = cli_complain(EXIT_USAGE, "--draw takes one picture, there are %zu", d.files.count);
+    if (!status)
+        status = draw ? detect_and_draw(&d) : detect_all(&d);
     if (!status && a->json) {
         json_close(&j, ']');
         json_end(&j);
     }
-    if (!status && failed)
-        status = cli_complain(EXIT_INPUT, "%zu of %zu pictures failed", failed, files.count);
-    if (!status && !found)
+    if (!status && d.failed && d.files.count > 1)
+        cli_complain(0, "%zu of %zu pictures failed", d.failed, d.files.count);
+    if (!status && d.failed)
+        status = EXIT_INPUT;
+    if (!status && !d.found)
         status = EXIT_DIFFERENT;
-    cli_files_free(&files);
-    cli_session_close(&s);
+    cli_files_free(&d.files);
     return status;
 }
 
@@ -137,7 +216,9 @@ const cli_command cli_detect = {
                 {"draw", 0, "OUT.png", "write the picture with boxes and points (one picture)"}},
     .details =
         "Prints for each face its box (pixels from the top left), score and quality. A folder\n"
-        "stands for the pictures in it; - is standard input. Exit status 1: no face at all.",
+        "stands for the pictures in it; - is standard input. Large JPEGs are decoded at a part of\n"
+        "their size, as far as the network does not see the difference, but for --draw. A picture\n"
+        "that cannot be used stops no other (exit status 3). Exit status 1: no face at all.",
     .examples = "  uniface detect photo.jpg --detector yunet.ufm --draw faces.png\n"
                 "  uniface detect crowd.jpg --size auto --json\n",
     .run = run_detect,
@@ -147,38 +228,23 @@ const cli_command cli_detect = {
 
 typedef struct embedding {
     const cli_args *a;
-    uf_model *detector, *embedder;
-    uf_pipeline *pipeline;
+    cli_lanes lanes;
     cli_files files;
     float *rows;
     size_t dimension, count, skipped;
     cli_json *j;
 } embedding;
 
-/* Pictures beside each other keep the cores busy; of few pictures each gets several threads. */
-static int open_pipeline(embedding *e)
+static int open_lanes(embedding *e)
 {
-    uf_error err;
-    uf_device d = {.cores = 1};
     uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
-    double batch;
-    const int status = cli_detector_options(e->a, &o.detector);
-    if (status || !cli_count(e->a, "batch", 1, 256, 16, &batch))
-        return EXIT_USAGE;
-    uf_device_get(0, &d, NULL);
-    const uint32_t threads = o.detector.engine.threads;
-    o.lanes = e->files.count < d.cores ? (uint32_t)e->files.count : d.cores;
-    o.decoders = threads && threads < d.cores ? threads : 0; /* 0: one for each core */
-    o.batch = (uint32_t)batch;
-    o.max_faces = cli_flag(e->a, "all") ? 1024 : 0;
-    o.flip = cli_flag(e->a, "flip");
+    o.max_faces = cli_flag(e->a, "all") ? CLI_LANES_MAX_FACES : 0;
     o.judge = cli_flag(e->a, "poor") ? UF_PIPELINE_JUDGE_ALL : UF_PIPELINE_SKIP_POOR;
-    if (cli_open_model(&e->detector, e->a, "detector", &err) ||
-        cli_open_model(&e->embedder, e->a, "embedder", &err) ||
-        uf_pipeline_create(&e->pipeline, e->detector, e->embedder, &o, &err))
-        return cli_fail(&err);
-    e->dimension = uf_pipeline_dimension(e->pipeline);
-    return 0;
+    int status = cli_lanes_open(&e->lanes, e->a, true);
+    if (!status)
+        status = cli_lanes_start(&e->lanes, e->files.count, &o);
+    e->dimension = e->lanes.dimension;
+    return status;
 }
 
 static void take_face(embedding *e, const char *path, const uf_face *f, const uf_quality *q,
@@ -192,7 +258,7 @@ static void take_face(embedding *e, const char *path, const uf_face *f, const uf
         json_text(e->j, "image", path);
         json_integer(e->j, "row", (long long)e->count);
         json_open(e->j, "face", '[');
-        face_json(e->j, f, q);
+        face_json(e->j, f, q, NULL);
         json_close(e->j, ']');
         json_close(e->j, '}');
     }
@@ -200,41 +266,32 @@ static void take_face(embedding *e, const char *path, const uf_face *f, const uf
 }
 
 /* All usable faces of one picture, or the main one. */
-static void take_picture(embedding *e, const char *path, const uf_pipeline_item *item)
+static int take_embedded(void *user, size_t picture, const uf_pipeline_item *item)
 {
-    const bool all = cli_flag(e->a, "all"), poor = cli_flag(e->a, "poor");
-    if (item->status)
-        fprintf(stderr, "uniface: %s\n", item->message);
-    else if (!item->face_count)
-        fprintf(stderr, "uniface: %s: no face found\n", path);
-    e->skipped += item->status || !item->face_count;
+    embedding *e = user;
+    uf_error err;
+    const char *path = e->files.paths[picture];
+    if (cli_item_check(item, path, &err)) {
+        report_failure(e->j, path, err.message);
+        e->skipped++;
+    }
     for (size_t i = 0; i < item->face_count; i++) {
         const uf_quality *q = &item->qualities[i];
-        if (poor || !q->reason[0]) {
+        const char *why = item->faults && item->faults[i].status ? item->faults[i].message
+                          : cli_flag(e->a, "poor")               ? ""
+                                                                 : q->reason;
+        if (!why[0]) {
             take_face(e, path, &item->faces[i], q, item->templates + i * e->dimension);
             continue;
         }
-        if (all)
-            fprintf(stderr, "uniface: %s: face #%zu skipped: %s\n", path, i, q->reason);
+        if (cli_flag(e->a, "all"))
+            snprintf(err.message, sizeof err.message, "%.200s: face #%zu skipped: %s", path, i,
+                     why);
         else
-            fprintf(stderr, "uniface: %s: the face was skipped: %s\n", path, q->reason);
+            snprintf(err.message, sizeof err.message, "%.200s: the face was skipped: %s", path,
+                     why);
+        report_failure(e->j, path, err.message);
         e->skipped++;
-    }
-}
-
-static int embed_all(embedding *e)
-{
-    uf_error err;
-    uf_pipeline_item item;
-    size_t put = 0;
-    while (put < e->files.count || uf_pipeline_pending(e->pipeline)) {
-        while (put < e->files.count && uf_pipeline_room(e->pipeline))
-            if (uf_pipeline_put(e->pipeline, e->files.paths[put++], &err))
-                return cli_fail(&err);
-        if (uf_pipeline_next(e->pipeline, &item, &err))
-            return cli_fail(&err);
-        take_picture(e, e->files.paths[item.number], &item);
-        cli_progress("embedding", item.number + 1, e->files.count);
     }
     return 0;
 }
@@ -256,18 +313,16 @@ static int run_embed(const cli_args *a)
     if (!path)
         return cli_complain(EXIT_USAGE, "embed: say where to: -o OUT.npy");
     int status = cli_check_output(path, true);
-    if (!status && !cli_files_collect(&e.files, a->operands, a->count))
-        status = EXIT_INTERNAL;
-    if (!status && !e.files.count)
-        status = cli_complain(EXIT_INPUT, "embed: there are no pictures in %s", a->operands[0]);
     if (!status)
-        status = open_pipeline(&e);
+        status = cli_files_need(&e.files, a);
+    if (!status)
+        status = open_lanes(&e);
     if (!status && a->json)
         json_open(&j, NULL, '[');
-    const bool open = !status && a->json;
     if (!status)
-        status = embed_all(&e);
-    if (open) {
+        status =
+            cli_lanes_run(&e.lanes, e.files.paths, e.files.count, "embedding", take_embedded, &e);
+    if (!status && a->json) {
         json_close(&j, ']');
         json_end(&j);
     }
@@ -278,9 +333,7 @@ static int run_embed(const cli_args *a)
                e.dimension, e.files.count, e.skipped);
     if (!status && e.skipped)
         status = EXIT_INPUT;
-    uf_pipeline_destroy(e.pipeline);
-    uf_model_close(e.detector);
-    uf_model_close(e.embedder);
+    cli_lanes_close(&e.lanes);
     free(e.rows);
     cli_files_free(&e.files);
     return status;
@@ -307,7 +360,7 @@ const cli_command cli_embed = {
 
 /* ---- verify ---- */
 
-static int report_decision(const cli_args *a, const cli_session *s, double score)
+static int report_decision(const cli_args *a, const uf_model *embedder, double score)
 {
     uf_error err;
     uf_threshold t;
@@ -315,7 +368,7 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
     if (!cli_number(a, "far", 1e-6, 1, 1e-3, &far) || !cli_number(a, "threshold", -1, 1, 2, &given))
         return EXIT_USAGE;
     bool has_given = cli_value(a, "threshold") != NULL;
-    bool calibrated = !has_given && !uf_model_threshold(s->embedder_model, (float)far, &t, &err);
+    bool calibrated = !has_given && !uf_model_threshold(embedder, (float)far, &t, &err);
     double threshold = has_given ? given : calibrated ? (double)t.threshold : 0;
     bool decided = has_given || calibrated, same = decided && score >= threshold;
     if (a->json) {
@@ -334,7 +387,7 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
             json_number(&j, "far_high", (double)t.far_high);
             json_integer(&j, "impostor_trials", (long long)t.impostor_trials);
         }
-        json_text(&j, "model", uf_model_id(s->embedder_model));
+        json_text(&j, "model", uf_model_id(embedder));
         json_close(&j, '}');
         json_end(&j);
     } else if (!decided) {
@@ -350,10 +403,25 @@ static int report_decision(const cli_args *a, const cli_session *s, double score
     return !decided ? EXIT_INPUT : same ? 0 : EXIT_DIFFERENT;
 }
 
-static int run_verify(const cli_args *a)
+typedef struct verification {
+    const cli_args *a;
+    cli_lanes lanes;
+    float *vectors; /* [picture][dimension] */
+} verification;
+
+static int take_verified(void *user, size_t picture, const uf_pipeline_item *item)
 {
-    cli_session s = {0};
-    float *v = NULL, score = 0;
+    verification *v = user;
+    uf_error err;
+    const size_t n = v->lanes.dimension;
+    if (cli_item_check(item, v->a->operands[picture], &err))
+        return cli_fail(&err);
+    memcpy(v->vectors + picture * n, item->templates, n * sizeof *v->vectors);
+    return 0;
+}
+
+static int check_verify(const cli_args *a)
+{
     const bool in_gallery = cli_value(a, "id");
     if (in_gallery && a->count != 1)
         return cli_complain(EXIT_USAGE,
@@ -365,21 +433,33 @@ static int run_verify(const cli_args *a)
                                         "one picture; try `uniface verify --help`");
     if (!in_gallery && cli_value(a, "purpose"))
         return cli_complain(EXIT_USAGE, "verify: --purpose goes with --id");
-    int status = cli_open_detector(&s, a);
+    return 0;
+}
+
+static int run_verify(const cli_args *a)
+{
+    verification v = {.a = a};
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    float score = 0;
+    const size_t count = (size_t)a->count;
+    int status = check_verify(a);
     if (!status)
-        status = cli_open_embedder(&s, a);
-    if (!status && !(v = malloc(2 * s.dimension * sizeof *v)))
-        status = cli_complain(EXIT_INTERNAL, "out of memory");
-    for (int i = 0; !status && i < a->count; i++)
-        status = cli_embed_main_face(&s, a->operands[i], v + (size_t)i * s.dimension);
-    if (!status && in_gallery)
-        status = cli_score_in_gallery(&s, a, v, &score);
+        status = cli_lanes_open(&v.lanes, a, true);
+    if (!status)
+        status = cli_lanes_start(&v.lanes, count, &o);
+    const size_t n = v.lanes.dimension;
+    if (!status) {
+        v.vectors = cli_need(calloc(count * n, sizeof *v.vectors));
+        status = cli_lanes_run(&v.lanes, a->operands, count, "comparing", take_verified, &v);
+    }
+    if (!status && cli_value(a, "id"))
+        status = cli_score_in_gallery(a, v.lanes.embedder, v.vectors, n, &score);
     else if (!status)
-        score = uf_similarity(v, v + s.dimension, s.dimension);
+        score = uf_similarity(v.vectors, v.vectors + n, n);
     if (!status)
-        status = report_decision(a, &s, (double)score);
-    free(v);
-    cli_session_close(&s);
+        status = report_decision(a, v.lanes.embedder, (double)score);
+    free(v.vectors);
+    cli_lanes_close(&v.lanes);
     return status;
 }
 
@@ -405,96 +485,4 @@ const cli_command cli_verify = {
                 "  uniface verify --id alice photo.jpg -g staff.ufg\n"
                 "  uniface verify a.jpg b.jpg --far 0.0001 --json\n",
     .run = run_verify,
-};
-
-/* ---- profile ---- */
-
-enum { STAGES = 5 };
-
-static int profile_once(cli_session *s, const char *path, double ms[STAGES])
-{
-    uf_error err;
-    uf_picture *p;
-    uf_decode_options o = UF_DECODE_OPTIONS_INIT;
-    size_t count = 0;
-    float *v = malloc(s->dimension * sizeof *v);
-    double t = cli_now_ms(), now;
-#define LAP(i) (now = cli_now_ms(), ms[i] = now - t, t = now)
-    uf_status st = uf_picture_load(&p, path, &o, &err);
-    if (st || !v) {
-        free(v);
-        return st ? cli_fail(&err) : cli_complain(EXIT_INTERNAL, "out of memory");
-    }
-    LAP(0);
-    uf_image view = uf_picture_view(p);
-    st = uf_detector_run(s->detector, &view, s->faces, CLI_MAX_FACES, &count, &err);
-    LAP(1);
-    int i = st ? -1
-               : uf_face_main(s->faces, count < CLI_MAX_FACES ? count : CLI_MAX_FACES, view.width,
-                              view.height);
-    uf_quality q;
-    if (i >= 0)
-        st = uf_face_quality(&view, &s->faces[i], &q, &err);
-    LAP(2);
-    if (!st && i >= 0)
-        st = uf_embedder_run(s->embedder, &view, &s->faces[i], v, &err);
-    LAP(3);
-    if (!st && i >= 0)
-        (void)uf_similarity(v, v, s->dimension);
-    LAP(4);
-#undef LAP
-    uf_picture_destroy(p);
-    free(v);
-    if (st)
-        return cli_fail(&err);
-    return i < 0 ? cli_complain(EXIT_INPUT, "%s: no face found", path) : 0;
-}
-
-static int run_profile(const cli_args *a)
-{
-    static const char *const names[STAGES] = {"decode", "detect", "quality", "align and embed",
-                                              "compare"};
-    enum { RUNS = 20 };
-    cli_session s = {0};
-    double best[STAGES] = {0}, ms[STAGES] = {0}, total = 0;
-    int status = cli_open_detector(&s, a);
-    if (!status)
-        status = cli_open_embedder(&s, a);
-    for (int run = 0; !status && run < RUNS; run++) {
-        status = profile_once(&s, a->operands[0], ms);
-        for (int i = 0; i < STAGES; i++)
-            best[i] = run == 0 || ms[i] < best[i] ? ms[i] : best[i];
-    }
-    if (!status) {
-        cli_json j = {.f = stdout};
-        for (int i = 0; i < STAGES; i++)
-            total += best[i];
-        if (a->json)
-            json_open(&j, NULL, '{');
-        for (int i = 0; i < STAGES; i++)
-            if (a->json)
-                json_number(&j, names[i], best[i]);
-            else
-                printf("%-16s %8.3f ms  %5.1f %%\n", names[i], best[i], best[i] * 100 / total);
-        if (a->json) {
-            json_number(&j, "total", total);
-            json_close(&j, '}');
-            json_end(&j);
-        } else {
-            printf("%-16s %8.3f ms (best of %d)\n", "total", total, RUNS);
-        }
-    }
-    cli_session_close(&s);
-    return status;
-}
-
-const cli_command cli_profile = {
-    .name = "profile",
-    .summary = "Show where the time goes from a picture to a template",
-    .operands = "IMG",
-    .min_operands = 1,
-    .max_operands = 1,
-    .options = {DETECTOR_OPTIONS, EMBEDDER_OPTIONS},
-    .examples = "  uniface profile photo.jpg --threads 1\n",
-    .run = run_profile,
 };

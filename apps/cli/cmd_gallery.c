@@ -394,7 +394,7 @@ const cli_command cli_gallery_audit = {
     .operands = "",
     .options = {GALLERY_OPTIONS,
                 {"verify", 0, NULL, "check the chain of digests instead of printing"},
-                {"from", 0, "NUMBER", "print from this entry on (0)"}},
+                {"from", 0, "N", "print from this entry on (0)"}},
     .details = GALLERY_DETAILS,
     .examples = "  uniface gallery audit -g staff.ufg --from 1000\n"
                 "  uniface gallery audit -g staff.ufg --verify\n",

@@ -5,24 +5,24 @@
 
 #include "gallery.h"
 #include "identify.h"
+#include "lanes.h"
 
 typedef struct identifying {
     const cli_args *a;
-    cli_session s;
+    cli_lanes lanes;
     gallery_session gallery;
     cli_filter filter;
     uf_identify_options o;
-    uf_candidate *candidates; /* [face][top_k] */
-    size_t *counts;           /* [face]: candidates found */
-    float *vector;
-    size_t face_count, identified;
-    int main_face;
+    const uf_pipeline_item *item;
+    uf_candidate *candidates;    /* [face][top_k] */
+    size_t *counts;              /* [face]: candidates found */
+    size_t searched, identified; /* faces */
     uf_gallery_threshold_info threshold;
 } identifying;
 
 static bool is_wanted(const identifying *q, size_t face)
 {
-    return (int)face == q->main_face || cli_flag(q->a, "all-faces");
+    return (int32_t)face == q->item->main_face || cli_flag(q->a, "all-faces");
 }
 
 static int read_options(identifying *q)
@@ -59,9 +59,16 @@ static bool is_known(const identifying *q, size_t face)
     return q->counts[face] && candidates_of(q, face)->passes;
 }
 
+/* Why a face was not searched for, or NULL. */
+static const char *fault_of(const identifying *q, size_t face)
+{
+    const uf_face_fault *f = q->item->faults ? &q->item->faults[face] : NULL;
+    return f && f->status ? f->message : NULL;
+}
+
 static void face_json(cli_json *j, const identifying *q, size_t face)
 {
-    const uf_face *f = &q->s.faces[face];
+    const uf_face *f = &q->item->faces[face];
     const uf_candidate *c = candidates_of(q, face);
     json_open(j, NULL, '{');
     json_integer(j, "face", (long long)face);
@@ -82,15 +89,21 @@ static void face_json(cli_json *j, const identifying *q, size_t face)
         json_close(j, '}');
     }
     json_close(j, ']');
+    if (fault_of(q, face))
+        json_text(j, "error", fault_of(q, face));
     json_close(j, '}');
 }
 
 static void face_text(const identifying *q, size_t face)
 {
-    const uf_face *f = &q->s.faces[face];
+    const uf_face *f = &q->item->faces[face];
     const uf_candidate *c = candidates_of(q, face);
-    printf("face #%zu at %.0f,%.0f: %s\n", face, (double)f->x, (double)f->y,
-           is_known(q, face) ? c->id : "unknown");
+    const char *fault = fault_of(q, face);
+    printf("face #%zu at %.0f,%.0f: %s%s\n", face, (double)f->x, (double)f->y,
+           fault ? "not searched: " : "",
+           fault               ? fault
+           : is_known(q, face) ? c->id
+                               : "unknown");
     for (size_t i = 0; i < q->counts[face]; i++)
         printf("  %2zu. %-24s %7.4f%s\n", i + 1, c[i].id, (double)c[i].score,
                c[i].passes ? "  passes" : "");
@@ -132,37 +145,39 @@ static void report(const identifying *q, const char *path)
         json_text(&j, "image", path);
         json_text(&j, "gallery", q->gallery.name);
         json_text(&j, "collection", q->o.collection ? q->o.collection : "default");
-        json_text(&j, "model_id", uf_model_id(q->s.embedder_model));
-        json_integer(&j, "faces_found", (long long)q->face_count);
+        json_text(&j, "model_id", uf_model_id(q->lanes.embedder));
+        json_integer(&j, "faces_found", (long long)q->item->face_count);
         json_open(&j, "faces", '[');
     }
-    for (size_t i = 0; i < q->face_count; i++)
+    for (size_t i = 0; i < q->item->face_count; i++)
         if (is_wanted(q, i) && q->a->json)
             face_json(&j, q, i);
         else if (is_wanted(q, i))
             face_text(q, i);
     if (q->a->json) {
         json_close(&j, ']');
-        threshold_json(&j, &q->threshold);
+        if (q->searched)
+            threshold_json(&j, &q->threshold);
         json_close(&j, '}');
         json_end(&j);
-    } else {
+    } else if (q->searched) {
         threshold_text(&q->threshold);
     }
 }
 
 /* ---- searching ---- */
 
-static uf_status identify_face(identifying *q, const uf_image *view, size_t face, uf_error *err)
+static uf_status identify_face(identifying *q, size_t face, uf_error *err)
 {
+    const size_t n = q->lanes.dimension;
     q->counts[face] = q->o.top_k;
-    uf_status st = uf_embedder_run(q->s.embedder, view, &q->s.faces[face], q->vector, err);
-    if (!st)
-        st = uf_gallery_identify(
-            q->gallery.g, q->vector, (uint32_t)q->s.dimension, uf_model_id(q->s.embedder_model),
-            &q->o, q->candidates + face * q->o.top_k, &q->counts[face], &q->threshold, err);
-    if (!st)
+    const uf_status st = uf_gallery_identify(
+        q->gallery.g, q->item->templates + face * n, (uint32_t)n, uf_model_id(q->lanes.embedder),
+        &q->o, q->candidates + face * q->o.top_k, &q->counts[face], &q->threshold, err);
+    if (!st) {
+        q->searched++;
         q->identified += is_known(q, face);
+    }
     return st;
 }
 
@@ -171,8 +186,7 @@ static int fail_search(const identifying *q, uf_error *err)
 {
     uf_threshold t;
     const size_t used = strlen(err->message);
-    if (err->status == UF_E_UNCALIBRATED &&
-        !uf_model_threshold(q->s.embedder_model, 1e-3f, &t, NULL))
+    if (err->status == UF_E_UNCALIBRATED && !uf_model_threshold(q->lanes.embedder, 1e-3f, &t, NULL))
         snprintf(err->message + used, sizeof err->message - used,
                  " (--threshold %.4f is where this embedder decides pairs at a FAR of 0.001)",
                  (double)t.threshold);
@@ -180,49 +194,52 @@ static int fail_search(const identifying *q, uf_error *err)
 }
 
 /* All searches are made before anything is printed. */
-static int identify_picture(identifying *q, const char *path)
+static int take_picture(void *user, size_t picture, const uf_pipeline_item *item)
 {
+    identifying *q = user;
     uf_error err;
-    uf_picture *p;
-    if (cli_find_faces(&q->s, path, &p, &q->face_count, &err))
+    size_t failed = 0;
+    const char *path = q->a->operands[picture];
+    uf_status st = cli_item_check(item, path, &err);
+    if (st)
         return cli_fail(&err);
-    uf_image view = uf_picture_view(p);
-    uf_status st = UF_OK;
-    q->main_face = uf_face_main(q->s.faces, q->face_count, view.width, view.height);
-    q->candidates = cli_need(calloc(q->face_count * q->o.top_k + 1, sizeof *q->candidates));
-    q->counts = cli_need(calloc(q->face_count + 1, sizeof *q->counts));
-    for (size_t i = 0; !st && i < q->face_count; i++)
-        if (is_wanted(q, i))
-            st = identify_face(q, &view, i, &err);
-    uf_picture_destroy(p);
+    q->item = item;
+    q->candidates = cli_need(calloc(item->face_count * q->o.top_k, sizeof *q->candidates));
+    q->counts = cli_need(calloc(item->face_count, sizeof *q->counts));
+    for (size_t i = 0; !st && i < item->face_count; i++) {
+        if (fault_of(q, i)) {
+            cli_complain(0, "%s: face #%zu is not searched: %s", path, i, fault_of(q, i));
+            failed++;
+        } else if (is_wanted(q, i)) {
+            st = identify_face(q, i, &err);
+        }
+    }
     if (st)
         return fail_search(q, &err);
-    if (q->main_face < 0)
-        return cli_complain(EXIT_INPUT, "%s: no face found", path);
     report(q, path);
-    return q->identified ? 0 : EXIT_DIFFERENT;
+    return failed ? EXIT_INPUT : q->identified ? 0 : EXIT_DIFFERENT;
 }
 
 static int run_identify(const cli_args *a)
 {
     identifying q = {.a = a};
+    uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+    o.max_faces = CLI_LANES_MAX_FACES;
+    o.main_only = !cli_flag(a, "all-faces");
     int status = read_options(&q);
     if (!status)
-        status = cli_open_detector(&q.s, a);
+        status = cli_lanes_open(&q.lanes, a, true);
     if (!status)
-        status = cli_open_embedder(&q.s, a);
+        status = cli_lanes_start(&q.lanes, 1, &o);
     if (!status)
         status = cli_gallery_open(&q.gallery, a, 0);
-    if (!status) {
-        q.vector = cli_need(calloc(q.s.dimension, sizeof *q.vector));
-        status = identify_picture(&q, a->operands[0]);
-    }
+    if (!status)
+        status = cli_lanes_run(&q.lanes, a->operands, 1, "identifying", take_picture, &q);
     free(q.candidates);
     free(q.counts);
-    free(q.vector);
     cli_filter_close(&q.filter);
     cli_gallery_close(&q.gallery);
-    cli_session_close(&q.s);
+    cli_lanes_close(&q.lanes);
     return status;
 }
 
@@ -253,13 +270,14 @@ const cli_command cli_identify = {
     .run = run_identify,
 };
 
-int cli_score_in_gallery(cli_session *s, const cli_args *a, const float *vector, float *score)
+int cli_score_in_gallery(const cli_args *a, const uf_model *embedder, const float *vector,
+                         size_t dimension, float *score)
 {
     uf_error err;
     gallery_session gallery = {0};
     int status = cli_gallery_open(&gallery, a, 0);
     if (!status && uf_gallery_verify(gallery.g, cli_value(a, "collection"), cli_value(a, "id"),
-                                     vector, (uint32_t)s->dimension, uf_model_id(s->embedder_model),
+                                     vector, (uint32_t)dimension, uf_model_id(embedder),
                                      cli_value(a, "purpose"), score, &err))
         status = cli_fail(&err);
     cli_gallery_close(&gallery);

@@ -100,7 +100,7 @@ static void list_own(listing *l, const char *name)
     } else if (!uf_model_open(&m, path, &err) && store_own_row(&own, name, m, why)) {
         list_row(l, own.rows, true);
     } else {
-        fprintf(stderr, "uniface: %s\n", m ? why : err.message);
+        cli_complain(0, "%s", m ? why : err.message);
     }
     manifest_free(&own);
     uf_model_close(m);

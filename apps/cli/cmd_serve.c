@@ -61,7 +61,8 @@ static int run_serve(const cli_args *a)
 }
 
 #define TEXT(name, field, fallback, metavar, help) {name, 0, metavar, help},
-#define NUMBER(name, field, min, max, fallback, help) {name, 0, "N", help},
+#define NUMBER(name, field, min, max, fallback, help) {name, 0, "X", help},
+#define WHOLE(name, field, min, max, fallback, help) {name, 0, "N", help},
 #define SWITCH(name, field, help) {name, 0, NULL, help},
 
 const cli_command cli_serve = {
@@ -72,7 +73,7 @@ const cli_command cli_serve = {
     .max_operands = 0,
     .options = {{"config", 0, "FILE", "settings as a JSON object (default: $UNIFACE_CONFIG)"},
                 {"check-config", 0, NULL, "say whether it would start, and end"},
-                SRV_SETTING_LIST(TEXT, NUMBER, SWITCH)},
+                SRV_SETTING_LIST(TEXT, NUMBER, WHOLE, SWITCH)},
     .details = "Every option can be given as an environment variable (--batch-wait-us:\n"
                "UNIFACE_BATCH_WAIT_US) and in the file (\"batch_wait_us\"); options win over the\n"
                "environment, that over the file. The first start prints an API key, once. A new\n"

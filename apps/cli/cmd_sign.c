@@ -94,7 +94,7 @@ const cli_command cli_sign = {
     .examples = "  uniface sign keygen -o release.key\n"
                 "  uniface sign face.ufm --key release.key --release 3 --signer 'Example Ltd'\n"
                 "  uniface sign verify face.ufm --trusted release.key.pub\n"
-                "  UNIFACE_TRUSTED_KEYS=release.key.pub uniface embed photo.jpg\n",
+                "  UNIFACE_TRUSTED_KEYS=release.key.pub uniface detect photo.jpg\n",
     .run = run_sign,
 };
 

@@ -4,7 +4,7 @@
 
 #define TRAIN_OPTIONS                                                                              \
     {"output", 'o', "OUT.ufm", "the new model"},                                                   \
-        {"epochs", 'n', "N", "passes over the pictures (5)"},                                      \
+        {"epochs", 'n', "EPOCHS", "passes over the pictures (5)"},                                 \
         {"batch", 'b', "N", "pictures a step (64)"},                                               \
         {"threads", 't', "N", "threads (0: one per core)"},                                        \
         {"precision", 0, "NAME", "fp32 (default) or bf16"},                                        \
@@ -24,7 +24,7 @@
         {"seed", 0, "N", "of everything drawn by lot (1)"},                                        \
         {"checkpoint", 0, "FILE", "go on from it when it is there, and keep it up to date"},       \
         {"checkpoint-every", 0, "SECONDS", "how often (60)"},                                      \
-        {"measure-every", 0, "STEPS", "between points of the curves (40 points in all)"},          \
+        {"measure-every", 0, "N", "steps between points of the curves (40 points in all)"},        \
         {"pairs", 'p', "FILE",                                                                     \
          "score candidates on a list of pairs (see evaluate), keep the best"},                     \
         {"images", 'i', "DIR", "folder that the names of --pairs are relative to"},                \

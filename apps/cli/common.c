@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,21 +28,26 @@ static int exit_status(uf_status st)
     }
 }
 
-int cli_fail(const uf_error *err)
-{
-    fprintf(stderr, "uniface: %s\n", err->message);
-    return exit_status(err->status);
-}
+static char complaint[4096];
 
 int cli_complain(int status, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    fputs("uniface: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    vsnprintf(complaint, sizeof complaint, fmt, ap);
     va_end(ap);
+    fprintf(stderr, "uniface: %s\n", complaint);
     return status;
+}
+
+int cli_fail(const uf_error *err)
+{
+    return cli_complain(exit_status(err->status), "%s", err->message);
+}
+
+const char *cli_last_complaint(void)
+{
+    return complaint;
 }
 
 long cli_file_size(const char *path)
@@ -59,6 +65,8 @@ int cli_check_output(const char *path, bool in_place)
     struct stat there, link;
     if (!path)
         return 0;
+    if (!path[0])
+        return cli_complain(EXIT_USAGE, "the name of an output is empty");
     const bool exists = stat(path, &there) == 0;
     if (exists && (S_ISDIR(there.st_mode) || (!in_place && !S_ISREG(there.st_mode))))
         return cli_complain(EXIT_INPUT, "%s: not a regular file", path);
@@ -140,12 +148,32 @@ uf_status cli_open_model_at(uf_model **m, const char *name, uf_error *err)
     return st ? st : cli_model_open(m, path, err);
 }
 
+/* The library would say what is wrong without the name. */
+static uf_status check_task(uf_model **m, const char *name, const char *task, uf_error *err)
+{
+    const char *is = uf_model_meta(*m, "task");
+    if (is && !strcmp(is, task))
+        return UF_OK;
+    snprintf(err->message, sizeof err->message,
+             "%.300s: the model is no %s: its metadata says \"%.40s\"", name, task,
+             is ? is : "nothing");
+    uf_model_close(*m);
+    *m = NULL;
+    return err->status = UF_E_MISMATCH;
+}
+
+uf_status cli_open_model_for(uf_model **m, const char *name, const char *task, uf_error *err)
+{
+    const uf_status st = cli_open_model_at(m, name, err);
+    return st ? st : check_task(m, name, task, err);
+}
+
 uf_status cli_open_model(uf_model **m, const cli_args *a, const char *option, uf_error *err)
 {
     char path[4096];
     const char *given = cli_value(a, option);
     if (given)
-        return cli_open_model_at(m, given, err);
+        return cli_open_model_for(m, given, option, err);
     uf_status st = uf_store_default(path, sizeof path, option, err);
     if (!st)
         st = cli_model_open(m, path, err);
@@ -169,11 +197,10 @@ static bool append(cli_files *f, const char *path)
 
 static bool looks_like_picture(const char *name)
 {
-    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".webp",
-                                           ".JPG", ".JPEG", ".PNG", ".WEBP"};
+    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".webp"};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++)
-        if (!strcmp(dot, suffixes[i]))
+        if (!strcasecmp(dot, suffixes[i]))
             return true;
     return false;
 }
@@ -197,20 +224,40 @@ static bool collect_folder(cli_files *f, const char *folder)
     return ok;
 }
 
-bool cli_files_collect(cli_files *f, char **operands, int count)
+static bool collect_operand(cli_files *f, const char *operand)
 {
     struct stat s;
+    const bool is_folder = stat(operand, &s) == 0 && S_ISDIR(s.st_mode);
+    return is_folder ? collect_folder(f, operand) : append(f, operand);
+}
+
+bool cli_files_collect(cli_files *f, char **operands, int count)
+{
     bool ok = true;
     f->paths = NULL;
     f->count = 0;
     for (int i = 0; ok && i < count; i++)
-        if (stat(operands[i], &s) == 0 && S_ISDIR(s.st_mode))
-            ok = collect_folder(f, operands[i]);
-        else
-            ok = append(f, operands[i]);
+        ok = collect_operand(f, operands[i]);
     if (!ok)
-        fputs("uniface: out of memory\n", stderr);
+        cli_complain(0, "out of memory");
     return ok;
+}
+
+int cli_files_need(cli_files *f, const cli_args *a)
+{
+    size_t before = 0;
+    if (!cli_files_collect(f, NULL, 0))
+        return EXIT_INTERNAL;
+    for (int i = 0; i < a->count; i++, before = f->count) {
+        if (!collect_operand(f, a->operands[i]))
+            return cli_complain(EXIT_INTERNAL, "out of memory");
+        if (f->count == before)
+            return cli_complain(EXIT_INPUT,
+                                "%s: there are no pictures in %s (names end in .jpg, .jpeg, .png "
+                                "or .webp; folders in it are not searched)",
+                                a->command->name, a->operands[i]);
+    }
+    return 0;
 }
 
 void cli_files_free(cli_files *f)

@@ -139,6 +139,8 @@ static int add_pictures(cli_job *q, const cli_args *a, char *path)
     int status = ends_with(path, ".txt")               ? read_list(&files, path)
                  : cli_files_collect(&files, &path, 1) ? 0
                                                        : EXIT_INPUT;
+    if (!status && !files.count)
+        status = cli_complain(EXIT_INPUT, "there are no pictures in %s", path);
     size_t n = files.count < q->wanted ? files.count : q->wanted;
     for (size_t i = 0; !status && i < n; i++) {
         status = add_picture(q, a, files.paths[i * files.count / n]);

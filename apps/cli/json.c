@@ -1,8 +1,16 @@
 /* A writer of JSON: text that is no UTF-8 is written byte by byte as U+FFFD. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+
+/* What is open on standard output, so that a document ends as one whatever happens. */
+static struct {
+    bool begun;
+    int depth;
+    char ends[CLI_JSON_DEPTH];
+} document;
 
 static void indent(cli_json *j)
 {
@@ -63,8 +71,14 @@ static void begin(cli_json *j, const char *key)
 
 void json_open(cli_json *j, const char *key, char bracket)
 {
+    if (j->depth + 1 >= CLI_JSON_DEPTH || document.depth >= CLI_JSON_DEPTH)
+        abort(); /* an error of ours: no input decides how deep documents are */
     begin(j, key);
     fputc(bracket, j->f);
+    if (j->f == stdout) {
+        document.begun = true;
+        document.ends[document.depth++] = bracket == '{' ? '}' : ']';
+    }
     j->depth++;
     j->wrote[j->depth] = false;
 }
@@ -73,6 +87,7 @@ void json_close(cli_json *j, char bracket)
 {
     bool wrote = j->wrote[j->depth];
     j->depth--;
+    document.depth -= j->f == stdout;
     if (wrote)
         indent(j);
     fputc(bracket, j->f);
@@ -117,4 +132,20 @@ void json_raw(cli_json *j, const char *key, const char *json)
 void json_end(cli_json *j)
 {
     fputc('\n', j->f);
+}
+
+void json_fail(int status, const char *why)
+{
+    if (!document.begun) {
+        cli_json j = {.f = stdout};
+        json_open(&j, NULL, '{');
+        json_text(&j, "error", why);
+        json_integer(&j, "status", status);
+        json_close(&j, '}');
+        json_end(&j);
+    } else if (document.depth) {
+        while (document.depth)
+            fputc(document.ends[--document.depth], stdout);
+        fputc('\n', stdout);
+    }
 }

@@ -95,9 +95,19 @@ static const cli_command *find_command(int argc, char **argv, int *words)
     return found;
 }
 
-/* Answers that nobody got are no success. */
-static int finish(int status)
+static bool wants_json(int argc, char **argv)
 {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (!strcmp(argv[i], "--json"))
+            return true;
+    return false;
+}
+
+/* Answers that nobody got are no success, and programs that read JSON get some when it failed. */
+static int finish(int status, bool json)
+{
+    if (status && json)
+        json_fail(status, cli_last_complaint());
     if (fflush(stdout) != 0 && status == 0)
         return cli_complain(EXIT_INPUT, "standard output cannot be written");
     return status;
@@ -110,19 +120,26 @@ int main(int argc, char **argv)
         usage(stderr);
         return EXIT_USAGE;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    const bool json = wants_json(argc, argv), help = !strcmp(argv[1], "help");
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (help && argc == 2)) {
         usage(stdout);
-        return finish(0);
+        return finish(0, false);
     }
     if (!strcmp(argv[1], "--version")) {
         printf("uniface %s\n", uf_version());
-        return finish(0);
+        return finish(0, false);
     }
+    argc -= help; /* help COMMAND */
+    argv += help;
     int words = 0;
     const cli_command *c = find_command(argc, argv, &words);
     if (!c) {
-        fprintf(stderr, "uniface: no command \"%s\"; `uniface --help` lists them\n", argv[1]);
-        return EXIT_USAGE;
+        cli_complain(EXIT_USAGE, "no command \"%s\"; `uniface --help` lists them", argv[1]);
+        return finish(EXIT_USAGE, json);
+    }
+    if (help) {
+        cli_help(stdout, c);
+        return finish(0, false);
     }
     const bool wrong_word =
         words == 1 && !strcmp(c->operands, "COMMAND") && argc > 2 && argv[2][0] != '-';
@@ -134,5 +151,5 @@ int main(int argc, char **argv)
     if (status < 0)
         status = c->run(&a);
     free(given);
-    return finish(status);
+    return finish(status, json);
 }

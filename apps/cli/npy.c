@@ -93,7 +93,7 @@ bool npy_write(const char *path, const uf_tensor_info *info, const void *data)
         ok = rename(temporary, path) == 0;
     if (ok)
         return true;
-    fprintf(stderr, "uniface: %s: it cannot be written: %s\n", path, strerror(errno));
+    cli_complain(0, "%s: it cannot be written: %s", path, strerror(errno));
     if (f && temporary[0])
         unlink(temporary);
     return false;
@@ -181,12 +181,12 @@ bool npy_read(const char *path, uf_tensor_info *info, void **data)
     memset(info, 0, sizeof *info);
     *data = NULL;
     if (!f) {
-        fprintf(stderr, "uniface: %s: it cannot be opened\n", path);
+        cli_complain(0, "%s: cannot open: %s", path, strerror(errno));
         return false;
     }
     const char *wrong = read_array(f, info, data);
     fclose(f);
     if (wrong)
-        fprintf(stderr, "uniface: %s: %s\n", path, wrong);
+        cli_complain(0, "%s: %s", path, wrong);
     return !wrong;
 }

@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-static const char json_help[] = "print JSON to standard output";
+static const char json_help[] = "print JSON to standard output, errors too";
 
 static int option_index(const cli_command *c, const char *name, size_t length, char letter)
 {
@@ -66,10 +66,9 @@ void cli_help(FILE *f, const cli_command *c)
 
 static int usage_error(const cli_command *c, const char *fmt, const char *what)
 {
-    fputs("uniface: ", stderr);
-    fprintf(stderr, fmt, c->name, what);
-    fprintf(stderr, "; try `uniface %s --help`\n", c->name);
-    return EXIT_USAGE;
+    char wrong[512];
+    snprintf(wrong, sizeof wrong, fmt, c->name, what);
+    return cli_complain(EXIT_USAGE, "%s; try `uniface %s --help`", wrong, c->name);
 }
 
 /* One argument that begins with '-'. *i moves past a value taken from the next argument. */
@@ -126,6 +125,8 @@ int cli_parse(cli_args *a, const cli_command *c, int argc, char **argv)
             int status = take_option(a, c, argc, argv, &i);
             if (status >= 0)
                 return status;
+        } else if (!argv[i][0]) {
+            return usage_error(c, "%s: an argument is empty%s", "");
         } else {
             argv[a->count++] = argv[i];
         }
@@ -148,30 +149,28 @@ bool cli_flag(const cli_args *a, const char *option)
     return cli_value(a, option) != NULL;
 }
 
+/* What these stand for has no fractions. */
+static bool is_whole(const cli_args *a, const char *option)
+{
+    const int i = option_index(a->command, option, strlen(option), 0);
+    const char *metavar = i < 0 ? NULL : a->command->options[i].metavar;
+    return metavar && (!strcmp(metavar, "N") || !strcmp(metavar, "PIXELS"));
+}
+
 bool cli_number(const cli_args *a, const char *option, double min, double max, double fallback,
                 double *out)
 {
     const char *text = cli_value(a, option);
+    const bool whole = is_whole(a, option);
     char *end;
     *out = fallback;
     if (!text)
         return true;
     *out = strtod(text, &end);
-    if (end != text && !*end && isfinite(*out) && *out >= min && *out <= max)
+    if (end != text && !*end && isfinite(*out) && *out >= min && *out <= max &&
+        (!whole || *out == floor(*out)))
         return true;
-    fprintf(stderr, "uniface: --%s must be a number from %g to %g, not \"%s\"\n", option, min, max,
-            text);
-    return false;
-}
-
-bool cli_count(const cli_args *a, const char *option, double min, double max, double fallback,
-               double *out)
-{
-    if (!cli_number(a, option, min, max, fallback, out))
-        return false;
-    if (*out == floor(*out))
-        return true;
-    fprintf(stderr, "uniface: --%s must be a whole number, not \"%s\"\n", option,
-            cli_value(a, option));
+    cli_complain(0, "--%s must be a %snumber from %.10g to %.10g, not \"%s\"", option,
+                 whole ? "whole " : "", min, max, text);
     return false;
 }

@@ -20,7 +20,7 @@ int cli_detector_options(const cli_args *a, uf_detector_options *o)
     bool is_auto = size && !strcmp(size, "auto");
     if ((!is_auto && !cli_number(a, "size", 32, 8192, 0, &pixels)) ||
         !cli_number(a, "score", 0, 1, -1, &score) || !cli_number(a, "nms", 0, 1, -1, &nms) ||
-        !cli_count(a, "threads", 0, 1024, 0, &threads))
+        !cli_number(a, "threads", 0, 1024, 0, &threads))
         return EXIT_USAGE;
     o->size = is_auto ? -1 : (int32_t)pixels;
     o->score_threshold = (float)score;
@@ -51,8 +51,8 @@ static int make_embedder(cli_session *s, const cli_args *a)
     uf_error err;
     uf_embedder_options o = UF_EMBEDDER_OPTIONS_INIT;
     double threads, batch;
-    if (!cli_count(a, "threads", 0, 1024, 0, &threads) ||
-        !cli_count(a, "batch", 1, 256, 16, &batch))
+    if (!cli_number(a, "threads", 0, 1024, 0, &threads) ||
+        !cli_number(a, "batch", 1, 256, 16, &batch))
         return EXIT_USAGE;
     o.engine.threads = (uint32_t)threads;
     o.batch = (int32_t)batch;
@@ -74,7 +74,7 @@ int cli_open_embedder(cli_session *s, const cli_args *a)
 int cli_open_embedder_at(cli_session *s, const cli_args *a, const char *path)
 {
     uf_error err;
-    if (cli_open_model_at(&s->embedder_model, path, &err))
+    if (cli_open_model_for(&s->embedder_model, path, "embedder", &err))
         return cli_fail(&err);
     return make_embedder(s, a);
 }
@@ -101,22 +101,4 @@ uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_
         *p = NULL;
     }
     return st;
-}
-
-int cli_embed_main_face(cli_session *s, const char *path, float *v)
-{
-    uf_error err;
-    uf_picture *p;
-    size_t count;
-    if (cli_find_faces(s, path, &p, &count, &err))
-        return cli_fail(&err);
-    uf_image view = uf_picture_view(p);
-    int i = uf_face_main(s->faces, count, view.width, view.height);
-    int status = 0;
-    if (i < 0)
-        status = cli_complain(EXIT_INPUT, "%s: no face found", path);
-    else if (uf_embedder_run(s->embedder, &view, &s->faces[i], v, &err))
-        status = cli_fail(&err);
-    uf_picture_destroy(p);
-    return status;
 }

@@ -47,7 +47,5 @@ uf_status cli_faces_in(cli_session *s, const uf_image *view, size_t *count, uf_e
  * them. */
 uf_status cli_find_faces(cli_session *s, const char *path, uf_picture **p, size_t *count,
                          uf_error *err);
-/* The template of the face that the photo is about. */
-int cli_embed_main_face(cli_session *s, const char *path, float *v);
 
 #endif

@@ -22,17 +22,20 @@ typedef struct setting {
     size_t offset, room; /* room: of a text */
     double min, max, fallback;
     const char *text; /* fallback of a text */
+    bool is_whole;    /* a number without a fraction */
 } setting;
 
 #define AT(field) offsetof(srv_config, field)
 #define ROOM(field) sizeof(((srv_config *)0)->field)
 #define T(name, field, fallback, metavar, help) \
-    {name, TEXT, AT(field), ROOM(field), 0, 0, 0, fallback},
+    {name, TEXT, AT(field), ROOM(field), 0, 0, 0, fallback, false},
 #define N(name, field, min, max, fallback, help) \
-    {name, NUMBER, AT(field), 0, min, max, fallback, NULL},
-#define S(name, field, help) {name, SWITCH, AT(field), 0, 0, 0, 0, NULL},
+    {name, NUMBER, AT(field), 0, min, max, fallback, NULL, false},
+#define W(name, field, min, max, fallback, help) \
+    {name, NUMBER, AT(field), 0, min, max, fallback, NULL, true},
+#define S(name, field, help) {name, SWITCH, AT(field), 0, 0, 0, 0, NULL, false},
 
-static const setting settings[] = {SRV_SETTING_LIST(T, N, S)};
+static const setting settings[] = {SRV_SETTING_LIST(T, N, W, S)};
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
 /* ---- one value ---- */
@@ -51,9 +54,9 @@ static bool set_text(srv_config *c, const setting *s, const char *value, const c
 static bool set_number(srv_config *c, const setting *s, double v, const char *shown,
                        const char *where, char why[512])
 {
-    if (!(v >= s->min && v <= s->max)) {
-        snprintf(why, 512, "%s: %s must be a number from %.10g to %.10g, not \"%.40s\"", where,
-                 s->name, s->min, s->max, shown);
+    if (!(v >= s->min && v <= s->max) || (s->is_whole && v != floor(v))) {
+        snprintf(why, 512, "%s: %s must be a %snumber from %.10g to %.10g, not \"%.40s\"", where,
+                 s->name, s->is_whole ? "whole " : "", s->min, s->max, shown);
         return false;
     }
     memcpy((char *)c + s->offset, &v, sizeof v);

@@ -10,9 +10,9 @@ enum { SRV_PATH_MAX = 1024 };
 
 /* Every setting: as a flag by its name, in the environment as UNIFACE_NAME, in the file with "_"
  * for "-". Ends of the ranges are those that make sense on a machine, not those of the types.
- * TEXT(name, field, fallback, metavar, help) NUMBER(name, field, min, max, fallback, help)
- * SWITCH(name, field, help) */
-#define SRV_SETTING_LIST(TEXT, NUMBER, SWITCH)                                                     \
+ * TEXT(name, field, fallback, metavar, help) NUMBER and WHOLE(name, field, min, max, fallback,
+ * help) SWITCH(name, field, help) */
+#define SRV_SETTING_LIST(TEXT, NUMBER, WHOLE, SWITCH)                                              \
     TEXT("listen", listen, "127.0.0.1:8000", "ADDR:PORT", "where to listen (127.0.0.1:8000)")      \
     TEXT("data", data, "", "DIR", "folder of keys and gallery (~/.local/share/uniface)")           \
     TEXT("detector", detector, "", "MODEL", "detector (default: the store's, else the built-in)")  \
@@ -32,25 +32,25 @@ enum { SRV_PATH_MAX = 1024 };
     TEXT("tls-cert", tls_cert, "", "FILE", "certificate chain, PEM")                               \
     TEXT("tls-key", tls_key, "", "FILE", "its private key, PEM")                                   \
     TEXT("tls-client-ca", tls_client_ca, "", "FILE", "clients need a certificate by this CA")      \
-    NUMBER("threads", threads, 0, 1024, 0, "workers (0: one per core)")                            \
-    NUMBER("batch", batch, 1, 256, 16, "most faces or pictures in a run (16)")                     \
+    WHOLE("threads", threads, 0, 1024, 0, "workers (0: one per core)")                             \
+    WHOLE("batch", batch, 1, 256, 16, "most faces or pictures in a run (16)")                      \
     NUMBER("batch-wait-us", batch_wait_us, 0, 1e6, 50000,                                          \
            "longest wait for a fuller batch (50000)")                                              \
-    NUMBER("queue", queue, 0, 100000, 0, "most requests inside, then 503 (0: 32 for each core)")   \
-    NUMBER("size", size, -1, 8192, 0, "longest side the detector sees (0: the model's; -1: auto)") \
-    NUMBER("max-body", max_body, 1024, 1e9, 16 << 20, "largest body, bytes (16777216)")            \
-    NUMBER("max-body-memory", max_body_memory, 1 << 20, 1e12, 512 << 20, "of all bodies together") \
-    NUMBER("max-pixels", max_pixels, 1e4, 1e9, 5e7, "largest picture (50000000)")                  \
-    NUMBER("max-connections", max_connections, 1, 100000, 4096, "open at once (4096)")             \
-    NUMBER("max-connections-per-address", max_connections_per_address, 0, 100000, 0,               \
-           "of one address (0: no limit of its own)")                                              \
+    WHOLE("queue", queue, 0, 100000, 0, "most requests inside, then 503 (0: 32 for each core)")    \
+    WHOLE("size", size, -1, 8192, 0, "longest side the detector sees (0: the model's; -1: auto)")  \
+    WHOLE("max-body", max_body, 1024, 1e9, 16 << 20, "largest body, bytes (16777216)")             \
+    WHOLE("max-body-memory", max_body_memory, 1 << 20, 1e12, 512 << 20, "of all bodies together")  \
+    WHOLE("max-pixels", max_pixels, 1e4, 1e9, 5e7, "largest picture (50000000)")                   \
+    WHOLE("max-connections", max_connections, 1, 100000, 4096, "open at once (4096)")              \
+    WHOLE("max-connections-per-address", max_connections_per_address, 0, 100000, 0,                \
+          "of one address (0: no limit of its own)")                                               \
     NUMBER("header-timeout", header_timeout, 0.1, 3600, 10, "seconds for a request's head (10)")   \
     NUMBER("body-timeout", body_timeout, 0.1, 3600, 30, "seconds for its body (30)")               \
     NUMBER("request-timeout", request_timeout, 0.1, 3600, 30, "seconds for the work (30)")         \
     NUMBER("idle-timeout", idle_timeout, 0.1, 3600, 60, "seconds between requests (60)")           \
     NUMBER("drain-timeout", drain_timeout, 0.1, 3600, 4, "seconds for what runs when it ends (4)") \
     NUMBER("rate", rate, 0, 1e6, 0, "most requests a second of a client (0: any)")                 \
-    NUMBER("verify-failures", verify_failures, 1, 1e6, 5, "failed 1:1 tries until a lock (5)")     \
+    WHOLE("verify-failures", verify_failures, 1, 1e6, 5, "failed 1:1 tries until a lock (5)")      \
     NUMBER("verify-lock-seconds", verify_lock_seconds, 1, 1e6, 300, "how long it lasts (300)")     \
     TEXT("seccomp", seccomp, "on", "on|off", "off: any system call is allowed (for debugging)")    \
     TEXT("log-level", log_level, "info", "LEVEL", "debug, info, warn or error (info)")             \

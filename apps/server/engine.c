@@ -155,7 +155,9 @@ static void waiter_init(waiter *me, const srv_work *w)
     pthread_cond_init(&me->wake, NULL);
 }
 
-/* Waits in the queue for a core; one that is held goes to who is next. */
+/* Waits in the queue for a core; one that is held goes to who is next. Handles of models that are
+ * no longer current go along: who gets the core closes them at the end, and let_go would give up
+ * the lock between queueing and passing on. */
 static uf_status queue_up(srv_engine *e, srv_work *w, uf_error *err)
 {
     waiter me;

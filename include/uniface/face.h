@@ -92,6 +92,25 @@ UF_API uf_status uf_detector_batch(uf_detector *d, size_t *out, uf_error *err);
  * for recognition (for uf_decode_options.min_side). */
 UF_API int32_t uf_detector_min_side(const uf_detector *d);
 
+/* Where the time of a run went. */
+typedef struct uf_run_times {
+    double plan_us;    /* planning, where the input has not been of this size before */
+    double input_us;   /* from pixels to the network's input: scaled (detectors), normalised */
+    double network_us; /* its operators */
+    double output_us;  /* detectors: boxes from outputs, overlapping ones left out; embedders: unit
+                          length */
+    uint32_t runs;     /* of the network: several with size -1, two with flip */
+} uf_run_times;
+
+/* Of the last uf_detector_run. Since 0.5. */
+UF_API void uf_detector_times(const uf_detector *d, uf_run_times *out);
+/* The same as uf_engine_set_profiling, uf_engine_step_count and uf_engine_step, for the detector's
+ * network as it ran last. */
+UF_API void uf_detector_set_profiling(uf_detector *d, int on);
+UF_API size_t uf_detector_step_count(const uf_detector *d);
+UF_API uf_status uf_detector_step(const uf_detector *d, size_t i, uf_step_profile *out,
+                                  uf_error *err);
+
 /* Moves box and landmarks into a picture that is so many times as wide and as high. */
 UF_API void uf_face_scale(uf_face *f, float by_x, float by_y);
 /* Intersection over union of two boxes: 0..1. */
@@ -149,6 +168,14 @@ UF_API uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf
 /* Embeds n aligned crops, RGB8, [n][size][size][3], into [n][dimension]. */
 UF_API uf_status uf_embedder_run_crops(uf_embedder *e, const uint8_t *crops, size_t n, float *out,
                                        uf_error *err);
+
+/* Of the last uf_embedder_run_crops; uf_embedder_run aligns and calls that. Since 0.5. */
+UF_API void uf_embedder_times(const uf_embedder *e, uf_run_times *out);
+/* As those of detectors. */
+UF_API void uf_embedder_set_profiling(uf_embedder *e, int on);
+UF_API size_t uf_embedder_step_count(const uf_embedder *e);
+UF_API uf_status uf_embedder_step(const uf_embedder *e, size_t i, uf_step_profile *out,
+                                  uf_error *err);
 
 /* Cosine of two unit vectors: -1..1. */
 UF_API float uf_similarity(const float *a, const float *b, size_t dimension);

@@ -32,8 +32,8 @@ typedef enum uf_pipeline_judging {
 } uf_pipeline_judging;
 
 typedef struct uf_pipeline_options {
-    uf_detector_options detector; /* its engine options count for both networks; threads: so many
-                                     pairs of networks run beside each other, each on one thread */
+    uf_detector_options detector; /* its engine options count for both networks; threads: that run
+                                     networks, shared among the lanes */
     uint32_t decoders;            /* threads that read and decode; 0 (default): one for each core */
     uint32_t batch;               /* most pictures in one run of the networks, 1..256; default 8.
                                      Small networks take one: that is faster */
@@ -50,12 +50,17 @@ typedef struct uf_pipeline_options {
     uint32_t lanes; /* pairs of networks, which share the threads; 0 (default): one for each thread,
                        which is best for many pictures. Since 0.5 */
     uf_pipeline_judging judge; /* needs a detector. Since 0.5 */
+    int32_t main_only; /* of max_faces only the main one is judged and embedded: the others are
+                          told, with zeros for qualities and templates; default 0. Since 0.5 */
+    int32_t crop_side; /* also give the main face's crop (uf_face_align, ArcFace's points) with a
+                          side of so many pixels, up to 1024; needs both models; default 0: none.
+                          Since 0.5 */
 } uf_pipeline_options;
 #define UF_PIPELINE_MAX_BYTES ((uint64_t)256 << 20)
 #define UF_PIPELINE_OPTIONS_INIT                                                                   \
     {                                                                                              \
         UF_DETECTOR_OPTIONS_INIT, 0, 8, 0, 0, 0, UF_PIPELINE_MAX_BYTES, UF_DECODE_OPTIONS_INIT, 0, \
-            UF_PIPELINE_JUDGE_NONE                                                                 \
+            UF_PIPELINE_JUDGE_NONE, 0, 0                                                           \
     }
 
 /* One of the models may be NULL. Without a detector each picture is an aligned face crop, scaled to
@@ -77,6 +82,12 @@ UF_API uf_status uf_pipeline_put(uf_pipeline *p, const char *path, uf_error *err
 UF_API uf_status uf_pipeline_put_bytes(uf_pipeline *p, const void *data, size_t size,
                                        uf_error *err);
 
+/* Why a face has neither template nor quality. Since 0.5. */
+typedef struct uf_face_fault {
+    uf_status status; /* UF_OK: it came through */
+    char message[252];
+} uf_face_fault;
+
 typedef struct uf_pipeline_item {
     uint64_t number;        /* of the picture, from 0 in the order of putting */
     uf_status status;       /* of this picture */
@@ -87,6 +98,13 @@ typedef struct uf_pipeline_item {
     const uf_face *faces;   /* [face_count]; NULL without a detector */
     const float *templates; /* [face_count][dimension], unit length; NULL without an embedder */
     const uf_quality *qualities; /* [face_count]; NULL unless faces are judged. Since 0.5 */
+    int32_t main_face; /* the one the picture is about, of those here; -1: none. Since 0.5 */
+    const uf_face_fault *faults; /* [face_count]; NULL: all came through. Faces that did not have
+                                    zeros for templates. Where only one face is embedded its fault
+                                    is the picture's status instead. Since 0.5 */
+    const uint8_t *crop;         /* of the main face, RGB8, [crop_side][crop_side][3]; NULL unless
+                                    asked for, and where the face was left out as poor or has no
+                                    landmarks. Since 0.5 */
 } uf_pipeline_item;
 
 /* The oldest picture that is pending; waits until it has been through the networks. `out` is valid

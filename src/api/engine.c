@@ -111,12 +111,12 @@ size_t uf_engine_step_count(const uf_engine *e)
     return ufi_context_step_count(e->context);
 }
 
-uf_status uf_engine_step(const uf_engine *e, size_t i, uf_step_profile *out, uf_error *err)
+uf_status ufi_step_profile(const ufi_context *c, size_t i, uf_step_profile *out, uf_error *err)
 {
-    if (!e || !out || i >= uf_engine_step_count(e))
+    if (!out || i >= ufi_context_step_count(c))
         return ufi_fail(err, UF_E_ARG, "step %zu: no such step in the plan", i);
     ufi_step_info s;
-    ufi_context_step(e->context, (uint32_t)i, &s);
+    ufi_context_step(c, (uint32_t)i, &s);
     *out = (uf_step_profile){
         .op = s.op,
         .name = s.name,
@@ -129,6 +129,12 @@ uf_status uf_engine_step(const uf_engine *e, size_t i, uf_step_profile *out, uf_
     };
     memcpy(out->output_dims, s.output_shape.dims, sizeof out->output_dims);
     return UF_OK;
+}
+
+uf_status uf_engine_step(const uf_engine *e, size_t i, uf_step_profile *out, uf_error *err)
+{
+    return e ? ufi_step_profile(e->context, i, out, err)
+             : ufi_fail(err, UF_E_ARG, "uf_engine_step: an engine must be given");
 }
 
 const char *uf_engine_device(const uf_engine *e)

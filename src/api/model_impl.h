@@ -21,6 +21,8 @@ uf_status ufi_model_finish(uf_model **out, uf_model *m, uf_status st);
  * device or "auto": UF_E_STATE otherwise, UF_E_DEVICE_NOT_FOUND when there is no such device. The
  * program is the model's. Thread: any. */
 uf_status ufi_model_program(uf_model *m, const char *device, ufi_program **out, uf_error *err);
+/* uf_engine_step of a context. */
+uf_status ufi_step_profile(const ufi_context *c, size_t i, uf_step_profile *out, uf_error *err);
 /* Lets go of the pages of the mapped file: after packing, the weights exist twice. They come back
  * when touched. */
 void ufi_model_release_pages(uf_model *m);

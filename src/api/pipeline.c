@@ -6,9 +6,10 @@
  * `to_decode` and raise it. Lanes, threads with networks of their own, take the pictures from
  * `to_run` on that are decoded. The caller's thread gives out the oldest, which keeps the order.
  *
- * Networks run on one thread each, one lane for each core: two lanes beside each other do about
- * 307 pictures/s where one whose networks used both cores did 241 (YuNet and MobileFaceNet, FP32),
- * because layers this small end before a second thread has begun.
+ * Lanes share the threads. Unless fewer are asked for there is one for each, with networks of one
+ * thread: two such lanes do about 307 pictures/s where one whose networks used both cores did 241
+ * (YuNet and MobileFaceNet, FP32), because layers this small end before a second thread has begun.
+ * Of fewer pictures than threads each has several.
  *
  * Decoders stop taking pictures while more than max_bytes of pixels are held. The oldest pictures
  * are taken first, so the one that lanes wait for is decoded or being decoded, and they go on with
@@ -196,7 +197,9 @@ static uf_status put(uf_pipeline *p, char *path, uint8_t *encoded, size_t size, 
     at->encoded = encoded;
     at->encoded_size = size;
     at->width = at->height = 0;
-    at->face_count = 0;
+    at->face_count = at->fault_count = 0;
+    at->main_face = -1;
+    at->has_crop = false;
     ufi_mutex_lock(p->mutex);
     at->state = UFI_PLACE_WAITING;
     p->limit = ++p->put;
@@ -254,7 +257,10 @@ uf_status uf_pipeline_next(uf_pipeline *p, uf_pipeline_item *out, uf_error *err)
                               .height = at->height,
                               .face_count = is_ok ? at->face_count : 0,
                               .faces = is_ok && p->detector ? at->faces : NULL,
-                              .templates = is_ok && p->embedder ? at->templates : NULL};
+                              .templates = is_ok && p->embedder ? at->templates : NULL,
+                              .faults = is_ok && at->fault_count ? at->faults : NULL,
+                              .main_face = is_ok ? at->main_face : -1,
+                              .crop = is_ok && at->has_crop ? at->crop : NULL};
     if (is_ok && p->options.judge)
         out->qualities = at->qualities;
     if (!is_ok)
@@ -289,6 +295,11 @@ static uf_status check_options(const uf_pipeline *p, uf_pipeline_options *o, uf_
         return ufi_fail(err, UF_E_ARG,
                         "pipeline options: judge must be 0 to %d, and 0 without a detector",
                         UF_PIPELINE_SKIP_POOR);
+    if (o->crop_side < 0 || o->crop_side > UFI_PIPELINE_MAX_CROP ||
+        (o->crop_side && (!p->detector || !p->embedder)))
+        return ufi_fail(err, UF_E_ARG,
+                        "pipeline options: crop_side must be 0 to %d, and 0 without both models",
+                        UFI_PIPELINE_MAX_CROP);
     const uint32_t cores = ufi_cpu_count();
     o->decoders = o->decoders ? o->decoders : cores < 256 ? cores : 256;
     if (o->decoders > 256)
@@ -331,9 +342,11 @@ static uf_status make_places(uf_pipeline *p, uf_error *err)
     const uf_pipeline_options *o = &p->options;
     p->places = ufi_calloc(o->ring, sizeof *p->places);
     p->decoders = ufi_calloc(o->decoders, sizeof(ufi_thread *));
+    const size_t crop =
+        p->detector ? (size_t)o->crop_side * (size_t)o->crop_side * 3 : p->crop_bytes;
     bool ok = p->places && p->decoders;
-    for (uint32_t i = 0; ok && !p->detector && i < o->ring; i++)
-        ok = (p->places[i].crop = ufi_malloc(p->crop_bytes, 1)) != NULL;
+    for (uint32_t i = 0; ok && crop && i < o->ring; i++)
+        ok = (p->places[i].crop = ufi_malloc(crop, 1)) != NULL;
     return ok ? UF_OK : ufi_fail(err, UF_E_NOMEM, "no memory for a pipeline");
 }
 
@@ -415,6 +428,7 @@ void uf_pipeline_destroy(uf_pipeline *p)
         ufi_free(at->faces);
         ufi_free(at->qualities);
         ufi_free(at->templates);
+        ufi_free(at->faults);
     }
     ufi_condition_destroy(p->changed);
     ufi_mutex_destroy(p->mutex);

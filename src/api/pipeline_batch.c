@@ -9,6 +9,7 @@
  * more, as large as that needs.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/pipeline_impl.h"
@@ -78,6 +79,38 @@ static void fail(ufi_place *at, uf_status st, const uf_error *err)
         at->error = *err;
 }
 
+/* Whether one face of a picture is looked at; without a detector the picture is that face. */
+static bool only_main(const uf_pipeline *p)
+{
+    return p->options.max_faces == 0 || p->options.main_only || !p->detector;
+}
+
+/* A face that cannot be judged or embedded. Where it is the only one wanted, the picture fails. */
+static void fail_face(const uf_pipeline *p, ufi_place *at, size_t face, uf_status st,
+                      const uf_error *err)
+{
+    if (only_main(p)) {
+        fail(at, st, err);
+        return;
+    }
+    if (at->face_room > at->fault_room) {
+        uf_face_fault *more = ufi_realloc(at->faults, at->face_room, sizeof *more);
+        if (!more) {
+            fail(at, UF_E_NOMEM, &(uf_error){UF_E_NOMEM, "no memory for faces"});
+            return;
+        }
+        at->faults = more;
+        at->fault_room = at->face_room;
+    }
+    if (at->fault_count++ == 0)
+        memset(at->faults, 0, at->face_count * sizeof *at->faults);
+    at->faults[face].status = st;
+    snprintf(at->faults[face].message, sizeof at->faults[face].message, "%.*s",
+             (int)sizeof at->faults[face].message - 1, err->message);
+    if (p->embedder)
+        memset(at->templates + face * p->dimension, 0, p->dimension * sizeof(float));
+}
+
 static bool make_place_for(ufi_place *at, size_t faces, size_t dimension, bool judged)
 {
     if (faces > at->face_room) {
@@ -120,6 +153,7 @@ static void keep_faces(const uf_pipeline *p, ufi_place *at, const uf_face *found
     if (kept)
         memcpy(at->faces, from, kept * sizeof *from);
     at->face_count = kept;
+    at->main_face = uf_face_main(at->faces, kept, at->width, at->height);
 }
 
 static void detect(const ufi_lane *lane, ufi_place *const *good, size_t count)
@@ -163,16 +197,21 @@ static float detail_of(const ufi_lane *lane, const uf_face *f)
 {
     enum { JUDGED = 80 };
     float detail = lane->embedder ? uf_embedder_detail(lane->embedder, f) : 1;
+    const int32_t side = lane->pipeline->options.crop_side, own = lane->pipeline->crop_side;
+    if (side > own && lane->embedder)
+        detail *= (float)own / (float)side;
     if (lane->pipeline->options.judge)
         detail = fminf(detail, fminf(f->width, f->height) / JUDGED);
     return detail;
 }
 
-/* Of the smallest face; 1 is as good as more. */
+/* Of the smallest face that is looked at; 1 is as good as more. */
 static float least_detail(const ufi_lane *lane, const ufi_place *at)
 {
     float least = 1;
     for (size_t i = 0; i < at->face_count; i++) {
+        if (only_main(lane->pipeline) && (int32_t)i != at->main_face)
+            continue;
         const float detail = detail_of(lane, &at->faces[i]);
         least = detail > 0 && detail < least ? detail : least;
     }
@@ -211,6 +250,7 @@ static uf_picture *decode_larger(const ufi_lane *lane, ufi_place *at, size_t *by
 typedef struct waiting {
     const ufi_lane *lane;
     ufi_place *owners[UFI_PIPELINE_MAX_BATCH];
+    size_t faces[UFI_PIPELINE_MAX_BATCH];
     float *to[UFI_PIPELINE_MAX_BATCH];
     size_t count;
 } waiting;
@@ -230,7 +270,7 @@ static void run_waiting(waiting *w)
                 ? uf_embedder_run_crops(lane->embedder, lane->crops + i * p->crop_bytes, 1, v, &err)
                 : UF_OK;
         if (st)
-            fail(w->owners[i], st, &err);
+            fail_face(p, w->owners[i], w->faces[i], st, &err);
         else
             memcpy(w->to[i], v, p->dimension * sizeof *v);
     }
@@ -252,10 +292,11 @@ static void add_crop(waiting *w, ufi_place *at, const uf_picture *picture, size_
         memcpy(crop, at->crop, p->crop_bytes);
     }
     if (st) {
-        fail(at, st, &err);
+        fail_face(p, at, face, st, &err);
         return;
     }
     w->owners[w->count] = at;
+    w->faces[w->count] = face;
     w->to[w->count++] = at->templates + face * p->dimension;
     if (w->count == p->options.batch)
         run_waiting(w);
@@ -268,7 +309,8 @@ static bool judge(const uf_pipeline *p, ufi_place *at, const uf_picture *picture
     const uf_image view = uf_picture_view(picture);
     const uf_status st = uf_face_quality(&view, &at->faces[face], &at->qualities[face], &err);
     if (st) {
-        fail(at, st, &err);
+        at->qualities[face] = (uf_quality){0};
+        fail_face(p, at, face, st, &err);
         return false;
     }
     const bool skipped = p->options.judge == UF_PIPELINE_SKIP_POOR && at->qualities[face].reason[0];
@@ -277,16 +319,41 @@ static bool judge(const uf_pipeline *p, ufi_place *at, const uf_picture *picture
     return !skipped;
 }
 
+/* The main face's crop, for who wants to keep it. Why there is none, its template will tell. */
+static void keep_crop(const uf_pipeline *p, ufi_place *at, const uf_picture *picture)
+{
+    const uf_face *f = &at->faces[at->main_face];
+    const uf_image view = uf_picture_view(picture);
+    at->has_crop = f->has_landmarks &&
+                   !uf_face_align(&view, f->landmarks, NULL, p->options.crop_side, at->crop, NULL);
+}
+
+static void take_face(waiting *w, ufi_place *at, const uf_picture *picture, size_t face)
+{
+    const uf_pipeline *p = w->lane->pipeline;
+    const bool is_main = (int32_t)face == at->main_face;
+    if (only_main(p) && !is_main) {
+        if (p->options.judge)
+            at->qualities[face] = (uf_quality){0};
+        if (p->embedder)
+            memset(at->templates + face * p->dimension, 0, p->dimension * sizeof(float));
+        return;
+    }
+    if ((p->options.judge && !judge(p, at, picture, face)) || !p->embedder)
+        return;
+    if (is_main && p->options.crop_side)
+        keep_crop(p, at, picture);
+    add_crop(w, at, picture, face);
+}
+
 /* Judges the faces of a place and makes their crops. */
 static void take_faces(waiting *w, ufi_place *at)
 {
     size_t bytes = 0;
-    const uf_pipeline *p = w->lane->pipeline;
     uf_picture *larger = w->lane->detector ? decode_larger(w->lane, at, &bytes) : NULL;
     const uf_picture *picture = larger ? larger : at->picture;
     for (size_t face = 0; at->status == UF_OK && face < at->face_count; face++)
-        if ((!p->options.judge || judge(p, at, picture, face)) && p->embedder)
-            add_crop(w, at, picture, face);
+        take_face(w, at, picture, face);
     if (!larger)
         return;
     uf_picture_destroy(larger);

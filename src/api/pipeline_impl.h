@@ -12,6 +12,7 @@ enum {
     UFI_PIPELINE_MAX_BATCH = 256,
     UFI_PIPELINE_MAX_LANES = 1024,
     UFI_PIPELINE_MAX_FACES = 1024,
+    UFI_PIPELINE_MAX_CROP = 1024,
     UFI_PIPELINE_SEEN_FACES = 64
 };
 
@@ -32,17 +33,22 @@ typedef struct ufi_place {
     size_t encoded_size;
     uf_picture *picture;
     size_t picture_bytes;
-    uint8_t *crop; /* without a detector: the embedder's input, made by the decoder */
+    uint8_t *crop; /* without a detector: the embedder's input, made by the decoder; with one: the
+                      main face's crop, where it is asked for and */
+    bool has_crop; /* was made */
     uf_status status;
     uf_error error;
     int32_t width, height;
     uf_face *faces;        /* kept from picture to picture, as far as they have room */
     uf_quality *qualities; /* as many as faces, where they are judged */
     float *templates;
-    size_t face_count, face_room, template_room;
+    uf_face_fault *faults; /* none has failed while fault_count is 0 */
+    int32_t main_face;
+    size_t face_count, face_room, template_room, fault_count, fault_room;
 } ufi_place;
 
-/* A thread with networks of its own. Confined to it, but for what create makes and destroy frees.
+/* A thread with networks of one thread (several, where there are fewer lanes than threads).
+ * Confined to it, but for what create makes and destroy frees.
  */
 typedef struct ufi_lane {
     uf_pipeline *pipeline;

@@ -196,8 +196,10 @@ static uf_status look(uf_detector *d, const uf_image *image, const glance *g, uf
     ufi_letterbox box;
     uf_image part = part_of(image, g->r);
     uf_status st = need_canvas(d, width * height * 3, err);
+    ufi_network_lap(&d->net, &d->net.times.input_us);
     if (!st)
         st = ufi_network_prepare(&d->net, 1, width, height, err);
+    ufi_network_lap(&d->net, &d->net.times.plan_us);
     if (st)
         return st;
     if (g->fraction >= 1) {
@@ -217,11 +219,13 @@ static uf_status look(uf_detector *d, const uf_image *image, const glance *g, uf
     if (st)
         return st;
     ufi_network_feed(&d->net, 0, d->canvas);
-    st = ufi_context_run(d->net.context, err);
+    ufi_network_lap(&d->net, &d->net.times.input_us);
+    st = ufi_network_run(&d->net, err);
     if (!st)
         st = decode_image(d, 0, err);
     if (!st)
         collect(d, &box, g);
+    ufi_network_lap(&d->net, &d->net.times.output_us);
     return st;
 }
 
@@ -319,6 +323,7 @@ uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces,
     if (!d || !count || (!faces && cap))
         return ufi_fail(err, UF_E_ARG, "uf_detector_run: detector, faces and count must be given");
     *count = 0;
+    ufi_network_begin(&d->net);
     uf_status st = ufi_image_to_rgb(&rgb, &owned, image, err);
     if (st)
         return st;
@@ -335,7 +340,10 @@ uf_status uf_detector_run(uf_detector *d, const uf_image *image, uf_face *faces,
         st = look(d, &rgb, &g, err);
     }
     uf_picture_destroy(owned);
-    return st ? st : give_faces(d, faces, cap, count, err);
+    if (!st)
+        st = give_faces(d, faces, cap, count, err);
+    ufi_network_lap(&d->net, &d->net.times.output_us);
+    return st;
 }
 
 /* ---- several pictures in one run ---- */
@@ -505,6 +513,11 @@ uf_status uf_detector_batch(uf_detector *d, size_t *out, uf_error *err)
     if (!st)
         *out = d->batch;
     return st;
+}
+
+const ufi_network *ufi_detector_network(const uf_detector *d)
+{
+    return &d->net;
 }
 
 size_t ufi_detector_together(const uf_detector *d)

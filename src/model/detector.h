@@ -58,6 +58,8 @@ uf_status ufi_detector_decode(uf_detector *d, const ufi_context *c, size_t width
 /* Most pictures that uf_detector_run_batch has sent through the network in one run so far; 0: each
  * went alone. */
 size_t ufi_detector_together(const uf_detector *d);
+/* Its network, for the times and steps of the last run. */
+const ufi_network *ufi_detector_network(const uf_detector *d);
 /* How a picture is laid into the input, from "detector.fit". */
 ufi_fit ufi_detector_fit(const ufi_meta *meta);
 uf_status ufi_detector_create(uf_detector **out, const ufi_model_file *file, ufi_program *program,

@@ -57,7 +57,7 @@ static void mirror(uint8_t *out, const uint8_t *in, size_t size)
 /* Runs `n` crops that are fed already; vectors are added to `out`. */
 static uf_status run_fed(uf_embedder *e, size_t n, float *out, uf_error *err)
 {
-    uf_status st = ufi_context_run(e->net.context, err);
+    uf_status st = ufi_network_run(&e->net, err);
     if (st)
         return st;
     const ufi_tensor *t = ufi_context_output(e->net.context, 0);
@@ -66,6 +66,7 @@ static uf_status run_fed(uf_embedder *e, size_t n, float *out, uf_error *err)
     const float *v = t->data;
     for (size_t i = 0; i < n * e->dimension; i++)
         out[i] += v[i];
+    ufi_network_lap(&e->net, &e->net.times.output_us);
     return UF_OK;
 }
 
@@ -80,12 +81,14 @@ static uf_status run_crops(uf_embedder *e, const uint8_t *crops, size_t n, float
 {
     size_t bytes = (size_t)e->size * (size_t)e->size * 3;
     uf_status st = prepare(e, n, err);
+    ufi_network_lap(&e->net, &e->net.times.plan_us);
     for (int pass = 0; !st && pass <= (e->flip ? 1 : 0); pass++) {
         for (size_t i = 0; i < n; i++) {
             if (pass)
                 mirror(e->mirrored, crops + i * bytes, (size_t)e->size);
             ufi_network_feed(&e->net, i, pass ? e->mirrored : crops + i * bytes);
         }
+        ufi_network_lap(&e->net, &e->net.times.input_us);
         st = run_fed(e, n, out, err);
     }
     return st;
@@ -112,6 +115,7 @@ uf_status uf_embedder_run_crops(uf_embedder *e, const uint8_t *crops, size_t n, 
         return ufi_fail(err, UF_E_ARG, "uf_embedder_run_crops: an argument is NULL");
     size_t bytes = (size_t)e->size * (size_t)e->size * 3;
     uf_status st = UF_OK;
+    ufi_network_begin(&e->net);
     for (size_t done = 0; !st && done < n;) {
         size_t now = n - done < e->batch ? n - done : e->batch;
         if (e->one_by_one)
@@ -126,6 +130,7 @@ uf_status uf_embedder_run_crops(uf_embedder *e, const uint8_t *crops, size_t n, 
         }
         for (size_t i = 0; !st && i < now; i++)
             st = to_unit(to + i * e->dimension, e->dimension, err);
+        ufi_network_lap(&e->net, &e->net.times.output_us);
         done += now;
     }
     return st;
@@ -161,6 +166,11 @@ uf_status uf_embedder_run(uf_embedder *e, const uf_image *image, const uf_face *
         return ufi_fail(err, UF_E_ARG, "uf_embedder_run: an argument is NULL");
     uf_status st = uf_embedder_crop(e, image, face, e->crop, err);
     return st ? st : uf_embedder_run_crops(e, e->crop, 1, out, err);
+}
+
+const ufi_network *ufi_embedder_network(const uf_embedder *e)
+{
+    return &e->net;
 }
 
 size_t uf_embedder_dimension(const uf_embedder *e)

@@ -7,5 +7,7 @@
 
 uf_status ufi_embedder_create(uf_embedder **out, const ufi_model_file *file, ufi_program *program,
                               const uf_embedder_options *options, uf_error *err);
+/* Its network, for the times and steps of the last run. */
+const ufi_network *ufi_embedder_network(const uf_embedder *e);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "kernels/kernels.h"
 
@@ -115,4 +116,27 @@ void ufi_network_feed(ufi_network *n, size_t i, const uint8_t *rgb)
     size_t pixels = n->width * n->height;
     ufk_default_table()->normalize_u8_f32(to + i * pixels * 3, rgb, pixels, n->scale, n->shift,
                                           n->bgr);
+}
+
+/* ---- times ---- */
+
+void ufi_network_begin(ufi_network *n)
+{
+    n->times = (uf_run_times){0};
+    n->lap_ns = ufi_clock_ns();
+}
+
+void ufi_network_lap(ufi_network *n, double *part)
+{
+    const uint64_t now = ufi_clock_ns();
+    *part += (double)(now - n->lap_ns) / 1e3;
+    n->lap_ns = now;
+}
+
+uf_status ufi_network_run(ufi_network *n, uf_error *err)
+{
+    const uf_status st = ufi_context_run(n->context, err);
+    n->times.runs++;
+    ufi_network_lap(n, &n->times.network_us);
+    return st;
 }

@@ -6,6 +6,8 @@ usage: cli_test.py UNIFACE
 import glob
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,6 +63,22 @@ for command in COMMANDS:
         check(f"man {command} is clean", done.returncode == 0 and not done.stderr, done.stderr)
 if not shutil.which("groff"):
     skip("manual pages were not formatted: groff is not installed")
+every = re.findall(r"^  (\S+) +\S", call("--help").stdout.decode(), re.M)
+for group in list(every):
+    every += re.findall(rf"^  ({group} \S+)  ", call(group, "--help").stdout.decode(), re.M)
+check("all commands are listed", len(every) > 50 and set(COMMANDS) <= set(every), every)
+helps = {command: call(*command.split(), "--help").stdout.decode() for command in every}
+for command, text in helps.items():
+    check(f"help {command}", call("help", *command.split()).stdout.decode() == text)
+    for line in text.split("\nexamples:\n")[1].split("\nexit status:")[0].split("\n"):
+        words = shlex.split(line.split(" | ")[0], comments=True)
+        if "uniface" not in words:
+            continue
+        words = words[words.index("uniface") + 1:]
+        called = " ".join(words[:2]) if " ".join(words[:2]) in helps else words[0]
+        unknown = [w for w in words if w.startswith("-") and w != "-" and not re.search(
+            rf"^ +(-\S, )?{re.escape(w.split('=')[0])}\b|^ +{re.escape(w)},", helps[called], re.M)]
+        check(f"the example `{line.strip()}` has options that there are", not unknown, unknown)
 script = call("completion").stdout
 done = subprocess.run(["bash", "-n"], input=script, capture_output=True)
 check("completion is valid bash", done.returncode == 0 and all(c.encode() in script for c in COMMANDS),
@@ -117,7 +135,7 @@ error("unknown option", 2, "no option --colour", "detect", "--colour", "x.jpg")
 error("missing value", 2, "needs a value", "detect", "x.jpg", "--detector")
 error("missing operand", 2, "needs A B", "verify", "a.jpg")
 error("extra operand", 2, "too many", "inspect", "a", "b")
-error("bad number", 2, "--threads must be a number", "bench", "x.ufm", "--threads", "many")
+error("bad number", 2, "--threads must be a whole number", "bench", "x.ufm", "--threads", "many")
 error("a purpose of two pictures", 2, "--purpose goes with --id", "verify", "a.jpg", "b.jpg", "--purpose", "door")
 error("number out of range", 2, "from 1 to 4096", "bench", "x.ufm", "--batch", "0")
 done = call("bench", "gallery", "--count", "250", "--dim", "64", "--transaction", "100", "--singles", "60", "--probes", "100", "--deletions",
@@ -126,6 +144,12 @@ r = json.loads(done.stdout or "{}")
 check("bench gallery: everybody is enrolled, also a last part of a transaction, and found",
       [(r[s]["people"], r[s]["mates_found"]) for s in ("encrypted", "plain") if s in r] == [(307, 1), (307, 1)], done)
 error("a number that is not whole", 2, "--batch must be a whole number", "embed", "x.jpg", "-o", "x.npy", "--batch", "1.5")
+for words in ("detect x.jpg --threads 1.5", "bench x.ufm --batch 2.5", "run x.ufm --threads 1.5", "bench x.ufm --size 64.5", "detect x.jpg --size 64.5",
+              "bench search --probes 1.5", "identify x.jpg -g y --top 2.5", "cluster x --min-size 2.5", "evaluate x.ufm --pairs y --folds 2.5",
+              "bench gallery --count 0.5e1.5", "gallery audit -g x --from 1.5"):
+    name = next(w for w in words.split() if w.startswith("--") and w != "--pairs")
+    error(f"{words}: a number that is not whole", 2, f"{name} must be a whole number", *words.split())
+error("what has fractions may have them", 3, "/no/such.ufm", "bench", "/no/such.ufm", "--seconds", "0.5")
 error("a place that cannot be written is said before the work", 3, "/no/such/x.npy: cannot create", "embed", "x.jpg", "-o",
       "/no/such/x.npy")
 error("a folder is no place for an array", 3, "not a regular file", "embed", "x.jpg", "-o", folder)
@@ -133,6 +157,24 @@ nothing = os.path.join(folder, "nothing")
 os.makedirs(nothing, exist_ok=True)
 error("detect: a folder without pictures", 3, "no pictures in", "detect", nothing)
 error("a folder without pictures", 3, "no pictures in", "embed", nothing, "-o", os.path.join(folder, "x.npy"))
+error("a folder without pictures among others", 3, "no pictures in", "detect", "x.jpg", nothing)
+error("an argument that is empty", 2, "an argument is empty", "detect", "")
+error("an output without a name", 2, "is empty", "embed", "x.jpg", "-o", "")
+error("an id that is empty", 2, "--id is empty", "enroll", "-g", "x", "--id", "", "x.jpg")
+error("metadata is looked at before the work", 2, "--metadata must be a JSON object", "enroll", "-g", "x", "--id", "x", "x.jpg", "--metadata", "[1]")
+error("help of what is no command", 2, 'no command "detekt"', "help", "detekt")
+for status, words in ((2, "detect"), (2, "detekt x"), (2, "detect x.jpg --colour"), (2, "detect x.jpg --threads 1.5"), (3, "detect /no/such.jpg"),
+                      (3, "detect x.jpg -d /no/such.ufm"), (3, "embed x.jpg -o /no/such/x.npy"), (3, "embed /no/such.jpg -o x.npy -e /no/such.ufm"),
+                      (3, "verify /no/a.jpg /no/b.jpg"), (3, "inspect /no/such.ufm"), (3, "run /no/such.ufm"), (3, "list -g /no/such.ufg"),
+                      (3, "optimize /no/such.ufm -c x -o x.ufm"), (3, "bench /no/such.ufm"), (2, "gallery nonsense"), (3, "profile /no/such.jpg")):
+    done = call(*words.split(), "--json")
+    try:
+        r = json.loads(done.stdout)
+    except ValueError:
+        r = None
+    told = r[0] if isinstance(r, list) and r else r
+    check(f"{words}: a failure in JSON", done.returncode == status and isinstance(told, dict) and told["error"] in done.stderr.decode() and
+          told.get("status", status) == status, done)
 error("missing model", 3, "/no/such.ufm", "inspect", "/no/such.ufm")
 error("folder as model", 3, folder, "inspect", folder)
 error("an unknown model", 3, "uniface models list", "detect", "x.jpg", "-d", "nobody")
@@ -187,6 +229,28 @@ else:
     done = call("detect", a, os.path.join(folder, "text.onnx"), "-d", d)
     check("a bad picture does not stop the others", done.returncode == 3 and b"1 face" in done.stdout and
           b"text.onnx" in done.stderr and b"1 of 2" in done.stderr, done.stderr)
+    mixed = os.path.join(folder, "mixed")
+    os.makedirs(mixed)
+    for i in range(12):
+        shutil.copy((a, b, c)[i % 3], os.path.join(mixed, f"{i:02}.jpg"))
+    with open(os.path.join(mixed, "05.jpg"), "w") as f:
+        f.write("no picture")
+    done = call("detect", mixed, "-d", d, "--json")
+    r = json.loads(done.stdout)
+    check("detect: a folder in order, the bad picture in its place", done.returncode == 3 and b"1 of 12" in done.stderr and
+          [os.path.basename(p["image"]) for p in r] == [f"{i:02}.jpg" for i in range(12)] and
+          [("05.jpg" in p.get("error", ""), len(p.get("faces", []))) for p in r] == [(i == 5, int(i != 5)) for i in range(12)] and
+          r[0]["faces"] == r[9]["faces"] == found[0]["faces"], done)
+    done = call("embed", mixed, "-d", d, "-o", os.path.join(folder, "mixed.npy"), "--json")
+    r = json.loads(done.stdout)
+    check("embed: the bad picture in its place", done.returncode == 3 and [p.get("row") for p in r] ==
+          [0, 1, 2, 3, 4, None, 5, 6, 7, 8, 9, 10] and "05.jpg" in r[5]["error"], done)
+    small, whole = (json.loads(call("detect", a, "--size", "160", "--json", *more).stdout)[0] for more in ([], ["--draw", picture]))
+    check("detect: what was decoded at half the size is told in pixels of the whole picture", small["width"] == whole["width"] == 640 and
+          max(abs(x - y) for x, y in zip(small["faces"][0]["box"], whole["faces"][0]["box"])) < 8 and
+          abs(small["faces"][0]["quality"]["total"] - whole["faces"][0]["quality"]["total"]) < 0.02, (small, whole))
+    error("verify names the picture that is missing", 3, "/no/such.jpg", "verify", a, "/no/such.jpg", "-d", d)
+    error("verify names the picture without a face", 3, "001_smiling.jpg: no face found", "verify", b, a, "-d", d, "--score", "1")
     npy = os.path.join(folder, "e.npy")
     rows = json.loads(call("embed", a, b, c, "-d", d, "-o", npy, "--json").stdout)
     check("embed", len(rows) == 3 and os.path.getsize(npy) == 128 + 3 * 128 * 4)
@@ -238,8 +302,26 @@ else:
     r = json.loads(call("bench", e, "--seconds", "0.05", "--threads", "1", "--json").stdout)
     check("bench", r["latency_ms"]["p50"] <= r["latency_ms"]["p99"] and r["peak_rss_bytes"] > 1e6 and
           r["operators"][0]["kernel"] and r["threads"] == 1, r)
-    done = call("profile", a, "-d", d, "--json")
-    check("profile", done.returncode == 0 and json.loads(done.stdout)["total"] > 0, done.stderr)
+    done = call("profile", a, "--size", "160", "--runs", "3", "--json")
+    r = json.loads(done.stdout) if done.returncode == 0 else {}
+    stages = {s["stage"]: s for s in r.get("stages", [])}
+    check("profile: every stage of the way", list(stages) == [
+        "decode", "decode_again", "detector_input", "detector_network", "detector_faces", "quality", "align", "embedder_input",
+        "embedder_network", "embedder_template", "compare"] and r["runs"] == 3 and r["faces"] == 1, done.stderr)
+    check("profile: shares are of the whole, the best is no more than the median", r and
+          abs(sum(s["share"] for s in stages.values()) - 1) < 1e-3 and
+          all(s["best_ms"] <= s["median_ms"] <= s["p95_ms"] for s in [*stages.values(), r["total"]]) and
+          r["total"]["best_ms"] >= max(s["best_ms"] for s in stages.values()), r)
+    check("profile: decodes as embed does", r and (r["width"], r["decoded_width"]) == (640, 320), r)
+    check("profile: layers of both networks", r and all(
+        len(r[n]["layers"]) > 20 and r[n]["runs_per_picture"] == 1 and all(x["kernel"] and x["op"] for x in r[n]["layers"]) and
+        abs(sum(x["time_us"] for x in r[n]["layers"]) - r[n]["layers_ms"] * 1e3) < 1 for n in ("detector", "embedder")), r)
+    text = call("profile", a, "-d", d, "-n", "1", "--size", "auto", "--flip", "--layers", "2").stdout.decode()
+    check("profile: text", "detector: boxes and NMS" in text and text.count("the slowest:") == 2 and
+          text.count("in the last of its runs") == 2 and len(text.split("the slowest:")[2].strip().split("\n")) == 3, text)
+    error("profile: standard input", 2, "name a file", "profile", "-", "-d", d)
+    error("profile: whole runs", 2, "--runs must be a whole number", "profile", a, "-d", d, "--runs", "2.5")
+    error("profile: no face", 3, "faces.png: no face found", "profile", picture, "-d", d, "--score", "1")
     small = os.path.join(folder, "small.ufm")
     done = call("quantize", e, "-d", d, "-c", photos, "-n", "8", "-o", small, "--json")
     info = json.loads(done.stdout) if done.returncode == 0 else {}
@@ -247,6 +329,11 @@ else:
           float(info["agreement"]) > 0.99 and info["calibration_pictures"] == 8, done.stdout + done.stderr)
     steps = json.loads(call("bench", small, "--seconds", "0.05", "--json").stdout)["operators"]
     check("an INT8 model runs in INT8", sum("_u8_" in s["kernel"] for s in steps) > 40, steps[:3])
+    error("calibration without pictures", 3, "no pictures in " + nothing, "quantize", e, "-c", nothing, "-o", small)
+    error("a model for another task is named", 3, "e.ufm: the model is no detector", "detect", a, "-d", e)
+    error("the second of two models too", 3, "d.ufm: the model is no embedder", "verify", a, b, "-d", d, "-e", d)
+    shutil.copy(a, os.path.join(nothing, "A.Jpg"))
+    check("names end in letters of any case", b"A.Jpg: 1 face" in call("detect", nothing, "-d", d).stdout)
     error("no calibration is refused", 2, "measured, not guessed", "quantize", e, "-o", small)
     error("a quantised model is refused", 3, "already", "quantize", small, "-d", d, "-c", photos, "-n", "8", "-o", e)
     error("too few pictures are refused", 3, "at least 8", "quantize", e, "-d", d, "-c", a, "-o", small)

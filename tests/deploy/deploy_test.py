@@ -115,7 +115,7 @@ def check_pod(overlay, deployment):
 
 def check_settings(where, names):
     """Variables that begin with UNIFACE_ are settings of the server."""
-    names_of = re.findall(r'\b(?:TEXT|NUMBER|SWITCH)\("([a-z-]+)"', text("apps", "server", "config.h"))
+    names_of = re.findall(r'\b(?:TEXT|NUMBER|WHOLE|SWITCH)\("([a-z-]+)"', text("apps", "server", "config.h"))
     known = {"UNIFACE_" + n.upper().replace("-", "_") for n in names_of}
     known |= {"UNIFACE_HEALTH_URL", "UNIFACE_CONFIG"}
     wrong = [n for n in names if n.startswith("UNIFACE_") and n not in known]

@@ -14,6 +14,12 @@ void *cli_need(void *p)
     return p;
 }
 
+/* The program's tells the user. */
+int cli_complain(int status, const char *fmt, ...)
+{
+    return status;
+}
+
 static void walk(const json_value *v)
 {
     const char *text;

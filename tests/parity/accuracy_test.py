@@ -50,6 +50,7 @@ def embed(detector, embedder, folder):
     out = os.path.join(folder, "e.npy")
     listing = json.loads(call("embed", os.path.join(lfw, "images"), "-d", detector, "-e", embedder,
                               "--flip", "--poor", "--json", "-o", out, ok=(0, 3)))
+    listing = [e for e in listing if "row" in e]  # the others have no face
     with open(out, "rb") as f:
         data = f.read()
     header = int.from_bytes(data[8:10], "little")

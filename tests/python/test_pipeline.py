@@ -1,6 +1,7 @@
 """Pipelines: order, errors of single pictures, equal to single calls, bounded memory."""
 import itertools
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -46,8 +47,20 @@ def test_crops_faces_only_and_folders(detector, fp32, crops, tmp_path, photos):
     assert len(items) == 5 and all(item.faces is None for item in items)
     assert cosines(np.concatenate([item.templates for item in items]), fp32.predict(crops[:5])).min() > 0.9999
     items = list(uniface.Pipeline(detector, max_faces=10).run(photos[0]))
-    assert len(items) == 1 and items[0].templates is None and len(items[0].faces) >= 1
+    assert len(items) == 1 and items[0].templates is None and len(items[0].faces) >= 1 and items[0].face_errors == {}
     assert list(uniface.Pipeline(detector).run([])) == []
+
+
+def test_faces_without_a_template_are_named(detector, photos, tmp_path):
+    sys.path.insert(0, str(ROOT / "tests"))
+    from dull_embedder import write_dull_embedder
+    write_dull_embedder(tmp_path / "dull.onnx")
+    dull = uniface.import_model(tmp_path / "dull.onnx", preset="arcface")
+    item, = uniface.Pipeline(detector, dull, max_faces=10).run(photos[0])
+    assert item.error is None and len(item) == 7 and list(item.face_errors) == list(range(len(item.faces))) != []
+    assert "no direction" in str(item.face_errors[0]) and not item.templates.any()
+    item, = uniface.Pipeline(detector, dull).run(photos[0])
+    assert "no direction" in str(item.error) and item.faces is None and item.face_errors == {}
 
 
 def test_endless_sources_and_leaving_early(detector, fp32, photos):

@@ -108,10 +108,11 @@ TEST(beyond_loopback_only_with_tls_and_keys_or_in_so_many_words)
 TEST(wrong_values_name_the_setting_and_where_it_came_from)
 {
     static const char *const bad[][2] = {
-        {"batch", "0"},      {"batch", "257"},      {"batch", "x"},        {"batch", "1x"},
-        {"batch", ""},       {"batch", "nan"},      {"queue", "1e99"},     {"max-pixels", "-1"},
-        {"auth", "maybe"},   {"log-level", "loud"}, {"log-format", "xml"}, {"plain", "perhaps"},
-        {"seccomp", "some"}, {"rate", "-0.5"},      {"body-timeout", "0"}};
+        {"batch", "0"},        {"batch", "257"},      {"batch", "x"},       {"batch", "1x"},
+        {"threads", "1.5"},    {"max-body", "1e6.5"}, {"queue", "2.5"},     {"batch", ""},
+        {"batch", "nan"},      {"queue", "1e99"},     {"max-pixels", "-1"}, {"auth", "maybe"},
+        {"log-level", "loud"}, {"log-format", "xml"}, {"plain", "perhaps"}, {"seccomp", "some"},
+        {"rate", "-0.5"},      {"body-timeout", "0"}};
     srv_config c;
     char why[512], much[2000];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -132,6 +133,7 @@ TEST(files_that_are_wrong)
                                          {"{\"batch\": 1,}", "line 1"},
                                          {"{\"batc\": 1}", "batc"},
                                          {"{\"batch\": \"1\"}", "number"},
+                                         {"{\"batch\": 1.5}", "whole number"},
                                          {"{\"plain\": 1}", "true"},
                                          {"{\"data\": 1}", "text"},
                                          {"{\"batch\": 1, \"batch\": 2}", "uplicate"},

@@ -36,7 +36,7 @@ def settings():
               f"{done.returncode}: {done.errors}")
 
     wrong("no address", "127.0.0.1:8000", "--listen", "8000")
-    wrong("a number out of range", "batch must be a number", "--batch", "0")
+    wrong("a number out of range", "batch must be a whole number", "--batch", "0")
     wrong("remote without TLS", "TLS", "--listen", "0.0.0.0:0")
     wrong("auth off and remote", "auth off", "--listen", "0.0.0.0:0", "--auth", "off", "--allow-remote-without-tls")
     wrong("half of TLS", "belong together", "--tls-cert", "x.pem")

@@ -131,6 +131,46 @@ TEST(all_scales_run_one_by_one)
     uf_model_close(m);
 }
 
+/* The times are those of the last run, whatever came before; steps are timed when asked for. */
+TEST(runs_tell_where_their_time_went)
+{
+    static const int32_t sizes[] = {SIDE, -1, SIDE};
+    uf_error err = {UF_OK, ""};
+    uf_model *m = make_detector_model(BATCH_OPEN, 64);
+    REQUIRE(m != NULL);
+    draw(1);
+    for (size_t k = 0; k < 3; k++) {
+        uf_detector_options o = UF_DETECTOR_OPTIONS_INIT;
+        uf_detector *d = NULL;
+        uf_run_times t;
+        uf_step_profile step;
+        o.size = sizes[k];
+        CHECK_OK(uf_detector_create(&d, m, &o, &err), err);
+        uf_detector_times(d, &t);
+        CHECK(t.runs == 0 && t.network_us == 0 && uf_detector_step_count(d) == 0);
+        for (int run = 0; run < 3; run++) {
+            CHECK_OK(uf_detector_run(d, images, alone[0], MOST, &alone_counts[0], &err), err);
+            uf_detector_times(d, &t);
+            CHECK(t.runs == (o.size < 0 ? 3 : 1) && t.input_us > 0 && t.network_us > 0 &&
+                  t.output_us > 0);
+        }
+        const size_t steps = uf_detector_step_count(d);
+        double sum = 0;
+        CHECK(steps > 0 && uf_detector_step(d, steps, &step, &err) == UF_E_ARG);
+        for (int on = 0; on < 2; on++) {
+            uf_detector_set_profiling(d, on);
+            CHECK_OK(uf_detector_run(d, images, alone[0], MOST, &alone_counts[0], &err), err);
+            for (size_t i = 0; i < steps; i++) {
+                CHECK_OK(uf_detector_step(d, i, &step, &err), err);
+                sum += step.time_us;
+            }
+            CHECK((sum > 0) == (on == 1));
+        }
+        uf_detector_destroy(d);
+    }
+    uf_model_close(m);
+}
+
 TEST(a_bad_picture_among_good_ones_is_named)
 {
     uf_error err = {UF_OK, ""};

@@ -52,18 +52,27 @@ static bool write_pictures(void)
     return true;
 }
 
-/* Means of four cells of the crop, 12 numbers. */
-static uf_model *make_embedder_model(void)
+/* Means of four cells of the crop, 12 numbers; of what lies above `floor` (-1: all), so that crops
+ * without anything brighter have no direction. */
+static uf_model *make_embedder_above(float floor)
 {
     static pb graph, node, source;
     char path[] = "/tmp/uniface-embedder-XXXXXX";
     const int64_t kernel[2] = {32, 32}, input[4] = {0, 3, SIDE, SIDE}, output[2] = {0, 12};
+    const int64_t same[4] = {3, 3, 1, 1};
+    const float identity[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1}, bias[3] = {-floor, -floor, -floor};
     uf_import_options o = UF_IMPORT_OPTIONS_INIT;
     uf_error err = {UF_OK, ""};
     uf_model *m = NULL;
     o.preset = "arcface";
     graph.size = 0;
-    onnx_begin_node(&node, "AveragePool", "x", "p");
+    onnx_begin_node(&node, "Conv", "x w b", "c");
+    onnx_end_node(&graph, &node);
+    onnx_begin_node(&node, "Relu", "c", "r");
+    onnx_end_node(&graph, &node);
+    onnx_floats(&graph, "w", same, 4, identity, 9);
+    onnx_floats(&graph, "b", same, 1, bias, 3);
+    onnx_begin_node(&node, "AveragePool", floor > -1 ? "r" : "x", "p");
     onnx_ints(&node, "kernel_shape", kernel, 2);
     onnx_ints(&node, "strides", kernel, 2);
     onnx_end_node(&graph, &node);
@@ -80,6 +89,11 @@ static uf_model *make_embedder_model(void)
         printf("no embedder: %s\n", err.message);
     unlink(path);
     return m;
+}
+
+static uf_model *make_embedder_model(void)
+{
+    return make_embedder_above(-1);
 }
 
 typedef struct answer {
@@ -352,6 +366,163 @@ TEST(a_bad_picture_takes_no_other_with_it)
     uf_model_close(m);
 }
 
+/* 128 x 64, dark but for the first cell and the last of its row: faces as far apart as crops need.
+ */
+static uf_status write_two(uint8_t first, uint8_t last, const char *path, uf_error *err)
+{
+    static uint8_t pixels[2 * SIDE * SIDE * 3];
+    uf_picture *p = NULL;
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < 2 * SIDE; x++)
+            memset(pixels + (y * 2 * SIDE + x) * 3,
+                   y >= CELL       ? 30
+                   : x < CELL      ? first
+                   : x >= 3 * CELL ? last
+                                   : 30,
+                   3);
+    const uf_image image = {
+        .format = UF_PIXEL_RGB8, .width = 2 * SIDE, .height = SIDE, .planes = {pixels}};
+    uf_status st = uf_picture_from_image(&p, &image, err);
+    if (!st)
+        st = uf_picture_save(p, path, err);
+    uf_picture_destroy(p);
+    return st;
+}
+
+/* What both faces of a picture come to where one of them, or none, is too dull for the embedder. */
+static void check_two(const uf_pipeline_item *item, bool has_fault)
+{
+    static const float zeros[12];
+    CHECK_MSG(item->status == UF_OK && item->face_count == 2, "%s", item->message);
+    CHECK(item->main_face == 0 || item->main_face == 1);
+    REQUIRE((item->faults != NULL) == has_fault);
+    for (size_t i = 0; i < item->face_count; i++) {
+        const bool dull = has_fault && item->faces[i].x < CELL;
+        CHECK((memcmp(item->templates + i * 12, zeros, sizeof zeros) == 0) == dull);
+        if (has_fault && dull)
+            CHECK_MSG(item->faults[i].status == UF_E_QUALITY &&
+                          strstr(item->faults[i].message, "no direction"),
+                      "%s", item->faults[i].message);
+        else if (has_fault)
+            CHECK(item->faults[i].status == UF_OK && !item->faults[i].message[0]);
+    }
+}
+
+TEST(a_bad_face_takes_no_other_with_it)
+{
+    char both[80], dull[80];
+    uf_error err;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    snprintf(both, sizeof both, "%s/both.png", folder);
+    snprintf(dull, sizeof dull, "%s/dull.png", folder);
+    REQUIRE_OK(write_two(250, 250, both, &err), err);
+    REQUIRE_OK(write_two(200, 250, dull, &err), err);
+    uf_model *d = make_detector_model(BATCH_OPEN, 2 * SIDE), *m = make_embedder_above(0.75f);
+    REQUIRE(d && m);
+    for (int batch = 1; batch < 9; batch += 7) {
+        const char *const order[] = {both, dull, both, dull, dull, both, both, both};
+        uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+        uf_pipeline *p = NULL;
+        o.max_faces = 5;
+        o.batch = (uint32_t)batch;
+        o.judge = batch > 1 ? UF_PIPELINE_JUDGE_ALL : UF_PIPELINE_JUDGE_NONE;
+        REQUIRE_OK(uf_pipeline_create(&p, d, m, &o, &err), err);
+        for (int i = 0; i < 8; i++) {
+            REQUIRE_OK(uf_pipeline_put(p, order[i], &err), err);
+            REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+            check_two(&item, order[i] == dull);
+        }
+        uf_pipeline_destroy(p);
+    }
+    unlink(both);
+    unlink(dull);
+    uf_model_close(d);
+    uf_model_close(m);
+}
+
+/* The face that is wanted alone fails for the whole picture; what others are is told all the same.
+ */
+TEST(only_the_main_face_is_embedded)
+{
+    static const float zeros[12];
+    char path[80];
+    uf_error err;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    snprintf(path, sizeof path, "%s/two.png", folder);
+    uf_model *d = make_detector_model(BATCH_OPEN, 2 * SIDE), *m = make_embedder_above(0.75f);
+    REQUIRE(d && m);
+    for (int k = 0; k < 4; k++) {
+        const bool is_dull = k & 1;
+        uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+        uf_pipeline *p = NULL;
+        uf_picture *whole = NULL;
+        uint8_t crop[CELL * CELL * 3];
+        o.max_faces = k < 2 ? 0 : 5;
+        o.main_only = 1;
+        o.judge = UF_PIPELINE_JUDGE_ALL;
+        o.crop_side = CELL;
+        REQUIRE_OK(write_two(is_dull ? 200 : 250, is_dull ? 200 : 250, path, &err), err);
+        REQUIRE_OK(uf_pipeline_create(&p, d, m, &o, &err), err);
+        REQUIRE_OK(uf_pipeline_put(p, path, &err), err);
+        REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+        CHECK_MSG(item.status == (is_dull ? UF_E_QUALITY : UF_OK) && !item.faults, "%s",
+                  item.message);
+        CHECK(!is_dull || (strstr(item.message, path) && !item.crop && item.main_face == -1));
+        CHECK(item.face_count == (is_dull ? 0 : k < 2 ? 1 : 2));
+        for (size_t i = 0; i < item.face_count; i++) {
+            const bool is_main = (int32_t)i == item.main_face;
+            CHECK((memcmp(item.templates + i * 12, zeros, sizeof zeros) != 0) == is_main);
+            CHECK((item.qualities[i].score > 0) == is_main);
+        }
+        if (!is_dull) {
+            REQUIRE_OK(uf_picture_load(&whole, path, NULL, &err), err);
+            const uf_image view = uf_picture_view(whole);
+            REQUIRE(item.main_face >= 0 && item.crop);
+            CHECK_OK(
+                uf_face_align(&view, item.faces[item.main_face].landmarks, NULL, CELL, crop, &err),
+                err);
+            CHECK(memcmp(crop, item.crop, sizeof crop) == 0);
+        }
+        uf_picture_destroy(whole);
+        uf_pipeline_destroy(p);
+    }
+    unlink(path);
+    uf_model_close(d);
+    uf_model_close(m);
+}
+
+/* A crop is the only face of its picture, however many are allowed. */
+TEST(a_crop_without_a_template_is_a_picture_that_failed)
+{
+    char path[80];
+    uf_error err;
+    uf_pipeline_item item;
+    if (!write_pictures())
+        SKIP("pictures cannot be written by this build");
+    snprintf(path, sizeof path, "%s/crop.png", folder);
+    REQUIRE_OK(write_two(30, 30, path, &err), err);
+    uf_model *m = make_embedder_above(0.75f);
+    REQUIRE(m);
+    for (uint32_t most = 0; most < 3; most++) {
+        uf_pipeline_options o = UF_PIPELINE_OPTIONS_INIT;
+        uf_pipeline *p = NULL;
+        o.max_faces = most;
+        REQUIRE_OK(uf_pipeline_create(&p, NULL, m, &o, &err), err);
+        REQUIRE_OK(uf_pipeline_put(p, path, &err), err);
+        REQUIRE_OK(uf_pipeline_next(p, &item, &err), err);
+        CHECK_MSG(item.status == UF_E_QUALITY && !item.faults && !item.templates &&
+                      strstr(item.message, path),
+                  "max_faces %u: %d %s", most, (int)item.status, item.message);
+        uf_pipeline_destroy(p);
+    }
+    unlink(path);
+    uf_model_close(m);
+}
+
 TEST(the_ring_and_the_pixels_are_bounded)
 {
     static answer answers[PICTURES];
@@ -469,6 +640,9 @@ TEST(options_and_arguments_are_checked)
     CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG && strstr(err.message, "ring"));
     o = good, o.judge = UF_PIPELINE_JUDGE_ALL;
     CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG && strstr(err.message, "judge"));
+    o = good, o.crop_side = 112;
+    CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG &&
+          strstr(err.message, "crop_side"));
     o = good, o.max_faces = 5000;
     CHECK(uf_pipeline_create(&p, NULL, m, &o, &err) == UF_E_ARG);
     o = good, o.decoders = 1000;

@@ -28,8 +28,12 @@ def main() -> None:
     for item in uniface.Pipeline(detector, embedder, max_faces=100).run(args.folder):
         if item.error is not None:
             print(item.error, file=sys.stderr)
-        elif len(item.faces):
-            scores = item.templates @ probe
+            continue
+        scores = item.templates @ probe
+        for face, why in item.face_errors.items():  # their templates are zeros, which are alike to nobody
+            print(f"{item.source}: face {face} is left out: {why}", file=sys.stderr)
+            scores[face] = -np.inf
+        if len(scores) > len(item.face_errors):
             best = int(np.argmax(scores))
             found.append((float(scores[best]), item.source, item.faces[best]))
     for score, path, face in sorted(found, key=lambda f: -f[0])[:args.top]:

@@ -122,8 +122,26 @@ static PyObject *face_rows(const uf_pipeline_item *item)
     return bytes;
 }
 
-/* pipeline_next(pipeline): (status, message, width, height, face rows or None, templates or None)
- */
+/* {number of the face: (status, message)} of those that have no template. */
+static PyObject *faults_of(const uf_pipeline_item *item)
+{
+    PyObject *faults = PyDict_New();
+    for (size_t i = 0; faults && item->faults && i < item->face_count; i++) {
+        const uf_face_fault *f = &item->faults[i];
+        if (!f->status)
+            continue;
+        PyObject *key = PyLong_FromSize_t(i);
+        PyObject *fault = Py_BuildValue("(iN)", (int)f->status, text_of(f->message));
+        if (!key || !fault || PyDict_SetItem(faults, key, fault))
+            Py_CLEAR(faults);
+        Py_XDECREF(key);
+        Py_XDECREF(fault);
+    }
+    return faults;
+}
+
+/* pipeline_next(pipeline): (status, message, width, height, face rows or None, templates or None,
+ * faults) */
 static PyObject *py_pipeline_next(PyObject *self, PyObject *capsule)
 {
     uf_pipeline_item item;
@@ -139,9 +157,10 @@ static PyObject *py_pipeline_next(PyObject *self, PyObject *capsule)
         raise_status(st, &err);
     } else {
         const size_t floats = item.face_count * uf_pipeline_dimension(h->object);
-        answer = Py_BuildValue("(iNiiNy#)", (int)item.status, text_of(item.message),
-                               (int)item.width, (int)item.height, face_rows(&item),
-                               (const char *)item.templates, (Py_ssize_t)(floats * sizeof(float)));
+        answer =
+            Py_BuildValue("(iNiiNy#N)", (int)item.status, text_of(item.message), (int)item.width,
+                          (int)item.height, face_rows(&item), (const char *)item.templates,
+                          (Py_ssize_t)(floats * sizeof(float)), faults_of(&item));
     }
     handle_leave(h);
     return answer;

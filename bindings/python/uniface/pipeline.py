@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Union
+from types import MappingProxyType
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Item(NamedTuple):
     width: int                        # pixels, in which the faces' coordinates are
     height: int
     error: Optional[UniFaceError]     # why this picture failed; None: it did not
+    face_errors: Mapping[int, UniFaceError] = MappingProxyType({})  # why a face has zeros for a template, by its number
 
 
 class Pipeline:
@@ -31,7 +33,7 @@ class Pipeline:
 
     A ring of pictures is decoded by threads of the library while others run the networks on those
     before, one thread for each core; the GIL is released all the time. Order is kept. A picture that
-    fails has its error in its item and takes no other with it.
+    fails has its error in its item and takes no other with it; so does a face where several are wanted.
 
         for item in uniface.Pipeline(detector, embedder).run("photos/"):
             if item.error is None and len(item.faces):
@@ -39,7 +41,9 @@ class Pipeline:
 
     detector, embedder: one may be None. Without a detector each picture is an aligned face crop,
     scaled to the embedder's input; without an embedder faces are found only.
-    max_faces: of a picture, best score first; 0: only the face that the picture is about.
+    max_faces: of a picture, best score first; 0: only the face that the picture is about. With
+    max_faces a face that could not be embedded has a row of zeros in templates, its error in
+    face_errors, and the item's error is None.
     batch: most pictures in one run of the networks. decoders: threads that decode, 0: one for each
     core. ring: pictures in work at a time, 0: 3 * batch, or 3 * threads if that is more.
     max_bytes: of pixels held at a time.
@@ -134,10 +138,11 @@ class Pipeline:
         return source
 
     def _item(self, source: Any, answer: tuple) -> Item:
-        status, message, width, height, rows, templates = answer
+        status, message, width, height, rows, templates, faults = answer
         return Item(
             source,
             None if rows is None else Faces(np.frombuffer(rows, np.float32)),
             (None if templates is None
              else np.frombuffer(templates, np.float32).reshape(-1, self._dimension)),
-            width, height, of_status(status, message) if status else None)
+            width, height, of_status(status, message) if status else None,
+            {face: of_status(*fault) for face, fault in faults.items()})
