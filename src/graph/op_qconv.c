@@ -44,6 +44,29 @@ static uf_status check_residual(const ufi_op_call *c, const ufi_shape *out, uf_e
     return st ? st : ufi_op_need_zero(c, 9, UF_U8, 1, err);
 }
 
+/* Kernels choose what a slope multiplies by the sign alone; -0 must stay a zero. */
+static uf_status check_slopes(const ufi_op_call *c, const ufi_activation *act, int64_t channels,
+                              uf_error *err)
+{
+    uf_status st = ufi_op_need_count(c, 6, channels, true, err);
+    if (st)
+        return st;
+    if (act->act == UFI_ACT_LEAKY && !isfinite(act->alpha))
+        return ufi_op_fail(c, err, UF_E_FORMAT, "the slope is %g; it must be finite", act->alpha);
+    if (act->act != UFI_ACT_PRELU)
+        return UF_OK;
+    if (!ufi_op_has(c, 6))
+        return ufi_op_fail(c, err, UF_E_FORMAT, "a PReLU activation without slopes");
+    if (!c->in[6].data || !ufi_shape_known(&c->in[6].shape))
+        return UF_OK;
+    const int64_t count = ufi_shape_count(&c->in[6].shape);
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(ufi_get(&c->in[6], i)))
+            return ufi_op_fail(c, err, UF_E_FORMAT, "slope %lld is %g; it must be finite",
+                               (long long)i, ufi_get(&c->in[6], i));
+    return UF_OK;
+}
+
 uf_status ufi_infer_qconv(const ufi_op_call *c, uf_error *err)
 {
     ufi_conv_job job;
@@ -63,9 +86,7 @@ uf_status ufi_infer_qconv(const ufi_op_call *c, uf_error *err)
     if (!st)
         st = ufi_op_need_count(c, 5, out.dims[1], false, err);
     if (!st)
-        st = ufi_op_need_count(c, 6, out.dims[1], true, err);
-    if (!st && act.act == UFI_ACT_PRELU && !ufi_op_has(c, 6))
-        return ufi_op_fail(c, err, UF_E_FORMAT, "a PReLU activation without slopes");
+        st = check_slopes(c, &act, out.dims[1], err);
     if (!st)
         st = check_residual(c, &out, err);
     if (!st && ufi_op_has(c, 10)) {

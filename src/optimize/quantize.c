@@ -258,8 +258,9 @@ static void round_to_f16(float *x, size_t count)
 /* The least scale of a filter, [channel][tap], at which processors that add the products of bytes
  * in 16 bits (AVX2) can take two steps of four at once: of 8 consecutive weights, channels
  * innermost, 0, 1, 4 and 5 meet in a sum, and 2, 3, 6 and 7. 255 * 128 fits, whatever the inputs;
- * rounding, to either side, adds less than 1 to each of the four. On average it takes 0.75 bits of
- * the weights, which costs a cosine of 0.0003 at most, and saves a quarter of the time there. */
+ * rounding, to either side (rounding.c), adds at most 1 to each of the four. On average it takes
+ * 0.75 bits of the weights, which costs a cosine of 0.0003 at most, and saves a quarter of the time
+ * there. */
 static float least_scale(const float *w, size_t channels, size_t taps)
 {
     float most = 0;

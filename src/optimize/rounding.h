@@ -14,7 +14,8 @@
 
 /* One output channel: bytes[count] are `w` in units of `scale`, rounded; `covariance` is that of
  * the inputs, [count][count] (means are left to the correction of the bias). `room` holds 2 * count
- * numbers. Returns how many weights were turned. */
+ * numbers. Returns how many weights were turned, each to a byte at most 1 from w / scale, on which
+ * sums of bytes that fit 16 bits rely (quantize.c). */
 size_t ufi_round_channel(int8_t *bytes, const float *w, float scale, size_t count,
                          const double *covariance, double *room);
 

@@ -8,7 +8,7 @@ typedef struct qconv_case {
     ufk_qconv_args args;
     int8_t *b; /* [K][n] */
     size_t runs, depth, out_count;
-    bool floats;
+    bool floats, in_place; /* the residual's bytes become the output's, as plans do it */
 } qconv_case;
 
 /* Scales such that most outputs fall into 0..255 and some saturate. */
@@ -59,8 +59,12 @@ static qconv_case random_case(size_t m, size_t n, size_t channels, size_t kernel
     k.out_count = (lines * m - 1) * a->c_stride + n;
     a->epilogue = random_epilogue(n, k.depth, k.floats);
     a->epilogue.residual_stride = n + ca_range(0, 3);
-    if (ca_range(0, 1))
+    if (ca_range(0, 1)) {
+        k.in_place = !k.floats && ca_range(0, 1);
+        if (k.in_place)
+            a->epilogue.residual_stride = a->c_stride;
         a->epilogue.residual = ca_random_bytes((lines * m - 1) * a->epilogue.residual_stride + n);
+    }
     return k;
 }
 
@@ -75,6 +79,8 @@ static void *run_case(const ufk_table *t, const qconv_case *k)
         a.c_f32 = ca_output_floats(k->out_count);
     else
         a.c = ca_alloc(k->out_count, 1);
+    if (k->in_place)
+        a.epilogue.residual = memcpy(a.c, a.epilogue.residual, k->out_count);
     for (size_t l = 0; l < (t->qconv_lines ? 1 : a.lines); l++) {
         const ufk_qconv_args line = ufk_qconv_line(&a, l);
         t->conv_u8(t->qconv_lines ? &a : &line);
@@ -231,6 +237,20 @@ TEST(qconv_weights_that_fit_as_they_come)
             for (size_t w = first; w < first + 4 && w < k.depth; w++)
                 k.b[w * a->n + j] = ca_range(0, 1) ? 127 : 65;
         }
+        check_case(&k);
+    }
+}
+
+/* The same for more weights than a slice of AVX2 holds: each slice is plain. */
+TEST(qconv_long_sums_that_fit_as_they_come)
+{
+    static const size_t depths[] = {2048, 2056, 2064, 2304, 4100, 8192, 8208};
+    for (size_t d = 0; d < sizeof depths / sizeof depths[0]; d++) {
+        qconv_case k = random_case(ca_range(4, 13), ca_range(16, 40), depths[d], 1, true);
+        if (d % 2)
+            memset((void *)(uintptr_t)k.args.a, 255, k.args.m * k.depth);
+        for (size_t j = 0; j < k.args.n; j++)
+            fill_column(k.b + j, k.args.n, k.depth);
         check_case(&k);
     }
 }

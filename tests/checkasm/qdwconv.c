@@ -9,13 +9,16 @@ static ufk_qdwconv_args random_case(size_t kernel, size_t channels, size_t most_
     ufk_qdwconv_args a = {.kernel_h = kernel, .kernel_w = kernel, .channels = channels};
     a.stride_h = a.stride_w = ca_range(1, 3);
     a.dilation_h = a.dilation_w = ca_range(0, 3) ? 1 : 2;
-    a.pad_top = ca_range(0, kernel / 2);
-    a.pad_left = ca_range(0, kernel / 2);
+    /* Rarely more than the kernel needs: whole rows and columns of outputs then see no input. */
+    const size_t most_pad = ca_range(0, 4) ? kernel / 2 : kernel;
+    a.pad_top = ca_range(0, most_pad);
+    a.pad_left = ca_range(0, most_pad);
     size_t span = (kernel - 1) * a.dilation_h + 1;
     a.out_h = ca_range(1, 7);
     a.out_w = ca_range(1, most_columns);
-    size_t need_h = (a.out_h - 1) * a.stride_h + span - a.pad_top;
-    size_t need_w = (a.out_w - 1) * a.stride_w + span - a.pad_left;
+    size_t need_h = (a.out_h - 1) * a.stride_h + span, need_w = (a.out_w - 1) * a.stride_w + span;
+    need_h = need_h > a.pad_top ? need_h - a.pad_top : 1;
+    need_w = need_w > a.pad_left ? need_w - a.pad_left : 1;
     a.in_h = need_h - (need_h > kernel ? ca_range(0, kernel / 2) : 0);
     a.in_w = need_w - (need_w > kernel ? ca_range(0, kernel / 2) : 0);
     a.y_begin = ca_range(0, a.out_h - 1);
@@ -37,6 +40,7 @@ static ufk_qdwconv_args random_case(size_t kernel, size_t channels, size_t most_
     e->residual_scale = ca_float();
     e->out_scale = 1.25f;
     e->zero = (float)ca_range(0, 100);
+    e->lo = ca_range(0, 1) ? 0.25f * (float)ca_range(1, 360) : 0;
     e->hi = (float)ca_range(100, 255);
     e->residual_stride = channels + ca_range(0, 2);
     if (ca_range(0, 1))

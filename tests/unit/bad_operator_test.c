@@ -226,6 +226,53 @@ TEST(int8_without_scales)
     check_arity(UFI_OP_QCONV, 4, 1, "QConv with 4 inputs");
 }
 
+/* A QConv of x [1,1,2,2] whose activation is PReLU with this slope, or LeakyReLU without one. */
+static void check_slope(ufi_act kind, float slope, const char *part)
+{
+    static const uint8_t zero[4] = {3}, w[4] = {0};
+    static const float one = 1, bias = 0;
+    const int64_t x[4] = {1, 1, 2, 2}, point[4] = {1, 1, 1, 1}, channel[1] = {1}, act = kind;
+    const uint32_t in[7] = {0, 1, 2, 3, 2, 4, 5}, out[1] = {6};
+    const bool leaky = kind == UFI_ACT_LEAKY;
+    ufm_file f = {0};
+    bytes attrs = {0};
+    ufm_attr_ints(&attrs, UFI_ATTR_ACT, &act, 1);
+    put_le(&attrs, UFI_ATTR_ACT_ALPHA, 2);
+    put_le(&attrs, UFI_ATTR_FLOATS, 2);
+    put_le(&attrs, 1, 4);
+    put_data(&attrs, &slope, 4);
+    ufm_value(&f, "x", 1, UF_U8, 4, x, -1);
+    ufm_value(&f, "w", 1, UF_I8, 4, point, ufm_numbers(&f, w, 1));
+    ufm_value(&f, "s", 1, UF_F32, 1, channel, ufm_numbers(&f, &one, 4));
+    ufm_value(&f, "z", 1, UF_U8, 1, channel, ufm_numbers(&f, zero, 1));
+    ufm_value(&f, "b", 1, UF_F32, 1, channel, ufm_numbers(&f, &bias, 4));
+    ufm_value(&f, "p", 1, UF_F32, 1, channel, ufm_numbers(&f, &slope, 4));
+    ufm_value(&f, "y", 1, UF_F32, 4, x, -1);
+    ufm_node(&f, UFI_OP_QCONV, "the node", in, leaky ? 6 : 7, out, 1, &attrs, 2);
+    ufm_io(&f, 0, 6);
+    ufm_write_counts(&f);
+    ufm_seal(&f);
+    if (part)
+        refuse(&f.whole, UF_E_FORMAT, part);
+    else
+        accept(&f.whole, 0, 0);
+    ufm_free(&f);
+    bytes_free(&attrs);
+}
+
+#define SLOPE(id, kind, slope, part)              \
+    TEST(id)                                      \
+    {                                             \
+        check_slope(UFI_ACT_##kind, slope, part); \
+    }
+
+SLOPE(int8_slope_good, PRELU, -0.5f, NULL)
+SLOPE(int8_slope_infinite, PRELU, -INFINITY, "slope 0 is -inf")
+SLOPE(int8_slope_nan, PRELU, NAN, "must be finite")
+SLOPE(int8_leaky_slope_good, LEAKY, 0.5f, NULL)
+SLOPE(int8_leaky_slope_infinite, LEAKY, INFINITY, "the slope is inf")
+SLOPE(int8_leaky_slope_nan, LEAKY, NAN, "must be finite")
+
 TEST(int8_weights_where_floats_belong)
 {
     static const int8_t w[18];

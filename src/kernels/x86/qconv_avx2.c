@@ -520,7 +520,8 @@ ALWAYS_INLINE void whole_tiles(finisher *f, const uint8_t *pixels, size_t count,
             accumulate(sum, pixels, BLOCK_BYTES, b, k, TILE_ROWS, VECTORS);
         put_whole(f, sum, TILE_ROWS, act, with_residual);
         f->out += TILE_ROWS * g->c_stride;
-        f->residual += with_residual ? TILE_ROWS * g->epilogue.residual_stride : 0;
+        if (with_residual)
+            f->residual += TILE_ROWS * g->epilogue.residual_stride;
     }
 }
 

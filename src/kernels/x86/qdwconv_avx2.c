@@ -347,11 +347,11 @@ static void load_row(window *w, size_t y)
 {
     const ufk_qdwconv_args *a = w->b->args;
     const __m256i zero = _mm256_setzero_si256(), outside = load_wide(w->b->outside);
-    const uint8_t *row = a->in + y * a->in_w * a->channels + w->b->channel;
+    const uint8_t *row = y < a->in_h ? a->in + y * a->in_w * a->channels + w->b->channel : NULL;
     column *to = w->rows[(y + ROWS) % ROWS];
     for (size_t i = 0; i < w->width + 2; i++) {
         const size_t x = w->first + i - a->pad_left;
-        const bool inside = y < a->in_h && x < a->in_w;
+        const bool inside = row && x < a->in_w;
         const __m256i bytes = inside ? load_wide(row + x * a->channels) : outside;
         to[i].half[0] = _mm256_unpacklo_epi8(bytes, zero);
         to[i].half[1] = _mm256_unpackhi_epi8(bytes, zero);

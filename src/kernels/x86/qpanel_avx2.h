@@ -11,11 +11,12 @@
  *   singles  groups whose pairs fit: 4 for as many
  *   wides    groups with a pair that does not: vpmaddwd on 16-bit halves, 8
  *
- * Our quantiser chooses scales with which all groups are doubles with their neighbours
- * (optimize/quantize.c): such a slice is plain, and pixels are read as they come. Other weights are
- * taken in an order of k in which more fit, where that pays: the four k of a group are then two
- * pairs found among 16 consecutive k, and any two groups a double. Of weights of trained networks
- * with scales of their own 0 to 90 % are doubles and 0 to 20 % wide (first layers: 20 to 97 %).
+ * Where it costs little our quantiser takes scales with which all groups are doubles with their
+ * neighbours (optimize/quantize.c): such a slice is plain, and pixels are read as they come. That
+ * is looked for here, not relied on: training moves scales and weights. Other weights are taken in
+ * an order of k in which more fit, where that pays: the four k of a group are then two pairs found
+ * among 16 consecutive k, and any two groups a double. Of weights of trained networks with scales
+ * of their own 0 to 90 % are doubles and 0 to 20 % wide (first layers: 20 to 97 %).
  *
  * Zen 3 multiplies in two of its four pipes: 128 GMAC/s at 3 GHz in doubles, 96 in singles. Plain
  * layers of 64 inputs run at 90, of 128 and more at 95 to 105; where pixels had to be put in order
