@@ -11,6 +11,7 @@
 
 typedef struct search {
     const ufi_graph *g;
+    const ufi_observer *observer; /* of g */
     const ufi_samples *samples;
     const ufi_search_options *options;
     ufi_judge judge;
@@ -91,6 +92,7 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
 {
     ufi_graph made;
     const ufi_quantize_options options = {.method = trial.method,
+                                          .words = trial.words,
                                           .correct_bias = trial.bias_corrected,
                                           .keep_float = keep_float,
                                           .patches = trial.rounded ? s->patches : NULL};
@@ -98,7 +100,8 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
     *agreement = 0;
     if (st)
         return st;
-    st = ufi_store_weights_half(&made, s->err); /* of the layers that stay in FP32 */
+    if (!trial.words) /* of the layers that stay in FP32; half is less than words keep */
+        st = ufi_store_weights_half(&made, s->err);
     if (!st)
         st = ufi_judge_graph(&s->judge, &made, &trial.agreement, s->err);
     *agreement = trial.agreement;
@@ -153,6 +156,17 @@ static uf_status try_rounded(search *s, const ufi_graph *g, const ufi_observer *
     uf_status st = s->patches ? ufi_patches_collect(s->patches, &judge, s->err)
                               : ufi_fail(s->err, UF_E_NOMEM, "no memory for rounding weights");
     return st ? st : try_one(s, g, o, trial, s->heads, &agreement);
+}
+
+/* ---- 16 bits ---- */
+
+static uf_status try_words(search *s)
+{
+    const ufi_trial trial = {
+        .words = true, .kept = s->head_count, .layers = s->head_count ? s->layers : 0};
+    double agreement;
+    s->total++;
+    return try_one(s, s->g, s->observer, trial, s->heads, &agreement);
 }
 
 /* ---- layers that stay in FP32 ---- */
@@ -236,10 +250,10 @@ static uf_status try_kept(search *s, const ufi_graph *g, const ufi_observer *o, 
     return st;
 }
 
-/* As few layers in FP32 as it takes to reach min_agreement; found by halving. */
-static uf_status keep_layers(search *s, const ufi_graph *g, const ufi_observer *o)
+/* As few layers in FP32 as it takes to reach min_agreement; found by halving. `trial` is the best
+ * way in bytes. */
+static uf_status keep_layers(search *s, ufi_trial trial, const ufi_graph *g, const ufi_observer *o)
 {
-    const ufi_trial trial = *s->best;
     const ufi_quantize_options base = {.method = trial.method,
                                        .correct_bias = trial.bias_corrected,
                                        .patches = trial.rounded ? s->patches : NULL};
@@ -293,8 +307,11 @@ static uf_status try_equalized(search *s, const ufi_observer *o)
     const bool equalized = !st && s->best->equalized;
     if (!st)
         st = try_rounded(s, equalized ? &g : s->g, equalized ? again : o);
+    const ufi_trial bytes = st ? (ufi_trial){0} : *s->best;
+    if (!st && s->options->words && s->best->agreement < s->options->min_agreement)
+        st = try_words(s);
     if (!st && s->best->agreement < s->options->min_agreement)
-        st = keep_layers(s, equalized ? &g : s->g, equalized ? again : o);
+        st = keep_layers(s, bytes, equalized ? &g : s->g, equalized ? again : o);
     ufi_runner_close(&r);
     ufi_observer_destroy(again);
     ufi_graph_free(&g);
@@ -305,8 +322,13 @@ uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_obse
                               const ufi_samples *samples, const ufi_search_options *options,
                               ufi_trial *best, uf_error *err)
 {
-    search s = {
-        .g = g, .samples = samples, .options = options, .out = out, .best = best, .err = err};
+    search s = {.g = g,
+                .observer = o,
+                .samples = samples,
+                .options = options,
+                .out = out,
+                .best = best,
+                .err = err};
     ufi_graph_init(out);
     s.total = options->all_methods ? 17 : 5;
     uf_status st = ufi_judge_open(&s.judge, g, samples, UFI_MAX_JUDGED, options->threads,
