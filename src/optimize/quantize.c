@@ -45,11 +45,23 @@ static bool act_is_supported(const quantizer *q, const ufi_node *n)
            act != UFI_ACT_SIGMOID;
 }
 
+/* Plain 3x3 kernels over many channels: FP32 has a way of computing these with fewer products
+ * (Winograd), which is faster than words are. */
+static bool has_fewer_products(const ufi_node *n, const ufi_shape *w)
+{
+    const int64_t *d = w->dims;
+    const ufi_attr *strides = ufi_node_attr(n, UFI_ATTR_STRIDES);
+    const ufi_attr *dilations = ufi_node_attr(n, UFI_ATTR_DILATIONS);
+    return d[0] >= 32 && d[1] >= 32 && d[2] == 3 && d[3] == 3 &&
+           (!strides || (strides->u.ints[0] == 1 && strides->u.ints[1] == 1)) &&
+           (!dilations || (dilations->u.ints[0] == 1 && dilations->u.ints[1] == 1));
+}
+
 /* Words need filters whose rounding is small beside what they may add up to. */
 static bool fits_words(const ufi_node *n, const ufi_shape *w)
 {
     const int64_t group = ufi_node_int(n, UFI_ATTR_GROUP, 1);
-    return (group == 1 || (group == w->dims[0] && w->dims[1] == 1)) &&
+    return (group == 1 || (group == w->dims[0] && w->dims[1] == 1)) && !has_fewer_products(n, w) &&
            w->dims[1] * w->dims[2] * w->dims[3] <= UFI_WORDS_MOST / 8;
 }
 
@@ -728,9 +740,10 @@ static void close_tables(quantizer *q)
     ufi_free(q->producer);
 }
 
-uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool *yes, uf_error *err)
+uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool words, bool *yes,
+                                uf_error *err)
 {
-    const ufi_quantize_options none = {.method = UFI_RANGE_MINMAX};
+    const ufi_quantize_options none = {.method = UFI_RANGE_MINMAX, .words = words};
     quantizer q = {.g = g, .observer = o, .options = &none, .err = err};
     uf_status st = open_tables(&q);
     for (uint32_t i = 0; !st && i < g->node_count; i++)

@@ -8,7 +8,7 @@
  *
  * Or in words (INT16): activations and weights have 16 bits and no zero points, a filter's absolute
  * weights add up to UFI_WORDS_MOST at most. Convolutions only, those in groups if they are
- * depthwise.
+ * depthwise; those that Winograd's way suits stay in FP32, which is faster.
  */
 #ifndef UFI_OPTIMIZE_QUANTIZE_H
 #define UFI_OPTIMIZE_QUANTIZE_H
@@ -26,8 +26,8 @@ typedef struct ufi_quantize_options {
     const ufi_patches *patches;
 } ufi_quantize_options;
 
-/* yes[i]: node i of `g` can become a QConv. */
-uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool *yes,
+/* yes[i]: node i of `g` can become a QConv, of bytes or of words. */
+uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool words, bool *yes,
                                 uf_error *err);
 
 /* `out` is a new graph that owns all its data. Ranges are those of

@@ -57,8 +57,9 @@ static uf_status find_heads(search *s, const ufi_observer *o)
     const uint32_t count = s->g->node_count;
     bool *quantizable = ufi_calloc(count + 1, sizeof *quantizable);
     s->heads = ufi_calloc(count + 1, sizeof *s->heads);
-    uf_status st = quantizable && s->heads ? ufi_quantizable_nodes(s->g, o, quantizable, s->err)
-                                           : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    uf_status st = quantizable && s->heads
+                       ? ufi_quantizable_nodes(s->g, o, false, quantizable, s->err)
+                       : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
     if (!st && s->options->float_heads)
         st = mark_last_layers(s->g, s->heads, s->err);
     for (uint32_t i = 0; !st && i < count; i++) {
@@ -162,11 +163,18 @@ static uf_status try_rounded(search *s, const ufi_graph *g, const ufi_observer *
 
 static uf_status try_words(search *s)
 {
-    const ufi_trial trial = {
-        .words = true, .kept = s->head_count, .layers = s->head_count ? s->layers : 0};
+    ufi_trial trial = {.words = true, .kept = s->layers, .layers = s->layers};
     double agreement;
+    bool *able = ufi_calloc(s->g->node_count + 1, sizeof *able);
+    uf_status st = able ? ufi_quantizable_nodes(s->g, s->observer, true, able, s->err)
+                        : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    for (uint32_t i = 0; !st && i < s->g->node_count; i++)
+        trial.kept -= able[i] && !s->heads[i];
+    ufi_free(able);
     s->total++;
-    return try_one(s, s->g, s->observer, trial, s->heads, &agreement);
+    if (!st && trial.kept < s->layers)
+        st = try_one(s, s->g, s->observer, trial, s->heads, &agreement);
+    return st;
 }
 
 /* ---- layers that stay in FP32 ---- */
@@ -202,7 +210,7 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
 {
     bool *keep = ufi_malloc(g->node_count + 1, sizeof *keep);
     bool *quantizable = ufi_malloc(g->node_count + 1, sizeof *quantizable);
-    uf_status st = keep && quantizable ? ufi_quantizable_nodes(g, o, quantizable, s->err)
+    uf_status st = keep && quantizable ? ufi_quantizable_nodes(g, o, false, quantizable, s->err)
                                        : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
     ufi_graph sized = {0};
     ufi_judge judge = s->judge;

@@ -96,7 +96,7 @@ ALWAYS_INLINE void put(int16_t *words, float *floats, __m256 lo, __m256 hi,
 
 /* Pairs of `rows` pixels, of which those of pixel r begin at p[r / 3] + r % 3 * stride bytes. */
 ALWAYS_INLINE void step(__m256i sums[MR][2], const char *const p[2], ptrdiff_t stride,
-                        ptrdiff_t offset, const int16_t *b, int rows)
+                        ptrdiff_t offset, const int16_t *b, const int rows, const int halves)
 {
     const __m256i b0 = load(b), b1 = load(b + NR);
     UNROLL
@@ -104,13 +104,14 @@ ALWAYS_INLINE void step(__m256i sums[MR][2], const char *const p[2], ptrdiff_t s
         const __m256i x = _mm256_castps_si256(
             _mm256_broadcast_ss((const float *)(const void *)(p[r / 3] + r % 3 * stride + offset)));
         add_products(&sums[r][0], x, b0);
-        add_products(&sums[r][1], x, b1);
+        if (halves > 1)
+            add_products(&sums[r][1], x, b1);
     }
 }
 
 /* A run of one word. */
 ALWAYS_INLINE void only_step(__m256i sums[MR][2], const char *const p[2], ptrdiff_t stride,
-                             const int16_t *b, int rows)
+                             const int16_t *b, const int rows, const int halves)
 {
     const __m256i b0 = load(b), b1 = load(b + NR);
     UNROLL
@@ -119,36 +120,39 @@ ALWAYS_INLINE void only_step(__m256i sums[MR][2], const char *const p[2], ptrdif
         memcpy(&word, p[r / 3] + r % 3 * stride, sizeof word);
         const __m256i x = _mm256_set1_epi32(word);
         add_products(&sums[r][0], x, b0);
-        add_products(&sums[r][1], x, b1);
+        if (halves > 1)
+            add_products(&sums[r][1], x, b1);
     }
 }
 
 ALWAYS_INLINE const int16_t *run(__m256i sums[MR][2], const int16_t *a, ptrdiff_t stride,
-                                 size_t length, const int16_t *b, int rows)
+                                 size_t length, const int16_t *b, const int rows, const int halves)
 {
     const char *p[2] = {(const char *)a, (const char *)a + 3 * stride};
     for (size_t k = length / 8; k > 0; k--, b += 8 * NR) {
         UNROLL
         for (int u = 0; u < 4; u++)
-            step(sums, (const char *const *)p, stride, 4 * u, b + u * 2 * NR, rows);
+            step(sums, (const char *const *)p, stride, 4 * u, b + u * 2 * NR, rows, halves);
         p[0] += 16;
         p[1] += 16;
         __asm__("" : "+r"(p[0]), "+r"(p[1])); /* hides how they hang together */
     }
     for (size_t k = length % 8 / 2; k > 0; k--, b += 2 * NR, p[0] += 4, p[1] += 4)
-        step(sums, (const char *const *)p, stride, 0, b, rows);
+        step(sums, (const char *const *)p, stride, 0, b, rows, halves);
     if (length % 2) { /* the last word with the one before it, whose weight is 0 */
         if (length > 1)
-            step(sums, (const char *const *)p, stride, -2, b, rows);
+            step(sums, (const char *const *)p, stride, -2, b, rows, halves);
         else
-            only_step(sums, (const char *const *)p, stride, b, rows);
+            only_step(sums, (const char *const *)p, stride, b, rows, halves);
         b += 2 * NR;
     }
     return b;
 }
 
-/* `rows` pixels from i on and 16 columns from j on, all of which are there. */
-ALWAYS_INLINE void tile(const ufk_word_conv_args *g, size_t i, size_t j, const int16_t *b, int rows)
+/* `rows` pixels from i on and 16 columns from j on, all of which are there; with one half 8 of them
+ * are made. */
+ALWAYS_INLINE void tile(const ufk_word_conv_args *g, size_t i, size_t j, const int16_t *b,
+                        const int rows, const int halves)
 {
     const ufk_word_epilogue *e = &g->epilogue;
     __m256i sums[MR][2];
@@ -157,7 +161,7 @@ ALWAYS_INLINE void tile(const ufk_word_conv_args *g, size_t i, size_t j, const i
     for (int r = 0; r < rows; r++)
         sums[r][0] = sums[r][1] = _mm256_setzero_si256();
     for (size_t y = 0; y < g->runs; y++, a += g->run_stride)
-        b = run(sums, a, (ptrdiff_t)(g->a_stride * sizeof *a), g->run_length, b, rows);
+        b = run(sums, a, (ptrdiff_t)(g->a_stride * sizeof *a), g->run_length, b, rows, halves);
     const finisher lo = finisher_of(e, j), hi = finisher_of(e, j + 8);
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -170,29 +174,45 @@ ALWAYS_INLINE void tile(const ufk_word_conv_args *g, size_t i, size_t j, const i
     }
 }
 
-/* One pixel and the last columns, fewer than 16. */
-static void narrow_tile(const ufk_word_conv_args *g, size_t i, size_t j, const int16_t *b)
+/* `rows` pixels from i on and the last columns, fewer than 16. */
+ALWAYS_INLINE void narrow_tile(const ufk_word_conv_args *g, size_t i, size_t j, const int16_t *b,
+                               int rows)
 {
-    const size_t columns = g->n - j, at = i * g->c_stride + j;
-    int16_t words[NR], residual[NR] = {0};
-    float floats[NR];
-    ufk_word_conv_args one = *g;
-    one.a += i * g->a_stride;
-    one.epilogue.scale += j;
-    one.epilogue.bias += j;
-    one.epilogue.slope = g->epilogue.slope ? g->epilogue.slope + j : NULL;
-    one.c = words;
-    one.c_f32 = g->c_f32 ? floats : NULL;
-    if (g->epilogue.residual) {
-        memcpy(residual, g->epilogue.residual + i * g->epilogue.residual_stride + j,
+    const size_t columns = g->n - j;
+    int16_t words[MR * NR], residual[MR * NR] = {0};
+    float floats[MR * NR];
+    ufk_word_conv_args part = *g;
+    part.a += i * g->a_stride;
+    part.epilogue.scale += j;
+    part.epilogue.bias += j;
+    part.epilogue.slope = g->epilogue.slope ? g->epilogue.slope + j : NULL;
+    part.c = words;
+    part.c_f32 = g->c_f32 ? floats : NULL;
+    part.c_stride = part.epilogue.residual_stride = NR;
+    for (size_t r = 0; g->epilogue.residual && r < (size_t)rows; r++)
+        memcpy(residual + r * NR, g->epilogue.residual + (i + r) * g->epilogue.residual_stride + j,
                columns * sizeof *residual);
-        one.epilogue.residual = residual;
-    }
-    tile(&one, 0, 0, b, 1);
-    if (g->c_f32)
-        memcpy(g->c_f32 + at, floats, columns * sizeof *floats);
+    part.epilogue.residual = g->epilogue.residual ? residual : NULL;
+    if (columns <= 8)
+        tile(&part, 0, 0, b, rows, 1);
     else
-        memcpy(g->c + at, words, columns * sizeof *words);
+        tile(&part, 0, 0, b, rows, 2);
+    for (size_t r = 0; r < (size_t)rows; r++) {
+        const size_t at = (i + r) * g->c_stride + j;
+        if (g->c_f32)
+            memcpy(g->c_f32 + at, floats + r * NR, columns * sizeof *floats);
+        else
+            memcpy(g->c + at, words + r * NR, columns * sizeof *words);
+    }
+}
+
+static void narrow_columns(const ufk_word_conv_args *g, size_t j, const int16_t *b)
+{
+    size_t i = 0;
+    for (; i + MR <= g->m; i += MR)
+        narrow_tile(g, i, j, b, MR);
+    for (; i < g->m; i++)
+        narrow_tile(g, i, j, b, 1);
 }
 
 /* 16 columns of all pixels; those left over at the end are done with some before them again. */
@@ -200,12 +220,12 @@ static void columns(const ufk_word_conv_args *g, size_t j, const int16_t *b)
 {
     size_t i = 0;
     for (; i + MR <= g->m; i += MR)
-        tile(g, i, j, b, MR);
+        tile(g, i, j, b, MR, 2);
     if (i < g->m && g->m >= MR)
-        tile(g, g->m - MR, j, b, MR);
+        tile(g, g->m - MR, j, b, MR, 2);
     else
         for (; i < g->m; i++)
-            tile(g, i, j, b, 1);
+            tile(g, i, j, b, 1, 2);
 }
 
 static void ufk_conv_i16_avx2(const ufk_word_conv_args *g)
@@ -214,14 +234,21 @@ static void ufk_conv_i16_avx2(const ufk_word_conv_args *g)
     size_t j = 0;
     for (; j + NR <= g->n; j += NR)
         columns(g, j, g->b + j * column);
-    for (size_t i = 0; j < g->n && i < g->m; i++)
-        narrow_tile(g, i, j, g->b + j * column);
+    if (j < g->n)
+        narrow_columns(g, j, g->b + j * column);
 }
 
 /* ---- depthwise 3x3 ---- */
 
-/* Weights of 16 channels: for each column of the kernel, pair of input rows and row of output, for
- * the channels in the order of unpacklo and of unpackhi. */
+/* 16 channels, or 8 and zeros behind them. */
+ALWAYS_INLINE __m256i load_block(const int16_t *p, const bool half)
+{
+    return half ? _mm256_zextsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p))
+                : load(p);
+}
+
+/* Weights of a block of channels: for each column of the kernel, pair of input rows and row of
+ * output, for the channels in the order of unpacklo and of unpackhi. */
 typedef struct window {
     __m256i w[3][2][2][2];
     finisher lo, hi; /* in the same order */
@@ -238,7 +265,7 @@ ALWAYS_INLINE void unpack(__m256 *lo, __m256 *hi)
 
 /* Input rows that lie outside have weights of zero, and another row in their place. */
 ALWAYS_INLINE void open_window(window *d, const ufk_word_dwconv_args *a, size_t y, size_t c,
-                               const int outputs)
+                               const int outputs, const bool half)
 {
     const size_t first = y * a->stride_h - a->pad_top; /* wraps below zero */
     const size_t row = a->in_w * a->channels;
@@ -254,28 +281,28 @@ ALWAYS_INLINE void open_window(window *d, const ufk_word_dwconv_args *a, size_t 
                 for (size_t k = 0; k < 2; k++) {
                     const size_t ky = 2 * pair + k - out; /* wraps below zero */
                     w[k] = ky < 3 && there[2 * pair + k]
-                               ? load(a->weights + (ky * 3 + x) * a->channels + c)
+                               ? load_block(a->weights + (ky * 3 + x) * a->channels + c, half)
                                : _mm256_setzero_si256();
                 }
                 d->w[x][pair][out][0] = _mm256_unpacklo_epi16(w[0], w[1]);
                 d->w[x][pair][out][1] = _mm256_unpackhi_epi16(w[0], w[1]);
             }
     d->lo = finisher_of(&a->epilogue, c);
-    d->hi = finisher_of(&a->epilogue, c + 8);
+    d->hi = half ? d->lo : finisher_of(&a->epilogue, c + 8);
     unpack(&d->lo.scale, &d->hi.scale);
     unpack(&d->lo.bias, &d->hi.bias);
     unpack(&d->lo.slope, &d->hi.slope);
 }
 
-/* 16 channels of one pixel, sums in the order of the unpacking. */
+/* A block of one pixel, sums in the order of the unpacking. */
 ALWAYS_INLINE void put_window(const window *d, const ufk_word_dwconv_args *a, const __m256i sums[2],
-                              size_t pixel, size_t c)
+                              size_t pixel, size_t c, const bool half)
 {
     const ufk_word_epilogue *e = &a->epilogue;
     const size_t at = pixel * a->channels + c;
     int16_t residual[16];
     if (e->residual) {
-        const __m256i r = load(e->residual + pixel * e->residual_stride + c);
+        const __m256i r = load_block(e->residual + pixel * e->residual_stride + c, half);
         store(residual, _mm256_permute4x64_epi64(r, 0xD8));
     }
     __m256 lo = finish(sums[0], &d->lo, e, e->residual ? residual : NULL);
@@ -283,7 +310,11 @@ ALWAYS_INLINE void put_window(const window *d, const ufk_word_dwconv_args *a, co
     if (a->out_f32) {
         unpack(&lo, &hi);
         _mm256_storeu_ps(a->out_f32 + at, clamp(lo, e));
-        _mm256_storeu_ps(a->out_f32 + at + 8, clamp(hi, e));
+        if (!half)
+            _mm256_storeu_ps(a->out_f32 + at + 8, clamp(hi, e));
+    } else if (half) {
+        _mm_storeu_si128((__m128i *)(void *)(a->out + at),
+                         _mm256_castsi256_si128(words_of(lo, hi, e)));
     } else {
         store(a->out + at, words_of(lo, hi, e));
     }
@@ -291,7 +322,8 @@ ALWAYS_INLINE void put_window(const window *d, const ufk_word_dwconv_args *a, co
 
 /* Columns from .. to - 1 of the kernel, at column x of the output. */
 ALWAYS_INLINE void slide(const window *d, const ufk_word_dwconv_args *a, size_t y, size_t x,
-                         size_t c, const size_t from, const size_t to, const int outputs)
+                         size_t c, const size_t from, const size_t to, const int outputs,
+                         const bool half)
 {
     const size_t first = (x * a->stride_w - a->pad_left) * a->channels;
     __m256i sums[2][2] = {{_mm256_setzero_si256(), _mm256_setzero_si256()},
@@ -301,8 +333,8 @@ ALWAYS_INLINE void slide(const window *d, const ufk_word_dwconv_args *a, size_t 
         const size_t at = first + k * a->channels;
         UNROLL
         for (int pair = 0; pair < 2; pair++) {
-            const __m256i above = load(d->rows[2 * pair] + at);
-            const __m256i below = load(d->rows[2 * pair + 1] + at);
+            const __m256i above = load_block(d->rows[2 * pair] + at, half);
+            const __m256i below = load_block(d->rows[2 * pair + 1] + at, half);
             const __m256i lo = _mm256_unpacklo_epi16(above, below);
             const __m256i hi = _mm256_unpackhi_epi16(above, below);
             UNROLL
@@ -314,53 +346,57 @@ ALWAYS_INLINE void slide(const window *d, const ufk_word_dwconv_args *a, size_t 
     }
     UNROLL
     for (int out = 0; out < outputs; out++)
-        put_window(d, a, sums[out], (y + (size_t)out) * a->out_w + x, c);
+        put_window(d, a, sums[out], (y + (size_t)out) * a->out_w + x, c, half);
 }
 
-/* `outputs` rows of output from y on, 16 channels. */
-ALWAYS_INLINE void rows(const ufk_word_dwconv_args *a, size_t y, size_t c, const int outputs)
+/* `outputs` rows of output from y on, a block of channels. */
+ALWAYS_INLINE void rows(const ufk_word_dwconv_args *a, size_t y, size_t c, const int outputs,
+                        const bool half)
 {
     window d;
-    open_window(&d, a, y, c, outputs);
+    open_window(&d, a, y, c, outputs, half);
     for (size_t x = 0; x < a->out_w; x++) {
         const size_t left = x * a->stride_w; /* pad_left higher than the column */
         if (left >= a->pad_left && left - a->pad_left + 3 <= a->in_w) {
-            slide(&d, a, y, x, c, 0, 3, outputs);
+            slide(&d, a, y, x, c, 0, 3, outputs, half);
             continue;
         }
         const size_t from = left < a->pad_left ? a->pad_left - left : 0;
         const size_t end = a->in_w + a->pad_left; /* of columns that are there */
-        slide(&d, a, y, x, c, from, left + 3 < end ? 3 : end > left ? end - left : 0, outputs);
+        slide(&d, a, y, x, c, from,
+              left + 3 < end ? 3
+              : end > left   ? end - left
+                             : 0,
+              outputs, half);
     }
 }
 
-static void one_row(const ufk_word_dwconv_args *a, size_t y, size_t c)
-{
-    rows(a, y, c, 1);
-}
+typedef void rows_fn(const ufk_word_dwconv_args *a, size_t y, size_t c);
 
-static void two_rows(const ufk_word_dwconv_args *a, size_t y, size_t c)
-{
-    rows(a, y, c, 2);
-}
+#define ROWS(name, outputs, half)                                       \
+    static void name(const ufk_word_dwconv_args *a, size_t y, size_t c) \
+    {                                                                   \
+        rows(a, y, c, outputs, half);                                   \
+    }
+ROWS(one_row, 1, false)
+ROWS(two_rows, 2, false)
+ROWS(one_row_of_8, 1, true)
+ROWS(two_rows_of_8, 2, true)
 
 static void ufk_dwconv_i16_avx2(const ufk_word_dwconv_args *a)
 {
     if (a->kernel_h != 3 || a->kernel_w != 3 || a->dilation_h != 1 || a->dilation_w != 1 ||
-        a->channels < 16) {
+        a->channels < 8) {
         ufk_dwconv_i16_c(a);
         return;
     }
+    const bool half = a->channels < 16;
+    const size_t block = half ? 8 : 16;
     for (size_t y = a->y_begin; y < a->y_end;) {
         const bool two = a->stride_h == 1 && y + 2 <= a->y_end;
-        for (size_t c = 0; c < a->channels; c += 16) {
-            /* the last channels are done with some before them again */
-            const size_t from = c + 16 <= a->channels ? c : a->channels - 16;
-            if (two)
-                two_rows(a, y, from);
-            else
-                one_row(a, y, from);
-        }
+        rows_fn *fn = two ? (half ? two_rows_of_8 : two_rows) : half ? one_row_of_8 : one_row;
+        for (size_t c = 0; c < a->channels; c += block) /* the last block may overlap */
+            fn(a, y, c + block <= a->channels ? c : a->channels - block);
         y += two ? 2 : 1;
     }
 }
