@@ -46,11 +46,13 @@ typedef struct finisher {
     __m256 scale, bias, slope;
 } finisher;
 
-/* `residual`: those of the 8 channels, or NULL. */
+/* `residual`: those of the 8 channels, or NULL; plain: there are neither these nor slopes. */
 ALWAYS_INLINE __m256 finish(__m256i sum, const finisher *f, const ufk_word_epilogue *e,
-                            const int16_t *residual)
+                            const int16_t *residual, const bool plain)
 {
     __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), f->scale, f->bias);
+    if (plain)
+        return v;
     if (residual)
         v = _mm256_fmadd_ps(floats_of(residual), _mm256_set1_ps(e->residual_scale), v);
     if (e->slope) {
@@ -150,9 +152,9 @@ ALWAYS_INLINE const int16_t *run(__m256i sums[MR][2], const int16_t *a, ptrdiff_
 }
 
 /* `rows` pixels from i on and 16 columns from j on, all of which are there; with one half 8 of them
- * are made. */
+ * are made. Plain: words without residual and slopes, which are done without asking. */
 ALWAYS_INLINE void tile(const ufk_word_conv_args *g, size_t i, size_t j, const int16_t *b,
-                        const int rows, const int halves)
+                        const int rows, const int halves, const bool plain)
 {
     const ufk_word_epilogue *e = &g->epilogue;
     __m256i sums[MR][2];
@@ -167,10 +169,10 @@ ALWAYS_INLINE void tile(const ufk_word_conv_args *g, size_t i, size_t j, const i
     for (int r = 0; r < rows; r++) {
         const size_t at = (i + (size_t)r) * g->c_stride + j;
         const int16_t *residual =
-            e->residual ? e->residual + (i + (size_t)r) * e->residual_stride + j : NULL;
-        put(g->c ? g->c + at : NULL, g->c_f32 ? g->c_f32 + at : NULL,
-            finish(sums[r][0], &lo, e, residual),
-            finish(sums[r][1], &hi, e, residual ? residual + 8 : NULL), e);
+            !plain && e->residual ? e->residual + (i + (size_t)r) * e->residual_stride + j : NULL;
+        put(plain || g->c ? g->c + at : NULL, !plain && g->c_f32 ? g->c_f32 + at : NULL,
+            finish(sums[r][0], &lo, e, residual, plain),
+            finish(sums[r][1], &hi, e, residual ? residual + 8 : NULL, plain), e);
     }
 }
 
@@ -194,9 +196,9 @@ ALWAYS_INLINE void narrow_tile(const ufk_word_conv_args *g, size_t i, size_t j, 
                columns * sizeof *residual);
     part.epilogue.residual = g->epilogue.residual ? residual : NULL;
     if (columns <= 8)
-        tile(&part, 0, 0, b, rows, 1);
+        tile(&part, 0, 0, b, rows, 1, false);
     else
-        tile(&part, 0, 0, b, rows, 2);
+        tile(&part, 0, 0, b, rows, 2, false);
     for (size_t r = 0; r < (size_t)rows; r++) {
         const size_t at = (i + r) * g->c_stride + j;
         if (g->c_f32)
@@ -215,17 +217,25 @@ static void narrow_columns(const ufk_word_conv_args *g, size_t j, const int16_t 
         narrow_tile(g, i, j, b, 1);
 }
 
+static bool is_plain(const ufk_word_epilogue *e, const float *floats)
+{
+    return !e->residual && !e->slope && !floats;
+}
+
 /* 16 columns of all pixels; those left over at the end are done with some before them again. */
 static void columns(const ufk_word_conv_args *g, size_t j, const int16_t *b)
 {
+    const bool plain = is_plain(&g->epilogue, g->c_f32);
     size_t i = 0;
+    for (; plain && i + MR <= g->m; i += MR)
+        tile(g, i, j, b, MR, 2, true);
     for (; i + MR <= g->m; i += MR)
-        tile(g, i, j, b, MR, 2);
+        tile(g, i, j, b, MR, 2, false);
     if (i < g->m && g->m >= MR)
-        tile(g, g->m - MR, j, b, MR, 2);
+        tile(g, g->m - MR, j, b, MR, 2, false);
     else
         for (; i < g->m; i++)
-            tile(g, i, j, b, 1, 2);
+            tile(g, i, j, b, 1, 2, false);
 }
 
 static void ufk_conv_i16_avx2(const ufk_word_conv_args *g)
@@ -296,18 +306,18 @@ ALWAYS_INLINE void open_window(window *d, const ufk_word_dwconv_args *a, size_t 
 
 /* A block of one pixel, sums in the order of the unpacking. */
 ALWAYS_INLINE void put_window(const window *d, const ufk_word_dwconv_args *a, const __m256i sums[2],
-                              size_t pixel, size_t c, const bool half)
+                              size_t pixel, size_t c, const bool half, const bool plain)
 {
     const ufk_word_epilogue *e = &a->epilogue;
     const size_t at = pixel * a->channels + c;
     int16_t residual[16];
-    if (e->residual) {
+    if (!plain && e->residual) {
         const __m256i r = load_block(e->residual + pixel * e->residual_stride + c, half);
         store(residual, _mm256_permute4x64_epi64(r, 0xD8));
     }
-    __m256 lo = finish(sums[0], &d->lo, e, e->residual ? residual : NULL);
-    __m256 hi = finish(sums[1], &d->hi, e, e->residual ? residual + 8 : NULL);
-    if (a->out_f32) {
+    __m256 lo = finish(sums[0], &d->lo, e, e->residual ? residual : NULL, plain);
+    __m256 hi = finish(sums[1], &d->hi, e, e->residual ? residual + 8 : NULL, plain);
+    if (!plain && a->out_f32) {
         unpack(&lo, &hi);
         _mm256_storeu_ps(a->out_f32 + at, clamp(lo, e));
         if (!half)
@@ -323,7 +333,7 @@ ALWAYS_INLINE void put_window(const window *d, const ufk_word_dwconv_args *a, co
 /* Columns from .. to - 1 of the kernel, at column x of the output. */
 ALWAYS_INLINE void slide(const window *d, const ufk_word_dwconv_args *a, size_t y, size_t x,
                          size_t c, const size_t from, const size_t to, const int outputs,
-                         const bool half)
+                         const bool half, const bool plain)
 {
     const size_t first = (x * a->stride_w - a->pad_left) * a->channels;
     __m256i sums[2][2] = {{_mm256_setzero_si256(), _mm256_setzero_si256()},
@@ -346,28 +356,25 @@ ALWAYS_INLINE void slide(const window *d, const ufk_word_dwconv_args *a, size_t 
     }
     UNROLL
     for (int out = 0; out < outputs; out++)
-        put_window(d, a, sums[out], (y + (size_t)out) * a->out_w + x, c, half);
+        put_window(d, a, sums[out], (y + (size_t)out) * a->out_w + x, c, half, plain);
 }
 
 /* `outputs` rows of output from y on, a block of channels. */
 ALWAYS_INLINE void rows(const ufk_word_dwconv_args *a, size_t y, size_t c, const int outputs,
-                        const bool half)
+                        const bool half, const bool plain)
 {
     window d;
     open_window(&d, a, y, c, outputs, half);
     for (size_t x = 0; x < a->out_w; x++) {
         const size_t left = x * a->stride_w; /* pad_left higher than the column */
         if (left >= a->pad_left && left - a->pad_left + 3 <= a->in_w) {
-            slide(&d, a, y, x, c, 0, 3, outputs, half);
+            slide(&d, a, y, x, c, 0, 3, outputs, half, plain);
             continue;
         }
         const size_t from = left < a->pad_left ? a->pad_left - left : 0;
         const size_t end = a->in_w + a->pad_left; /* of columns that are there */
-        slide(&d, a, y, x, c, from,
-              left + 3 < end ? 3
-              : end > left   ? end - left
-                             : 0,
-              outputs, half);
+        const size_t there = left < end ? end - left : 0;
+        slide(&d, a, y, x, c, from, there < 3 ? there : 3, outputs, half, plain);
     }
 }
 
@@ -376,7 +383,10 @@ typedef void rows_fn(const ufk_word_dwconv_args *a, size_t y, size_t c);
 #define ROWS(name, outputs, half)                                       \
     static void name(const ufk_word_dwconv_args *a, size_t y, size_t c) \
     {                                                                   \
-        rows(a, y, c, outputs, half);                                   \
+        if (is_plain(&a->epilogue, a->out_f32))                         \
+            rows(a, y, c, outputs, half, true);                         \
+        else                                                            \
+            rows(a, y, c, outputs, half, false);                        \
     }
 ROWS(one_row, 1, false)
 ROWS(two_rows, 2, false)
