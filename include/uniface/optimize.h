@@ -67,8 +67,8 @@ typedef struct uf_quantize_options {
                                  FP32 on the calibration pictures: mean cosine of the outputs, for
                                  detectors mean overlap (IoU) of the faces, or 1 - 1.5 times the
                                  mean distance of the landmarks in widths of the face if that is
-                                 less. 0 (default): 0.995, for detectors 0.985; < 0: all are
-                                 quantised */
+                                 less. A detector gets 16 bits (INT16) before that. 0 (default):
+                                 0.995; < 0: all are INT8 */
     uf_progress_fn *progress; /* INT8; may be NULL, and may cancel */
     void *progress_arg;
     uf_trial_fn *trial; /* INT8; may be NULL */
@@ -83,10 +83,11 @@ typedef struct uf_quantize_options {
 
 /* A new model of another precision, independent of `m`, with its metadata. INT8 tries the methods,
  * with and without equalised channels and corrected biases, on the calibration's pictures and keeps
- * what comes nearest to `m`; metadata "quantized.*" tells what that was. Decision thresholds are
- * left out: they were measured with `m`. `c` is a calibration of `m`, needed for INT8 only. Errors:
- * UF_E_UNCALIBRATED without enough pictures, UF_E_UNSUPPORTED when nothing can be quantised,
- * UF_E_STATE when `m` is quantised already. */
+ * what comes nearest to `m`; metadata "quantized.*" tells what that was, and "precision" is "int16"
+ * for a detector that took 16 bits. Decision thresholds are left out: they were measured with `m`.
+ * `c` is a calibration of `m`, needed for INT8 only. Errors: UF_E_UNCALIBRATED without enough
+ * pictures, UF_E_UNSUPPORTED when nothing can be quantised, UF_E_STATE when `m` is quantised
+ * already. */
 UF_API uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c,
                              const uf_quantize_options *options, uf_error *err);
 
