@@ -61,3 +61,7 @@ again() { # FROM TO EPOCHS RATE SEED
 }
 again detector detector-2 16 0.0015 11
 again detector-2 detector-3 11 0.0012 12
+# From which score on it is a face: few that are none to YuNet, on photos of LFW (README.md).
+"$uniface" meta "$out/detector-3.ufm" detector.score=0.66
+"$uniface" meta "$out/edge_detector.ufm" detector.score=0.76
+"$uniface" meta "$out/research-detector.ufm" detector.score=0.74

@@ -23,6 +23,9 @@ uf_status ufi_op_conv_job(const ufi_op_call *c, uint32_t xi, uint32_t wi, ufi_co
     if (group < 1 || group > UFI_MAX_DIM)
         return ufi_op_fail(c, err, UF_E_FORMAT, "group is %lld", (long long)group);
     int64_t filters = w->dims[0], channels = x->dims[1];
+    if (filters == 0 || channels == 0 || w->dims[1] == 0)
+        return ufi_op_fail(c, err, UF_E_FORMAT, "%lld channels, %lld filters of %lld channels",
+                           (long long)channels, (long long)filters, (long long)w->dims[1]);
     if (filters >= 0 && filters % group)
         return ufi_op_fail(c, err, UF_E_FORMAT, "%lld groups do not divide %lld filters",
                            (long long)group, (long long)filters);

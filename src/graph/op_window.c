@@ -4,6 +4,9 @@
  */
 #include "graph/op.h"
 
+/* Numbers in the padded input: its product with a stride or an element's size is far below 2^64. */
+#define MAX_PADDED ((size_t)1 << 34)
+
 /* A list attribute with one entry per spatial dimension (or `per` entries), `fallback` when absent.
  */
 static uf_status read_list(const ufi_op_call *c, ufi_attr_key key, uint32_t n, int64_t fallback,
@@ -68,6 +71,21 @@ static uf_status out_size(const ufi_op_call *c, ufi_window *w, uint32_t d, int m
     return UF_OK;
 }
 
+/* Kernels lay rows of the padded input into their scratch. */
+static uf_status check_padded(const ufi_op_call *c, const ufi_shape *x, const ufi_window *w,
+                              uf_error *err)
+{
+    size_t count = x->dims[1] > 0 ? (size_t)x->dims[1] : 1;
+    for (uint32_t d = 0; d < 3; d++) {
+        if (w->in[d] < 0)
+            return UF_OK;
+        const int64_t padded = w->in[d] + w->pad[d] + w->pad_end[d];
+        if (!ufi_mul_ok(count, padded > 0 ? (size_t)padded : 1, &count) || count > MAX_PADDED)
+            return ufi_op_fail(c, err, UF_E_LIMIT, "pads make the input too large");
+    }
+    return UF_OK;
+}
+
 uf_status ufi_op_window(const ufi_op_call *c, const ufi_shape *x, const int64_t *kernel,
                         ufi_window *w, uf_error *err)
 {
@@ -98,7 +116,7 @@ uf_status ufi_op_window(const ufi_op_call *c, const ufi_shape *x, const int64_t 
         w->pad_end[d] = pads[n + i];
         st = out_size(c, w, d, mode, ceil_mode, err);
     }
-    return st;
+    return st ? st : check_padded(c, x, w, err);
 }
 
 uf_status ufi_op_pool_window(const ufi_op_call *c, const ufi_shape *x, ufi_window *w, uf_error *err)

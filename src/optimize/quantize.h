@@ -24,6 +24,8 @@ typedef struct ufi_quantize_options {
     /* Per node of the source: weights are rounded by them where they are known (rounding.h); NULL:
      * all to nearest. */
     const ufi_patches *patches;
+    /* Scales of filters so large that AVX2 can add their products in 16 bits. */
+    bool narrow;
 } ufi_quantize_options;
 
 /* yes[i]: node i of `g` can become a QConv, of bytes or of words. */

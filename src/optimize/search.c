@@ -9,6 +9,9 @@
 #include "optimize/equalize.h"
 #include "optimize/half.h"
 
+/* So much agreement may faster weights cost. */
+#define MOST_FOR_SPEED 0.001
+
 typedef struct search {
     const ufi_graph *g;
     const ufi_observer *observer; /* of g */
@@ -21,6 +24,7 @@ typedef struct search {
     bool has_best;
     double aim;  /* 0 until layers are kept in FP32 */
     bool *heads; /* per node: stays in FP32 always */
+    bool *kept;  /* per node: in FP32 in the best graph */
     uint32_t head_count, layers;
     ufi_patches *patches; /* per node of the best graph, for trials that round by them */
     uint32_t node_count;
@@ -83,6 +87,8 @@ static bool is_better(const search *s, const ufi_trial *t)
 {
     if (!s->has_best)
         return true;
+    if (t->narrow) /* for speed */
+        return t->agreement >= fmax(s->options->min_agreement, s->best->agreement - MOST_FOR_SPEED);
     if (s->aim > 0 && t->agreement >= s->aim && s->best->agreement >= s->aim)
         return t->kept < s->best->kept;
     return t->agreement > s->best->agreement;
@@ -96,6 +102,7 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
                                           .words = trial.words,
                                           .correct_bias = trial.bias_corrected,
                                           .keep_float = keep_float,
+                                          .narrow = trial.narrow,
                                           .patches = trial.rounded ? s->patches : NULL};
     uf_status st = ufi_quantize_graph(&made, g, o, &options, s->err);
     *agreement = 0;
@@ -115,6 +122,7 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
         *s->out = made;
         *s->best = trial;
         s->has_best = true;
+        memcpy(s->kept, keep_float, g->node_count * sizeof *s->kept);
     } else {
         ufi_graph_free(&made);
     }
@@ -290,6 +298,21 @@ static uf_status keep_layers(search *s, ufi_trial trial, const ufi_graph *g, con
     return st;
 }
 
+/* The best trial again with weights that are faster on some processors, if they are good enough. */
+static uf_status try_narrow(search *s, const ufi_graph *g, const ufi_observer *o)
+{
+    ufi_trial trial = *s->best;
+    double agreement;
+    bool *keep = ufi_malloc(g->node_count + 1, sizeof *keep);
+    if (!keep)
+        return ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    memcpy(keep, s->kept, g->node_count * sizeof *keep);
+    trial.narrow = true;
+    uf_status st = try_one(s, g, o, trial, keep, &agreement);
+    ufi_free(keep);
+    return st;
+}
+
 /* The equalised graph must be observed again, its activations are others. */
 static uf_status try_equalized(search *s, const ufi_observer *o)
 {
@@ -320,6 +343,8 @@ static uf_status try_equalized(search *s, const ufi_observer *o)
         st = try_words(s);
     if (!st && s->best->agreement < s->options->min_agreement)
         st = keep_layers(s, bytes, equalized ? &g : s->g, equalized ? again : o);
+    if (!st && !s->best->words)
+        st = try_narrow(s, equalized ? &g : s->g, equalized ? again : o);
     ufi_runner_close(&r);
     ufi_observer_destroy(again);
     ufi_graph_free(&g);
@@ -338,9 +363,12 @@ uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_obse
                 .best = best,
                 .err = err};
     ufi_graph_init(out);
-    s.total = options->all_methods ? 17 : 5;
+    s.total = options->all_methods ? 18 : 6;
+    s.kept = ufi_malloc(g->node_count + 1, sizeof *s.kept);
     uf_status st = ufi_judge_open(&s.judge, g, samples, UFI_MAX_JUDGED, options->threads,
                                   options->agreement, options->agreement_arg, err);
+    if (!st && !s.kept)
+        st = ufi_fail(err, UF_E_NOMEM, "no memory for a search");
     if (!st)
         st = find_heads(&s, o);
     if (!st)
@@ -349,6 +377,7 @@ uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_obse
         st = try_equalized(&s, o);
     ufi_judge_close(&s.judge);
     ufi_free(s.heads);
+    ufi_free(s.kept);
     if (s.patches)
         ufi_patches_free(s.patches, s.node_count);
     ufi_free(s.patches);

@@ -12,6 +12,7 @@ typedef struct ufi_trial {
     bool equalized, bias_corrected;
     bool words;   /* 16 bits instead of eight; ranges and biases do not matter then */
     bool rounded; /* weights by what the inputs are like (rounding.h) */
+    bool narrow;  /* weights whose sums fit 16 bits (quantize.h) */
     ufi_range_method method;
     uint32_t kept;    /* layers left in FP32 */
     uint32_t layers;  /* that could be quantised; 0 while none is left in FP32 */

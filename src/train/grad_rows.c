@@ -165,6 +165,9 @@ ALWAYS float curve_slope(ufi_curve_kind kind, const ufi_curve *c, float z, float
         else                                       \
             body(false, kind, false, __VA_ARGS__); \
         break;
+#ifdef UFI_ROWS_ONE_BODY
+#define SPECIALISE(body, ...) body(j->bf16, j->curve.kind, j->scale != NULL, __VA_ARGS__);
+#else
 #define SPECIALISE(body, ...)                           \
     switch (j->curve.kind) {                            \
         CASE(body, UFI_CURVE_NONE, __VA_ARGS__)         \
@@ -179,6 +182,7 @@ ALWAYS float curve_slope(ufi_curve_kind kind, const ufi_curve *c, float z, float
         CASE(body, UFI_CURVE_TANH, __VA_ARGS__)         \
         CASE(body, UFI_CURVE_LINEAR, __VA_ARGS__)       \
     }
+#endif
 
 /* Rows as the loops see them: one long row where nothing depends on the channel. */
 ALWAYS void long_rows(const ufi_row_job *j, bool per_channel, size_t *from, size_t *to, size_t *n)

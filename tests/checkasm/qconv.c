@@ -197,6 +197,44 @@ TEST(qconv_weights_of_every_size)
         }
 }
 
+/* One weight of `k` in a column, such that those that AVX2 adds in 16 bits (k 0, 1, 4 and 5 of 8,
+ * and 2, 3, 6 and 7) sum to at most 128 of either sign, often to just that. */
+static void fill_column(int8_t *b, size_t n, size_t depth)
+{
+    for (size_t first = 0; first < depth; first += 8) {
+        int left[2][2] = {{128, 128}, {128, 128}}; /* of each sum and sign */
+        for (size_t k = first; k < first + 8 && k < depth; k++) {
+            int *room = &left[k / 2 % 2][ca_range(0, 1)];
+            const int most = *room < 127 ? *room : 127;
+            const int w = ca_range(0, 2) ? (int)ca_range(0, (size_t)most) : most;
+            b[k * n] = (int8_t)(room == &left[k / 2 % 2][0] ? w : -w);
+            *room -= w;
+        }
+    }
+}
+
+/* What our quantiser writes: all sums fit as weights come; with one that does not, in a third of
+ * the cases. Largest inputs in half of them. */
+TEST(qconv_weights_that_fit_as_they_come)
+{
+    for (int i = 0; i < 300; i++) {
+        qconv_case k = random_case(ca_range(1, 40), ca_range(1, 70), ca_range(1, 40),
+                                   ca_range(0, 2) ? 1 : ca_range(1, 3), ca_range(0, 1) == 1);
+        const ufk_qconv_args *a = &k.args;
+        const size_t rows = (a->lines - 1) * a->a_line_stride / a->run_stride_y + a->runs_y;
+        if (ca_range(0, 1))
+            memset((void *)(uintptr_t)a->a, 255, rows * a->run_stride_y);
+        for (size_t j = 0; j < a->n; j++)
+            fill_column(k.b + j, a->n, k.depth);
+        if (ca_range(0, 2) == 0) {
+            const size_t first = ca_range(0, k.depth - 1), j = ca_range(0, a->n - 1);
+            for (size_t w = first; w < first + 4 && w < k.depth; w++)
+                k.b[w * a->n + j] = ca_range(0, 1) ? 127 : 65;
+        }
+        check_case(&k);
+    }
+}
+
 /* Weights like those of trained networks, more of them than are looked at together. */
 TEST(qconv_long_sums_of_small_weights)
 {

@@ -4,7 +4,7 @@ nothing was learned from: embedders by the pairs of LFW, detectors beside their 
 
 usage: builtin_test.py UNIFACE DETECTOR_DISTANCE MODELS [--all]
 
-Detectors see every third photo of LFW; with --all each, as for the table of models/README.md.
+Detectors see every fourth photo of LFW; with --all each, as for the table of models/README.md.
 """
 import glob
 import json
@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from checks import check, end, skip
 
 program, distance, models = sys.argv[1:4]
-every = 1 if "--all" in sys.argv[4:] else 3
+every = 1 if "--all" in sys.argv[4:] else 4
 root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
 photos = os.path.join(shared, "testdata")
@@ -25,10 +25,11 @@ photos = os.path.join(shared, "testdata")
 # last bits, and a few pairs fall on the other side.
 PAIRS = [("detector", "large_accuracy_model", 85.9), ("detector", "quantized_int8_embedder", 85.6),
          ("edge_detector", "edge_embedder", 79.9), ("research-detector", "research-embedder", 95.2)]
-# Photos; faces the picture is about that are found, false detections, distance of the points, all in percent.
-DETECTORS = {"detector": {"lfw": (99.8, 1.8, 5), "london": (100, 0, 4.3)},
-             "edge_detector": {"lfw": (97, 8, 11), "london": (100, 0, 9)},
-             "research-detector": {"lfw": (99, 5, 6.5), "london": (100, 0, 5)}}
+# Photos; faces the picture is about that are found, false detections, distance of the points, all in percent, with room
+# for the chance of a few photos.
+DETECTORS = {"detector": {"lfw": (99.8, 1.1, 5), "london": (100, 0, 4.3)},
+             "edge_detector": {"lfw": (99, 4.5, 11.2), "london": (100, 0, 9)},
+             "research-detector": {"lfw": (99.8, 1.5, 6), "london": (100, 0, 5)}}
 
 if not os.path.exists(os.path.join(photos, "lfw", "pairs.tsv")):
     skip(f"built-in models: no {photos}")

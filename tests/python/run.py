@@ -4,8 +4,9 @@
 usage: run.py WORK-FOLDER [asan] [PYTEST-ARGUMENT...]
 
 With "asan" the extension is built with the address sanitizer, and the tests that call it run with that
-preloaded, from a folder instead of a wheel. The environment stays in the work folder for the next time. Ends with "N passed, N failed, N skipped"; where
-no environment can be made (no venv, no package index) it says so and skips.
+preloaded, from a folder instead of a wheel. The environment stays in the work folder for the next time, or where
+UNIFACE_TEST_VENV says, to be shared by runs. Ends with "N passed, N failed, N skipped"; where no environment can be
+made (no venv, no package index) it says so and skips.
 """
 import os
 import pathlib
@@ -35,12 +36,14 @@ def call(*command):
 
 
 def environment(work):
-    python = work / "venv" / "bin" / "python"
+    place = pathlib.Path(os.environ.get("UNIFACE_TEST_VENV", work / "venv"))
+    python = place / "bin" / "python"
     if not python.exists():
-        failed, text = call(sys.executable, "-m", "venv", str(work / "venv"))
+        failed, text = call(sys.executable, "-m", "venv", str(place))
         if failed:
             skip(f"no virtual environment: {text.strip().splitlines()[-1]}")
-    failed, text = call(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES)
+    failed, text = call(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile",
+                        *PACKAGES)
     if failed:
         skip(f"the package index cannot be used: {text.strip().splitlines()[-1]}")
     return str(python)

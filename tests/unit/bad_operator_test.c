@@ -21,7 +21,7 @@ static void check_conv(ufi_attr_key key, const int64_t *v, uint32_t count, int64
                                   .attrs = &attrs,
                                   .attr_count = 1});
     if (part)
-        refuse(&f.whole, UF_E_FORMAT, part);
+        refuse(&f.whole, strstr(part, "too large") ? UF_E_LIMIT : UF_E_FORMAT, part);
     else
         accept(&f.whole, 0, 0);
     ufm_free(&f);
@@ -53,6 +53,20 @@ CONV(groups_that_do_not_divide, GROUP, 2, "group", 3)
 CONV(groups_that_do_not_match_the_weights, GROUP, 2, "group", 2)
 CONV(pads_negative, PADS, 2, "pads", -1, 0, 0, 0)
 CONV(pads_of_three, PADS, 2, "pads", 1, 1, 1)
+CONV(pads_that_make_rows_of_which_few_are_2_64, PADS, 2, "too large", INT32_MAX, INT32_MAX, 0,
+     INT32_MAX)
+CONV(stride_that_is_never_taken, STRIDES, 2, NULL, INT32_MAX, INT32_MAX)
+
+TEST(convolution_without_filters)
+{
+    static const float w[8];
+    ufm_file f = {0};
+    make_operator(&f, &(ufm_operator){.op = UFI_OP_CONV,
+                                      .x = {UF_F32, 4, {1, 2, 5, 5}, NULL, 0},
+                                      .constants = {{UF_F32, 4, {0, 2, 1, 1}, w, 0}}});
+    refuse(&f.whole, UF_E_FORMAT, "0 filters");
+    ufm_free(&f);
+}
 
 TEST(kernel_larger_than_the_input)
 {

@@ -87,6 +87,19 @@ TEST(asymmetric_pads)
     compare(&m, &y, 1, false, "asymmetric pads");
 }
 
+/* A file may say of the same bytes that they are weights of two shapes. */
+TEST(weights_of_two_shapes_share_their_bytes)
+{
+    maker m;
+    maker_init(&m, 7);
+    const conv_case points = {1, 8, 12, 12, 9, 1, 1, 1, 1, 0, 1, UFI_ACT_NONE, false, false};
+    const conv_case window = {1, 8, 12, 12, 1, 3, 3, 2, 1, 1, 1, UFI_ACT_NONE, false, false};
+    const uint32_t x = add_input(&m, shape_of(4, 1, 8, 12, 12));
+    const uint32_t y[2] = {add_conv(&m, x, &points, UFI_NONE), add_conv(&m, x, &window, UFI_NONE)};
+    m.g.values[m.g.nodes[1].in[1]].data = m.g.values[m.g.nodes[0].in[1]].data;
+    compare(&m, y, 2, false, "shared weights");
+}
+
 /* Large maps, so that the planner makes one step of both. */
 static void check_fused(int in, uf_dtype stored)
 {

@@ -28,6 +28,11 @@ bool cpu_conv_shape_any(const cpu_builder *b, const ufi_node *n, cpu_conv_shape 
         .dilation_h = dilations ? (size_t)dilations->u.ints[0] : 1,
         .dilation_w = dilations ? (size_t)dilations->u.ints[1] : 1,
     };
+    /* A step that is never taken may be of any length. */
+    if (s->out_h <= 1)
+        s->stride_h = 1;
+    if (s->out_w <= 1)
+        s->stride_w = 1;
     if (pads)
         for (int i = 0; i < 4; i++) {
             if (pads->u.ints[i] < 0)
@@ -52,7 +57,7 @@ cpu_blocks cpu_cut(size_t columns, size_t images, size_t m, size_t most, size_t 
     block = (block + step - 1) / step * step;
     c.m_block = block ? block : 1;
     c.m_tasks = images * ((m + c.m_block - 1) / c.m_block);
-    if (workers > 1 && c.m_tasks < 2 * workers)
+    if (workers > 1 && c.m_tasks && c.m_tasks < 2 * workers)
         splits = (2 * workers + c.m_tasks - 1) / c.m_tasks;
     if (splits > panels)
         splits = panels;

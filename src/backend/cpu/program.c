@@ -16,6 +16,7 @@ enum {
 
 typedef struct packed {
     const void *data;
+    ufi_shape shape; /* constants of several shapes may share their bytes */
     cpu_pack_kind kind;
     uint32_t n;
     void *form;
@@ -468,12 +469,13 @@ static bool belongs_to_program(const cpu_program *p, const void *data)
     return false;
 }
 
-static const void *find_packed(const cpu_program *p, cpu_pack_kind kind, const void *data,
+static const void *find_packed(const cpu_program *p, cpu_pack_kind kind, const ufi_tensor *w,
                                uint32_t n)
 {
     for (size_t i = 0; i < p->count; i++) {
         const packed *e = &p->entries[i];
-        if (e->data == data && e->kind == kind && e->n == n)
+        if (e->data == w->data && e->kind == kind && e->n == n &&
+            ufi_shape_equal(&e->shape, &w->shape))
             return e->form;
     }
     return NULL;
@@ -513,7 +515,7 @@ static uf_status pack_new(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, 
     ufi_free(scratch);
     if (ufi_tensor_bytes(w) >= RELEASED_BYTES)
         ufi_file_map_release(&p->graph->map, w->data, ufi_tensor_bytes(w));
-    if (!to || (keep && !keep_packed(p, (packed){w->data, kind, n, to, bytes})))
+    if (!to || (keep && !keep_packed(p, (packed){w->data, w->shape, kind, n, to, bytes})))
         return ufi_fail(err, UF_E_NOMEM, "no memory to pack %zu bytes of weights", bytes);
     *out = to;
     return UF_OK;
@@ -524,7 +526,7 @@ static uf_status find_or_pack(cpu_program *p, ufi_arena *arena, cpu_pack_kind ki
 {
     ufi_mutex_lock(p->mutex);
     uf_status st = UF_OK;
-    *out = find_packed(p, kind, w->data, n);
+    *out = find_packed(p, kind, w, n);
     if (!*out)
         st = pack_new(p, arena, kind, w, n, out, err);
     ufi_mutex_unlock(p->mutex);

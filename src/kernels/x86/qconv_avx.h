@@ -97,6 +97,24 @@ ALWAYS_INLINE ufk_columns8 ufk_load_columns8(const ufk_qepilogue *e, size_t j, s
         e->act == UFK_ACT_PRELU ? ufk_load_some8(e->slope + j, columns) : _mm256_setzero_ps()};
 }
 
+/* What ufk_finish8 does, for bytes of a known activation: a value below lo or NaN, whose integer is
+ * then the least there is, becomes lo among the bytes. */
+ALWAYS_INLINE __m256i ufk_finish_bytes8(const ufk_qepilogue *e, __m256i sum, const ufk_columns8 *c,
+                                        const uint8_t *residual, ufk_act act)
+{
+    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), c->scale, c->bias);
+    if (residual) {
+        const __m256i r =
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)residual));
+        v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(r), _mm256_set1_ps(e->residual_scale), v);
+    }
+    if (act == UFK_ACT_PRELU) {
+        v = _mm256_blendv_ps(v, _mm256_mul_ps(v, c->slope), v);
+        v = _mm256_fmadd_ps(v, _mm256_set1_ps(e->out_scale), _mm256_set1_ps(e->zero));
+    }
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(e->hi), v));
+}
+
 /* Everything that follows the sums of pixel i. */
 ALWAYS_INLINE void ufk_put8(const ufk_qconv_args *g, size_t i, size_t j, size_t columns,
                             const ufk_columns8 *c, __m256i sum)
