@@ -45,24 +45,31 @@ static bool act_is_supported(const quantizer *q, const ufi_node *n)
            act != UFI_ACT_SIGMOID;
 }
 
+/* Attribute `key`, of a convolution of images, asks for nothing. */
+static bool are_ones(const ufi_node *n, ufi_attr_key key)
+{
+    const ufi_attr *a = ufi_node_attr(n, key);
+    return !a || (a->u.ints[0] == 1 && a->u.ints[1] == 1);
+}
+
 /* Plain 3x3 kernels over many channels: FP32 has a way of computing these with fewer products
  * (Winograd), which is faster than words are. */
 static bool has_fewer_products(const ufi_node *n, const ufi_shape *w)
 {
     const int64_t *d = w->dims;
-    const ufi_attr *strides = ufi_node_attr(n, UFI_ATTR_STRIDES);
-    const ufi_attr *dilations = ufi_node_attr(n, UFI_ATTR_DILATIONS);
-    return d[0] >= 32 && d[1] >= 32 && d[2] == 3 && d[3] == 3 &&
-           (!strides || (strides->u.ints[0] == 1 && strides->u.ints[1] == 1)) &&
-           (!dilations || (dilations->u.ints[0] == 1 && dilations->u.ints[1] == 1));
+    return d[0] >= 32 && d[1] >= 32 && d[2] == 3 && d[3] == 3 && are_ones(n, UFI_ATTR_STRIDES);
 }
 
-/* Words need filters whose rounding is small beside what they may add up to. */
+/* Words need filters whose rounding is small beside what they may add up to, and kernels that are
+ * not slower than those of FP32: there are none for dilated ones, nor for depthwise ones that are
+ * not 3x3 or have fewer than 8 channels. */
 static bool fits_words(const ufi_node *n, const ufi_shape *w)
 {
-    const int64_t group = ufi_node_int(n, UFI_ATTR_GROUP, 1);
-    return (group == 1 || (group == w->dims[0] && w->dims[1] == 1)) && !has_fewer_products(n, w) &&
-           w->dims[1] * w->dims[2] * w->dims[3] <= UFI_WORDS_MOST / 8;
+    const int64_t *d = w->dims, group = ufi_node_int(n, UFI_ATTR_GROUP, 1);
+    const bool depthwise = group == d[0] && d[0] >= 8 && d[1] == 1 && d[2] == 3 && d[3] == 3;
+    return are_ones(n, UFI_ATTR_DILATIONS) &&
+           (depthwise || (group == 1 && !has_fewer_products(n, w))) &&
+           d[1] * d[2] * d[3] <= UFI_WORDS_MOST / 8;
 }
 
 static bool is_quantised_conv(const quantizer *q, uint32_t node)

@@ -46,6 +46,42 @@ static uint32_t dequantized(maker *m, uint32_t x, uint32_t scale, uint32_t zero)
     return add_node(m, UFI_OP_DEQUANTIZE_LINEAR, in, 3, NULL);
 }
 
+/* The convolution of the graph must run by a kernel whose name begins so. */
+static void check_kernel(maker *m, uint32_t y, const char *kernel, const char *what)
+{
+    ufi_program *p = NULL;
+    ufi_context *c = NULL;
+    ufi_shape shapes[2];
+    uint32_t convolutions = 0;
+    for (uint32_t i = 0; i < m->input_count; i++)
+        shapes[i] = m->g.values[m->inputs[i]].shape;
+    REQUIRE_OK(m->st, m->err);
+    REQUIRE_OK(ufi_graph_set_io(&m->g, m->inputs, m->input_count, &y, 1, &m->err), m->err);
+    REQUIRE_OK(ufi_program_create(&p, &m->g, "CPU", &m->err), m->err);
+    REQUIRE_OK(ufi_context_create(&c, p, 1, &m->err), m->err);
+    REQUIRE_OK(ufi_context_prepare(c, shapes, m->input_count, UFI_PLAIN, &m->err), m->err);
+    for (uint32_t i = 0; i < ufi_context_step_count(c); i++) {
+        ufi_step_info step;
+        ufi_context_step(c, i, &step);
+        if (strcmp(step.op, "QConv") != 0)
+            continue;
+        convolutions++;
+        CHECK_MSG(!strncmp(step.kernel, kernel, strlen(kernel)), "%s: %s", what, step.kernel);
+    }
+    CHECK(convolutions == 1);
+    ufi_context_destroy(c);
+    ufi_program_destroy(p);
+}
+
+/* Dilated, grouped and some activated ones have no kernel; quantize leaves those in FP32. */
+static const char *kernel_of(const conv_case *c)
+{
+    const bool depthwise = c->group == c->in_c && c->group > 1;
+    const bool has_one =
+        (depthwise || (c->group == 1 && c->dilation == 1)) && c->act != UFI_ACT_HARD_SWISH;
+    return has_one ? "words_" : "reference";
+}
+
 static void check_qconv(const conv_case *c, bool floats)
 {
     maker m;
@@ -84,6 +120,7 @@ static void check_qconv(const conv_case *c, bool floats)
     snprintf(what, sizeof what, "words %dx%d s%d d%d p%d g%d, [%d,%d,%d,%d] to %d, act %d, res %d",
              c->kh, c->kw, c->stride, c->dilation, c->pad, c->group, c->batch, c->in_c, c->h, c->w,
              c->out_c, c->act, c->residual);
+    check_kernel(&m, y, kernel_of(c), what);
     compare(&m, &y, 1, false, what);
 }
 
@@ -209,6 +246,49 @@ static void check_sums(const ufi_graph *g)
             CHECK(sum <= UFI_WORDS_MOST && (row < 3 || sum > UFI_WORDS_MOST * 3 / 10));
         }
     }
+}
+
+/* Whether words take a network's only convolution. */
+static void check_taken(const conv_case *c, bool want)
+{
+    maker m;
+    ufi_observer *o = NULL;
+    bool yes[4] = {false};
+    maker_init(&m, 3);
+    const uint32_t x = add_input(&m, shape_of(4, 1, c->in_c, c->h, c->w));
+    const uint32_t y = add_conv(&m, x, c, UFI_NONE);
+    REQUIRE_OK(m.st, m.err);
+    REQUIRE_OK(ufi_graph_set_io(&m.g, m.inputs, 1, &y, 1, &m.err), m.err);
+    REQUIRE_OK(ufi_graph_infer(&m.g, 0, &m.err), m.err);
+    REQUIRE_OK(ufi_observer_create(&o, &m.g, &m.err), m.err);
+    REQUIRE_OK(ufi_quantizable_nodes(&m.g, o, true, yes, &m.err), m.err);
+    ufi_observer_destroy(o);
+    ufi_graph_free(&m.g);
+    CHECK_MSG(yes[0] == want, "%dx%d s%d d%d g%d, %d to %d", c->kh, c->kw, c->stride, c->dilation,
+              c->group, c->in_c, c->out_c);
+}
+
+TEST(what_has_no_fast_kernel_stays_in_floats)
+{
+    static const conv_case taken[] = {
+        {1, 16, 9, 9, 24, 3, 3, 1, 1, 1, 1, UFI_ACT_RELU, true, false},
+        {1, 64, 9, 9, 64, 1, 1, 1, 1, 0, 1, UFI_ACT_RELU, true, false},
+        {1, 64, 9, 9, 64, 3, 3, 2, 1, 1, 1, UFI_ACT_RELU, true, false},
+        {1, 24, 9, 9, 24, 3, 3, 2, 1, 1, 24, UFI_ACT_RELU, true, false},
+    };
+    static const conv_case left[] = {
+        {1, 16, 9, 9, 24, 3, 3, 1, 2, 2, 1, UFI_ACT_RELU, true, false},
+        {1, 24, 9, 9, 24, 3, 3, 1, 2, 2, 24, UFI_ACT_RELU, true, false},
+        {1, 24, 9, 9, 24, 5, 5, 1, 1, 2, 24, UFI_ACT_RELU, true, false},
+        {1, 6, 9, 9, 6, 3, 3, 1, 1, 1, 6, UFI_ACT_RELU, true, false},
+        {1, 24, 9, 9, 24, 3, 3, 1, 1, 1, 3, UFI_ACT_RELU, true, false},
+        {1, 64, 9, 9, 64, 3, 3, 1, 1, 1, 1, UFI_ACT_RELU, true, false}, /* Winograd */
+        {1, 16, 9, 9, 24, 3, 3, 1, 1, 1, 1, UFI_ACT_HARD_SWISH, true, false},
+    };
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        check_taken(&taken[i], true);
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        check_taken(&left[i], false);
 }
 
 /* Asked for more than bytes can give, a search that may takes words. */
