@@ -52,17 +52,15 @@ static bool are_ones(const ufi_node *n, ufi_attr_key key)
     return !a || (a->u.ints[0] == 1 && a->u.ints[1] == 1);
 }
 
-/* Plain 3x3 kernels over many channels: FP32 has a way of computing these with fewer products
- * (Winograd), which is faster than words are. */
+/* Plain 3x3 kernels over many channels, for which FP32 by Winograd is faster than words. */
 static bool has_fewer_products(const ufi_node *n, const ufi_shape *w)
 {
     const int64_t *d = w->dims;
     return d[0] >= 32 && d[1] >= 32 && d[2] == 3 && d[3] == 3 && are_ones(n, UFI_ATTR_STRIDES);
 }
 
-/* Words need filters whose rounding is small beside what they may add up to, and kernels that are
- * not slower than those of FP32: there are none for dilated ones, nor for depthwise ones that are
- * not 3x3 or have fewer than 8 channels. */
+/* Words need filters whose rounding is small beside what they may add up to, and a fast kernel:
+ * there is none for dilated ones, nor for depthwise ones but 3x3 over 8 channels and more. */
 static bool fits_words(const ufi_node *n, const ufi_shape *w)
 {
     const int64_t *d = w->dims, group = ufi_node_int(n, UFI_ATTR_GROUP, 1);
@@ -203,8 +201,7 @@ static uf_status add_scale(quantizer *q, place *p, float scale, uint8_t zero)
     return st ? st : ufi_graph_add_constant(q->to, "zero", &z, true, &p->zero, q->err);
 }
 
-/* With room for what was not seen: a word has more steps than it needs (a quarter of them leave a
- * detector's landmarks as near). */
+/* With a quarter to spare for what was not seen: words have more steps than detectors need. */
 static float word_scale(float lo, float hi)
 {
     const float scale = 1.25f * fmaxf(-lo, hi) / INT16_MAX;
@@ -451,7 +448,7 @@ static void rows_to_words(int16_t *out, float *scales, const float *w, size_t ro
         if (!(scales[r] > 1e-30f))
             scales[r] = 1;
         for (size_t i = 0; i < per_row; i++)
-            out[i] = (int16_t)rintf(w[i] / scales[r]);
+            out[i] = (int16_t)rintf(fmaxf(fminf(w[i] / scales[r], INT16_MAX), -INT16_MAX));
     }
 }
 
@@ -589,8 +586,7 @@ static uf_status quantise_scaling(quantizer *q, const ufi_node *n)
                                   q->err);
 }
 
-/* Gemm of a flattened image: a convolution with a kernel of the image's size, then the flattening.
- */
+/* Gemm of a flattened image: a convolution with a kernel of its size, then the flattening. */
 static uf_status quantise_gemm(quantizer *q, const ufi_node *n, uint32_t source)
 {
     const int64_t *d = q->g->values[source].shape.dims;

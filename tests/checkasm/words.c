@@ -41,7 +41,10 @@ static ufk_word_epilogue random_epilogue(size_t channels, size_t pixels, bool wo
     }
     e.scale = scale;
     e.bias = bias;
-    e.slope = ca_range(0, 2) ? NULL : ca_random_floats(padded);
+    float *slope = ca_random_floats(padded);
+    for (size_t i = 0; i < padded; i += 5)
+        slope[i] = 0; /* makes zeros below zero */
+    e.slope = ca_range(0, 2) ? NULL : slope;
     e.residual_scale = ca_float();
     e.residual_stride = channels + ca_range(0, 2);
     if (ca_range(0, 1))
@@ -51,7 +54,7 @@ static ufk_word_epilogue random_epilogue(size_t channels, size_t pixels, bool wo
     if (ca_range(0, 3) == 0)
         e.hi = 6000;
     if (!words && ca_range(0, 1))
-        e.hi = INFINITY;
+        e.hi = ca_range(0, 2) ? INFINITY : 0;
     return e;
 }
 
@@ -149,7 +152,8 @@ TEST(word_conv_matches_reference)
 static ufk_word_dwconv_args random_dwconv(size_t kernel, size_t channels, bool words)
 {
     ufk_word_dwconv_args a = {.kernel_h = kernel, .kernel_w = kernel, .channels = channels};
-    a.stride_h = a.stride_w = ca_range(1, 3);
+    a.stride_h = ca_range(1, 3);
+    a.stride_w = ca_range(0, 2) ? a.stride_h : ca_range(1, 3);
     a.dilation_h = a.dilation_w = ca_range(0, 3) ? 1 : 2;
     a.pad_top = ca_range(0, kernel / 2);
     a.pad_left = ca_range(0, kernel / 2);
@@ -221,6 +225,12 @@ TEST(word_dwconv_matches_reference)
 
 /* ---- the rest ---- */
 
+static int16_t word_of(float x, float scale)
+{
+    const double exact = nearbyint((double)(x / scale));
+    return isnan(x) ? 0 : (int16_t)fmin(fmax(exact, -32768), 32767);
+}
+
 TEST(words_and_floats_match_reference)
 {
     for (int i = 0; i < 200; i++) {
@@ -236,9 +246,7 @@ TEST(words_and_floats_match_reference)
             k->quantize_i16(out, in, count, scale);
             k->dequantize_i16(back, out, count, scale);
             for (size_t j = 0; j < count; j++) {
-                const double exact = nearbyint((double)(in[j] / scale));
-                const double most = fmin(fmax(exact, -32768), 32767);
-                CHECK(out[j] == (isnan(in[j]) ? 0 : (int16_t)most));
+                CHECK(out[j] == word_of(in[j], scale));
                 CHECK(back[j] == (float)out[j] * scale);
             }
         }
@@ -250,12 +258,14 @@ TEST(planes_become_words_pixel_by_pixel)
 {
     for (int i = 0; i < 100; i++) {
         const size_t pixels = ca_range(1, 40);
-        const float *in = ca_random_floats(3 * pixels);
+        float *in = ca_random_floats(3 * pixels);
+        for (size_t k = 0; k < 3 * pixels; k++)
+            in[k] = ca_range(0, 15) ? in[k] * 2.5f : ca_range(0, 1) ? NAN : -INFINITY;
         for (size_t t = 0; t < ca_table_count(); t++) {
             int16_t *out = ca_alloc(3 * pixels * sizeof *out, 2);
             ca_table(t)->quantize_planes3_i16(out, in, pixels, 0x1p-14f);
             for (size_t k = 0; k < 3 * pixels; k++)
-                CHECK(out[k] == (int16_t)nearbyintf(in[k % 3 * pixels + k / 3] / 0x1p-14f));
+                CHECK(out[k] == word_of(in[k % 3 * pixels + k / 3], 0x1p-14f));
         }
         ca_release();
     }
@@ -300,23 +310,55 @@ TEST(word_maxima_match_reference)
     for (int i = 0; i < 200; i++) {
         const size_t kernel = i % 2 ? 2 : ca_range(1, 3);
         ufk_pool_args p = {.kernel_h = kernel, .kernel_w = kernel, .channels = ca_range(1, 40)};
-        p.stride_h = p.stride_w = ca_range(1, 2);
+        p.stride_h = ca_range(1, 2);
+        p.stride_w = ca_range(1, 2);
         p.dilation_h = p.dilation_w = ca_range(0, 5) ? 1 : 2;
         p.pad_top = p.pad_left = ca_range(0, kernel / 2);
         p.in_h = ca_range(2 * kernel, 9);
         p.in_w = ca_range(2 * kernel, 9);
         p.out_h = (p.in_h + p.pad_top - (kernel - 1) * p.dilation_h - 1) / p.stride_h + 1;
         p.out_w = (p.in_w + p.pad_left - (kernel - 1) * p.dilation_w - 1) / p.stride_w + 1;
-        p.y_end = p.out_h;
+        p.y_begin = ca_range(0, p.out_h - 1);
+        p.y_end = ca_range(p.y_begin, p.out_h);
         const int16_t *in = random_words(p.in_h * p.in_w * p.channels);
         for (size_t t = 0; t < ca_table_count(); t++) {
             int16_t *out = ca_alloc(p.out_h * p.out_w * p.channels * sizeof *out, 2);
             ca_table(t)->max_pool_i16(out, in, &p);
             for (size_t at = 0; at < p.out_h * p.out_w * p.channels; at++) {
-                const size_t pixel = at / p.channels;
+                const size_t pixel = at / p.channels, y = pixel / p.out_w;
+                const bool made = y >= p.y_begin && y < p.y_end;
                 CHECK(out[at] ==
-                      greatest(&p, in, pixel / p.out_w, pixel % p.out_w, at % p.channels));
+                      (made ? greatest(&p, in, y, pixel % p.out_w, at % p.channels) : 0));
             }
+        }
+        ca_release();
+    }
+}
+
+/* Windows in the padding alone: a picture without rows or columns. */
+TEST(word_maxima_of_nothing_are_the_least)
+{
+    for (size_t i = 0; i < 2; i++) {
+        const ufk_pool_args p = {.in_h = i ? 0 : 4,
+                                 .in_w = i ? 4 : 0,
+                                 .channels = 24,
+                                 .kernel_h = 2,
+                                 .kernel_w = 2,
+                                 .stride_h = 1,
+                                 .stride_w = 1,
+                                 .dilation_h = 1,
+                                 .dilation_w = 1,
+                                 .pad_top = 1,
+                                 .pad_left = 1,
+                                 .out_h = 2,
+                                 .out_w = 2,
+                                 .y_end = 2};
+        const int16_t *in = ca_alloc(2, 2);
+        for (size_t t = 0; t < ca_table_count(); t++) {
+            int16_t *out = ca_alloc(4 * p.channels * sizeof *out, 2);
+            ca_table(t)->max_pool_i16(out, in, &p);
+            for (size_t at = 0; at < 4 * p.channels; at++)
+                CHECK(out[at] == INT16_MIN);
         }
         ca_release();
     }

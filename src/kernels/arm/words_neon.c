@@ -24,7 +24,10 @@ static inline float32x4_t finish(int32x4_t sum, const ufk_word_epilogue *e, size
         v = vfmaq_f32(v, floats_of(residual), vdupq_n_f32(e->residual_scale));
     if (e->slope)
         v = vbslq_f32(vcltzq_f32(v), vmulq_f32(v, vld1q_f32(e->slope + c)), v);
-    return vminq_f32(vmaxnmq_f32(v, vdupq_n_f32(e->lo)), vdupq_n_f32(e->hi));
+    /* NaN and zeros of either sign become the bound, as elsewhere. */
+    const float32x4_t lo = vdupq_n_f32(e->lo), hi = vdupq_n_f32(e->hi);
+    v = vbslq_f32(vcgtq_f32(v, lo), v, lo);
+    return vbslq_f32(vcltq_f32(v, hi), v, hi);
 }
 
 static inline void put(int16_t *words, float *floats, float32x4_t lo, float32x4_t hi)

@@ -103,8 +103,9 @@ ALWAYS_INLINE void step(__m256i sums[MR][2], const char *const p[2], ptrdiff_t s
     const __m256i b0 = load(b), b1 = load(b + NR);
     UNROLL
     for (int r = 0; r < rows; r++) {
-        const __m256i x = _mm256_castps_si256(
-            _mm256_broadcast_ss((const float *)(const void *)(p[r / 3] + r % 3 * stride + offset)));
+        int32_t pair;
+        memcpy(&pair, p[r / 3] + r % 3 * stride + offset, sizeof pair);
+        const __m256i x = _mm256_set1_epi32(pair);
         add_products(&sums[r][0], x, b0);
         if (halves > 1)
             add_products(&sums[r][1], x, b1);
@@ -553,7 +554,8 @@ static void ufk_max_pool_i16_avx2(int16_t *out, const int16_t *in, const ufk_poo
             int16_t *to = out + (y * p->out_w + x) * p->channels;
             const size_t top = y * p->stride_h - p->pad_top; /* both wrap below zero */
             const size_t left = x * p->stride_w - p->pad_left;
-            if (halves && top < p->in_h - 1 && left < p->in_w - 1) {
+            if (halves && top < p->in_h && top + 1 < p->in_h && left < p->in_w &&
+                left + 1 < p->in_w) {
                 max_of_four(to, in + top * row + left * p->channels, row, p->channels);
                 continue;
             }
