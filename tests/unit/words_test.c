@@ -46,13 +46,13 @@ static uint32_t dequantized(maker *m, uint32_t x, uint32_t scale, uint32_t zero)
     return add_node(m, UFI_OP_DEQUANTIZE_LINEAR, in, 3, NULL);
 }
 
-/* The convolution of the graph must run by a kernel whose name begins so. */
-static void check_kernel(maker *m, uint32_t y, const char *kernel, const char *what)
+/* The graph's only `op` must run by a kernel whose name begins so. */
+static void check_kernel(maker *m, uint32_t y, const char *op, const char *kernel, const char *what)
 {
     ufi_program *p = NULL;
     ufi_context *c = NULL;
     ufi_shape shapes[2];
-    uint32_t convolutions = 0;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < m->input_count; i++)
         shapes[i] = m->g.values[m->inputs[i]].shape;
     REQUIRE_OK(m->st, m->err);
@@ -63,12 +63,12 @@ static void check_kernel(maker *m, uint32_t y, const char *kernel, const char *w
     for (uint32_t i = 0; i < ufi_context_step_count(c); i++) {
         ufi_step_info step;
         ufi_context_step(c, i, &step);
-        if (strcmp(step.op, "QConv") != 0)
+        if (strcmp(step.op, op) != 0)
             continue;
-        convolutions++;
+        count++;
         CHECK_MSG(!strncmp(step.kernel, kernel, strlen(kernel)), "%s: %s", what, step.kernel);
     }
-    CHECK(convolutions == 1);
+    CHECK(count == 1);
     ufi_context_destroy(c);
     ufi_program_destroy(p);
 }
@@ -120,7 +120,7 @@ static void check_qconv(const conv_case *c, bool floats)
     snprintf(what, sizeof what, "words %dx%d s%d d%d p%d g%d, [%d,%d,%d,%d] to %d, act %d, res %d",
              c->kh, c->kw, c->stride, c->dilation, c->pad, c->group, c->batch, c->in_c, c->h, c->w,
              c->out_c, c->act, c->residual);
-    check_kernel(&m, y, kernel_of(c), what);
+    check_kernel(&m, y, "QConv", kernel_of(c), what);
     compare(&m, &y, 1, false, what);
 }
 
@@ -178,6 +178,26 @@ TEST(words_between_convolutions)
 {
     check_between(3);
     check_between(24);
+}
+
+/* The sum of two pictures of zeros, of scale `from`. */
+static void check_addition(float from, float to, const char *kernel)
+{
+    maker m;
+    maker_init(&m, 29);
+    const uint32_t a = add_scale(&m, from), y_scale = add_scale(&m, to), zero = add_no_zero(&m);
+    const uint32_t x = quantized(&m, add_input(&m, shape_of(4, 1, 8, 5, 5)), a, zero);
+    const uint32_t in[8] = {x, a, zero, x, a, zero, y_scale, zero};
+    const uint32_t sum = add_node(&m, UFI_OP_QLINEAR_ADD, in, 8, NULL);
+    const uint32_t y = dequantized(&m, sum, y_scale, zero);
+    check_kernel(&m, y, "QLinearAdd", kernel, "an addition");
+    compare(&m, &y, 1, false, "an addition");
+}
+
+TEST(scales_whose_ratio_is_no_number_are_added_by_reference)
+{
+    check_addition(0x1p4f, 0x1p-4f, "words_");
+    check_addition(0x1p100f, 0x1p-100f, "reference"); /* infinity times a word of 0 */
 }
 
 /* ---- files ---- */

@@ -6,6 +6,7 @@
 #include "backend/cpu/build.h"
 
 #define CHUNK ((size_t)16384) /* elements of one task */
+#define MAX_RATIO 0x1p64f     /* of scales: its products with words are numbers */
 
 typedef struct quant_params {
     float a_scale, a_zero, b_scale, b_zero, y_scale, y_zero;
@@ -276,7 +277,8 @@ uf_status cpu_build_qlinear_add(cpu_builder *b, const ufi_node *n)
         !ufi_shape_equal(cpu_shape(b, n->in[0]), cpu_shape(b, n->in[3])) ||
         !read_scale(b, n, 1, &p->a_scale, &p->a_zero) ||
         !read_scale(b, n, 4, &p->b_scale, &p->b_zero) ||
-        !read_scale(b, n, 6, &p->y_scale, &p->y_zero))
+        !read_scale(b, n, 6, &p->y_scale, &p->y_zero) ||
+        !(p->a_scale / p->y_scale < MAX_RATIO && p->b_scale / p->y_scale < MAX_RATIO))
         return UF_E_UNSUPPORTED;
     const uint32_t inputs[2] = {n->in[0], n->in[3]};
     return add_step(b, n, cpu_current_layout(b, n->in[0]), inputs, 2,
