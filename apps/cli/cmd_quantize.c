@@ -150,7 +150,7 @@ static void show_trial(void *user, const char *what, double agreement)
     l->count++;
 }
 
-static int read_goal(const cli_args *a, const cli_job *q, uf_quantize_options *o)
+static int read_goal(const cli_args *a, uf_quantize_options *o)
 {
     double least;
     const char *goal = cli_value(a, "goal");
@@ -160,7 +160,7 @@ static int read_goal(const cli_args *a, const cli_job *q, uf_quantize_options *o
         return cli_complain(EXIT_USAGE, "--goal is latency or accuracy, not \"%s\"", goal);
     o->min_agreement = (float)least;
     if (goal && !strcmp(goal, "accuracy") && least <= 0)
-        o->min_agreement = q->is_embedder ? 0.999f : 0.99f;
+        o->min_agreement = 0.999f;
     return 0;
 }
 
@@ -180,7 +180,7 @@ static int run_optimize(const cli_args *a)
     if (!status)
         status = cli_job_open(&q, a->operands[0]);
     if (!status)
-        status = read_goal(a, &q, &o);
+        status = read_goal(a, &o);
     if (!status)
         status = cli_job_calibrate(&q, a);
     if (!status && a->json) {
@@ -249,7 +249,7 @@ const cli_command cli_quantize = {
                 {"min-agreement", 0, "X",
                  "layers stay in FP32 until it agrees so far with FP32: mean cosine "
                  "(0.995), of a detector mean overlap of faces, landmarks count too (0.995), which "
-                 "gets 16 bits before that; 0: all in INT8"},
+                 "gets 16 bits before that (0.98: most stay in bytes); 0: all in INT8"},
                 {"range", 'r', "METHOD", "auto (default), mse, minmax, percentile or entropy"},
                 {"qat", 0, "EPOCHS",
                  "then train it so long on the pictures of -c through its rounding, with the "

@@ -93,8 +93,9 @@ UF_API uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibra
 
 /* Told of a layer that both models have: signal to noise, 10 log10 of the energy of the first
  * model's output over that of the difference (INFINITY: no difference), each channel scaled as
- * suits it best, since equalisation scales channels. */
-typedef void uf_layer_fn(void *user, const char *layer, int32_t in_bytes, double snr_db);
+ * suits it best, since equalisation scales channels. bits: 8 or 16 where the second computes it in
+ * INT8 or INT16, 0 where in floats. */
+typedef void uf_layer_fn(void *user, const char *layer, int32_t bits, double snr_db);
 
 /* Compares the layers of `m`, an FP32 model, with those of `changed`, made from it by uf_quantize,
  * on the pictures of `c`, a calibration of `m`. Errors: UF_E_MISMATCH when no layer has the same

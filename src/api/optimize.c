@@ -336,10 +336,10 @@ typedef struct layer_listener {
     void *user;
 } layer_listener;
 
-static void pass_on(void *arg, const char *layer, bool in_bytes, double snr_db)
+static void pass_on(void *arg, const char *layer, int bits, double snr_db)
 {
     const layer_listener *l = arg;
-    l->fn(l->user, layer, in_bytes, snr_db);
+    l->fn(l->user, layer, bits, snr_db);
 }
 
 uf_status uf_compare_layers(const uf_model *m, const uf_model *changed, const uf_calibration *c,
