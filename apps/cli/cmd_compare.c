@@ -299,11 +299,11 @@ static bool gates_hold(const gates *g, const comparison *c, const summary *s, ch
 
 /* ---- layers ---- */
 
-static void take_layer(void *user, const char *layer, int32_t in_bytes, double snr_db)
+static void take_layer(void *user, const char *layer, int32_t bits, double snr_db)
 {
     comparison *c = user;
     c->layers = cli_need(realloc(c->layers, (c->layer_count + 1) * sizeof *c->layers));
-    c->layers[c->layer_count++] = (compared_layer){cli_need(strdup(layer)), in_bytes != 0, snr_db};
+    c->layers[c->layer_count++] = (compared_layer){cli_need(strdup(layer)), bits, snr_db};
 }
 
 /* On some of the pictures, prepared as for quantising. */

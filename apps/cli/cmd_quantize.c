@@ -150,7 +150,7 @@ static void show_trial(void *user, const char *what, double agreement)
     l->count++;
 }
 
-static int read_goal(const cli_args *a, const cli_job *q, uf_quantize_options *o)
+static int read_goal(const cli_args *a, uf_quantize_options *o)
 {
     double least;
     const char *goal = cli_value(a, "goal");
@@ -160,7 +160,7 @@ static int read_goal(const cli_args *a, const cli_job *q, uf_quantize_options *o
         return cli_complain(EXIT_USAGE, "--goal is latency or accuracy, not \"%s\"", goal);
     o->min_agreement = (float)least;
     if (goal && !strcmp(goal, "accuracy") && least <= 0)
-        o->min_agreement = q->is_embedder ? 0.999f : 0.99f;
+        o->min_agreement = 0.999f;
     return 0;
 }
 
@@ -180,7 +180,7 @@ static int run_optimize(const cli_args *a)
     if (!status)
         status = cli_job_open(&q, a->operands[0]);
     if (!status)
-        status = read_goal(a, &q, &o);
+        status = read_goal(a, &o);
     if (!status)
         status = cli_job_calibrate(&q, a);
     if (!status && a->json) {
@@ -223,15 +223,16 @@ const cli_command cli_optimize = {
     .options = {CALIBRATION_OPTIONS,
                 {"min-cosine", 0, "X",
                  "agreement with FP32 to reach: mean cosine (0.995), of a "
-                 "detector mean overlap of faces, landmarks count too (0.985)"},
+                 "detector mean overlap of faces, landmarks count too (0.995)"},
                 {"goal", 'g', "NAME", "latency (default), or accuracy: agree to 0.999"},
                 {"output", 'o', "OUT.ufm", "the new model"},
                 DETECTOR_OPTIONS},
     .details =
         "Tries the methods of choosing ranges, each with and without correcting the biases, then\n"
-        "all again with channels equalised across layers. If the best falls short, each layer's\n"
-        "own loss is measured and the layers that lose most for their work stay in FP32, as few\n"
-        "as it takes. Prints what each step bought.",
+        "all again with channels equalised across layers. If the best falls short, a detector\n"
+        "gets 16 bits (INT16); otherwise, or if that falls short too, each layer's own loss is\n"
+        "measured and the layers that lose most for their work stay in FP32, as few as it takes.\n"
+        "Prints what each step bought.",
     .examples =
         "  uniface optimize face.ufm -c photos/ -d yunet.ufm --min-cosine 0.995 -o fast.ufm\n",
     .run = run_optimize,
@@ -247,8 +248,8 @@ const cli_command cli_quantize = {
                 CALIBRATION_OPTIONS,
                 {"min-agreement", 0, "X",
                  "layers stay in FP32 until it agrees so far with FP32: mean cosine "
-                 "(0.995), of a detector mean overlap of faces, landmarks count too (0.985); 0: "
-                 "quantise all"},
+                 "(0.995), of a detector mean overlap of faces, landmarks count too (0.995), which "
+                 "gets 16 bits before that (0.98: most stay in bytes); 0: all in INT8"},
                 {"range", 'r', "METHOD", "auto (default), mse, minmax, percentile or entropy"},
                 {"qat", 0, "EPOCHS",
                  "then train it so long on the pictures of -c through its rounding, with the "
@@ -259,7 +260,9 @@ const cli_command cli_quantize = {
     .details =
         "INT8 makes weights and activations bytes; the ranges of activations are measured on\n"
         "calibration pictures, at least 8, better some hundreds. For an embedder faces are found\n"
-        "and aligned first, unless the pictures have the size of its crop. FP16 and BF16 store\n"
+        "and aligned first, unless the pictures have the size of its crop. Detectors for whose\n"
+        "landmarks bytes are too coarse become INT16, which is between the two in speed. FP16 and\n"
+        "BF16 store\n"
         "the weights in half the space and need no pictures. On processors with AMX both are\n"
         "faster than FP32, BF16, with the less exact numbers, more so; others compute in FP32\n"
         "(inspect --steps shows the kernels). --qat (quantisation-aware training) learns ranges\n"

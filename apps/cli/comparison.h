@@ -21,7 +21,7 @@ typedef struct side {
 /* A layer of both models. */
 typedef struct compared_layer {
     char *name;
-    bool in_bytes;
+    int bits;      /* 8: INT8, 16: INT16, 0: floats */
     double snr_db; /* INFINITY: no difference */
 } compared_layer;
 

@@ -19,6 +19,11 @@ static void write_verdict(FILE *f, const comparison *c, const summary *s, const 
                 s->size);
 }
 
+static const char *numbers_of(const compared_layer *l)
+{
+    return l->bits == 16 ? "int16" : l->bits == 8 ? "int8" : "float";
+}
+
 void comparison_print(const comparison *c, const summary *s, const char *why)
 {
     const side *a = &c->sides[0], *b = &c->sides[1];
@@ -47,8 +52,8 @@ void comparison_print(const comparison *c, const summary *s, const char *why)
         printf("%zu faces: %.2f %% matched at IoU 0.9, mean overlap %.4f, %.2f %% new\n",
                c->reference_faces, s->matched, s->mean_overlap, s->added);
     for (size_t i = 0; i < c->layer_count; i++)
-        printf("%8.1f dB  %-5s %s\n", c->layers[i].snr_db,
-               c->layers[i].in_bytes ? "bytes" : "float", c->layers[i].name);
+        printf("%8.1f dB  %-5s %s\n", c->layers[i].snr_db, numbers_of(&c->layers[i]),
+               c->layers[i].name);
     write_verdict(stdout, c, s, why);
 }
 
@@ -103,7 +108,7 @@ void comparison_json(const comparison *c, const summary *s, const char *why, FIL
     for (size_t i = 0; i < c->layer_count; i++) {
         json_open(&j, NULL, '{');
         json_text(&j, "name", c->layers[i].name);
-        json_bool(&j, "in_bytes", c->layers[i].in_bytes);
+        json_integer(&j, "bits", c->layers[i].bits);
         json_number(&j, "snr_db", c->layers[i].snr_db);
         json_close(&j, '}');
     }
@@ -178,8 +183,8 @@ static void html_layers(FILE *f, const comparison *c)
         for (size_t i = 0; i < c->layer_count; i++) {
             fprintf(f, "<tr><td>%zu ", i + 1);
             chart_text(f, c->layers[i].name);
-            fprintf(f, "</td><td>%s</td><td>%.1f</td></tr>\n",
-                    c->layers[i].in_bytes ? "bytes" : "floats", c->layers[i].snr_db);
+            fprintf(f, "</td><td>%s</td><td>%.1f</td></tr>\n", numbers_of(&c->layers[i]),
+                    c->layers[i].snr_db);
         }
         fputs("</table>\n", f);
     }

@@ -67,8 +67,8 @@ typedef struct uf_quantize_options {
                                  FP32 on the calibration pictures: mean cosine of the outputs, for
                                  detectors mean overlap (IoU) of the faces, or 1 - 1.5 times the
                                  mean distance of the landmarks in widths of the face if that is
-                                 less. 0 (default): 0.995, for detectors 0.985; < 0: all are
-                                 quantised */
+                                 less. A detector gets 16 bits (INT16) before that. 0 (default):
+                                 0.995; < 0: all are INT8 */
     uf_progress_fn *progress; /* INT8; may be NULL, and may cancel */
     void *progress_arg;
     uf_trial_fn *trial; /* INT8; may be NULL */
@@ -83,17 +83,19 @@ typedef struct uf_quantize_options {
 
 /* A new model of another precision, independent of `m`, with its metadata. INT8 tries the methods,
  * with and without equalised channels and corrected biases, on the calibration's pictures and keeps
- * what comes nearest to `m`; metadata "quantized.*" tells what that was. Decision thresholds are
- * left out: they were measured with `m`. `c` is a calibration of `m`, needed for INT8 only. Errors:
- * UF_E_UNCALIBRATED without enough pictures, UF_E_UNSUPPORTED when nothing can be quantised,
- * UF_E_STATE when `m` is quantised already. */
+ * what comes nearest to `m`; metadata "quantized.*" tells what that was, and "precision" is "int16"
+ * for a detector that took 16 bits. Decision thresholds are left out: they were measured with `m`.
+ * `c` is a calibration of `m`, needed for INT8 only. Errors: UF_E_UNCALIBRATED without enough
+ * pictures, UF_E_UNSUPPORTED when nothing can be quantised, UF_E_STATE when `m` is quantised
+ * already. */
 UF_API uf_status uf_quantize(uf_model **out, const uf_model *m, const uf_calibration *c,
                              const uf_quantize_options *options, uf_error *err);
 
 /* Told of a layer that both models have: signal to noise, 10 log10 of the energy of the first
  * model's output over that of the difference (INFINITY: no difference), each channel scaled as
- * suits it best, since equalisation scales channels. */
-typedef void uf_layer_fn(void *user, const char *layer, int32_t in_bytes, double snr_db);
+ * suits it best, since equalisation scales channels. bits: 8 or 16 where the second computes it in
+ * INT8 or INT16, 0 where in floats. */
+typedef void uf_layer_fn(void *user, const char *layer, int32_t bits, double snr_db);
 
 /* Compares the layers of `m`, an FP32 model, with those of `changed`, made from it by uf_quantize,
  * on the pictures of `c`, a calibration of `m`. Errors: UF_E_MISMATCH when no layer has the same

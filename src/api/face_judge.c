@@ -18,8 +18,8 @@ static double landmark_distance(const uf_face *want, const uf_face *got)
 }
 
 /* The overlap, or what the landmarks say if that is less: off by 1 % of the face's width on average
- * they are as bad as an overlap of 0.985, which is asked for where nobody says otherwise. Strictly
- * as one of 0.9, beyond which a face is no longer the same. */
+ * they are as bad as an overlap of 0.985, and 0.995 is asked for where nobody says otherwise.
+ * Strictly as one of 0.9, beyond which a face is no longer the same. */
 static double face_nearness(const uf_face *want, const uf_face *got, ufi_judging how)
 {
     const double weight = how == UFI_JUDGE_STRICTLY ? 10 : 1.5;

@@ -209,10 +209,11 @@ static ufi_range_method method_of(uf_range_method r)
 /* The trial in words. */
 static void describe_trial(char *text, size_t size, const ufi_trial *t)
 {
-    int at = snprintf(text, size, "ranges by %s%s%s%s", range_name(t->method),
-                      t->equalized ? ", channels equalised" : "",
-                      t->bias_corrected ? ", bias corrected" : "",
-                      t->rounded ? ", weights rounded by data" : "");
+    int at = t->words ? snprintf(text, size, "16 bits")
+                      : snprintf(text, size, "ranges by %s%s%s%s", range_name(t->method),
+                                 t->equalized ? ", channels equalised" : "",
+                                 t->bias_corrected ? ", bias corrected" : "",
+                                 t->rounded ? ", weights rounded by data" : "");
     if (t->kept)
         snprintf(text + at, size - (size_t)at, ", %u of %u layers in FP32", t->kept, t->layers);
 }
@@ -224,7 +225,7 @@ static uf_status describe(uf_model *to, const uf_model *from, const uf_calibrati
     ufi_meta *meta = &to->file.meta;
     uf_status st = ufi_copy_meta(meta, &from->file.meta, err);
     if (!st)
-        st = ufi_meta_set(meta, "precision", precision_names[precision], err);
+        st = ufi_meta_set(meta, "precision", t->words ? "int16" : precision_names[precision], err);
     if (!st)
         st = ufi_meta_set(meta, "quantized.from", from->id, err);
     if (st || precision != UF_PRECISION_INT8)
@@ -254,12 +255,13 @@ static uf_status to_int8(uf_model *made, const uf_model *m, const uf_calibration
 {
     const char *task = ufi_meta_get(&m->file.meta, "task");
     const bool is_detector = task && !strcmp(task, "detector");
-    const double usual = is_detector ? 0.985 : 0.995, given = (double)options->min_agreement;
+    const double usual = 0.995, given = (double)options->min_agreement;
     ufi_face_judge judge = {0};
     ufi_search_options o = {.min_agreement = given > 0   ? given
                                              : given < 0 ? 0
                                                          : usual,
                             .float_heads = is_detector,
+                            .words = is_detector,
                             .all_methods = options->range == UF_RANGE_AUTO,
                             .method = method_of(options->range),
                             .threads = c->threads,
@@ -334,10 +336,10 @@ typedef struct layer_listener {
     void *user;
 } layer_listener;
 
-static void pass_on(void *arg, const char *layer, bool in_bytes, double snr_db)
+static void pass_on(void *arg, const char *layer, int bits, double snr_db)
 {
     const layer_listener *l = arg;
-    l->fn(l->user, layer, in_bytes, snr_db);
+    l->fn(l->user, layer, bits, snr_db);
 }
 
 uf_status uf_compare_layers(const uf_model *m, const uf_model *changed, const uf_calibration *c,

@@ -6,11 +6,17 @@
 
 /* ---- a quantised tensor: data, scale, zero point ---- */
 
+/* Additions take words too. */
+static bool is_quantised(const ufi_op_call *c, uf_dtype t)
+{
+    return t == UF_U8 || t == UF_I8 || (t == UF_I16 && c->node->op == UFI_OP_QLINEAR_ADD);
+}
+
 static uf_status need_quantised(const ufi_op_call *c, uint32_t x, uint32_t scale, uint32_t zero,
                                 int64_t count, uf_error *err)
 {
     uf_dtype t = c->in[x].dtype;
-    if (t != UF_U8 && t != UF_I8)
+    if (!is_quantised(c, t))
         return ufi_op_fail(c, err, UF_E_FORMAT, "input %u is %s, not 8-bit", x, ufi_dtype_name(t));
     uf_status st = ufi_op_need_scale(c, scale, count, err);
     return st ? st : ufi_op_need_zero(c, zero, t, count, err);
@@ -21,7 +27,7 @@ static uf_status need_output(const ufi_op_call *c, uint32_t scale, uint32_t zero
                              uf_error *err)
 {
     *type = ufi_op_has(c, zero) ? c->in[zero].dtype : c->in[0].dtype;
-    if (*type != UF_U8 && *type != UF_I8)
+    if (!is_quantised(c, *type))
         return ufi_op_fail(c, err, UF_E_FORMAT, "the output is %s, not 8-bit",
                            ufi_dtype_name(*type));
     uf_status st = ufi_op_need_scale(c, scale, 1, err);

@@ -26,6 +26,7 @@ void ufk_table_init(ufk_table *t, uint32_t flags)
     ufk_quant_init(t, flags);
     ufk_sketch_init(t, flags);
     ufk_rows_init(t, flags);
+    ufk_words_init(t, flags);
 }
 
 static ufk_table default_table;

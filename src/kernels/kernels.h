@@ -178,6 +178,53 @@ typedef struct ufk_qdwconv_args {
     ufk_qepilogue epilogue;
 } ufk_qdwconv_args;
 
+/* ---- INT16: signed 16-bit activations and weights, no zero points ----
+ *
+ * A word x stands for x_scale * x. The absolute weights of one output add up to 65535 at most
+ * (UFI_WORDS_MOST), so sums of products with words stay within 32 bits in any order. What follows
+ * is FP32, each line one rounding, so that all variants agree bit for bit:
+ *
+ *   v = fma(sum of x * w, scale[c], bias[c])
+ *   v = fma(residual, residual_scale, v)          (if there is one)
+ *   v = v < 0 ? v * slope[c] : v                  (if there are slopes)
+ *   v = min(max(v, lo), hi)
+ *   word = v rounded to nearest, ties to even; an FP32 output takes v itself
+ *
+ * The caller puts the output's scale into scale, bias, residual_scale, lo and hi. With words out,
+ * -32768 <= lo <= hi <= 32767, both whole numbers, and no v that sums can give passes 2^31. */
+typedef struct ufk_word_epilogue {
+    const float *scale, *bias; /* [n], and readable up to the next multiple of words_nr */
+    const float *slope;        /* the same, or NULL */
+    const int16_t *residual;   /* as in ufk_epilogue */
+    size_t residual_stride;
+    float residual_scale, lo, hi;
+} ufk_word_epilogue;
+
+/* As ufk_conv_args with runs_x = 1; strides and lengths in words. Exactly one of c and c_f32 is
+ * given. B is packed by ufk_words_pack. Nothing overlaps. */
+typedef struct ufk_word_conv_args {
+    const int16_t *a;
+    size_t a_stride, runs, run_stride, run_length;
+    const int16_t *b;
+    int16_t *c;
+    float *c_f32;
+    size_t c_stride;
+    size_t m, n;
+    ufk_word_epilogue epilogue;
+} ufk_word_conv_args;
+
+/* As ufk_qdwconv_args; what lies outside the image is 0. Nothing overlaps. */
+typedef struct ufk_word_dwconv_args {
+    const int16_t *in; /* [in_h][in_w][channels] */
+    int16_t *out;      /* [out_h][out_w][channels], or NULL and out_f32 */
+    float *out_f32;
+    size_t in_h, in_w, out_h, out_w, channels;
+    size_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    size_t y_begin, y_end;
+    const int16_t *weights; /* [kh * kw][channels] */
+    ufk_word_epilogue epilogue;
+} ufk_word_dwconv_args;
+
 /* ---- vector search: sums over sketches ----
  *
  * A sketch is one bit per dimension. Sketches lie in blocks of 32 vectors; a row of a block holds 8
@@ -344,6 +391,23 @@ typedef struct ufk_table {
     void (*dwconv_u8)(const ufk_qdwconv_args *args);
     const char *dwconv_u8_name;
 
+    /* INT16; panels of words_nr columns, in which words_group (1 or 2) consecutive k of one column
+     * lie together. */
+    size_t words_nr, words_group;
+    void (*conv_i16)(const ufk_word_conv_args *args);
+    void (*dwconv_i16)(const ufk_word_dwconv_args *args);
+    /* out = clamp(round(in / scale), -32768, 32767), ties to even; NaN becomes 0 */
+    void (*quantize_i16)(int16_t *out, const float *in, size_t count, float scale);
+    /* The same of three planes: out[pixel][c] = in[c][pixel] */
+    void (*quantize_planes3_i16)(int16_t *out, const float *in, size_t pixels, float scale);
+    /* out = in * scale */
+    void (*dequantize_i16)(float *out, const int16_t *in, size_t count, float scale);
+    /* out = clamp(round(fma(a, a_scale, b * b_scale)), -32768, 32767), ties to even */
+    void (*add_i16)(int16_t *out, const int16_t *a, const int16_t *b, size_t count, float a_scale,
+                    float b_scale);
+    void (*max_pool_i16)(int16_t *out, const int16_t *in, const ufk_pool_args *shape);
+    const char *words_name;
+
     ufk_hconv bf16, f16, bf16x3;
 
     /* out = clamp(round(in / scale) + zero, 0, 255), ties to even, as ONNX's QuantizeLinear; NaN
@@ -438,6 +502,11 @@ size_t ufk_hconv_column_halves(const ufk_hconv *h, size_t runs, size_t run_lengt
 size_t ufk_hconv_plane_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n);
 size_t ufk_hconv_packed_halves(const ufk_hconv *h, size_t runs, size_t run_length, size_t n);
 void ufk_hconv_pack(const ufk_hconv *h, uint16_t *packed, const float *b, size_t runs,
+                    size_t run_length, size_t n);
+/* Packs B[runs * run_length][n] for `conv_i16` of table `t`: panels of words_nr columns, columns
+ * past n are zero; every run starts a new group and is filled up with zeros. */
+size_t ufk_words_packed(const ufk_table *t, size_t runs, size_t run_length, size_t n);
+void ufk_words_pack(const ufk_table *t, int16_t *packed, const int16_t *b, size_t runs,
                     size_t run_length, size_t n);
 /* Packs probe number `i` of n values: [n / 4][UFK_DOT_PROBES][4]. */
 void ufk_dot_many_pack(int8_t *packed, size_t i, const int8_t *probe, size_t n);

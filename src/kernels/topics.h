@@ -19,6 +19,7 @@ void ufk_qdwconv_init(ufk_table *t, uint32_t flags);
 void ufk_quant_init(ufk_table *t, uint32_t flags);
 void ufk_sketch_init(ufk_table *t, uint32_t flags);
 void ufk_rows_init(ufk_table *t, uint32_t flags);
+void ufk_words_init(ufk_table *t, uint32_t flags);
 
 #define UFK_BF16_MOST 0x1.FEp127f /* the largest finite number of BF16 */
 
@@ -48,12 +49,15 @@ UFK_SELECT(qdwconv);
 UFK_SELECT(quant);
 UFK_SELECT(sketch);
 UFK_SELECT(rows);
+UFK_SELECT(words);
 
 /* The reference of a topic, for cases that a variant leaves to it. */
 void ufk_conv_u8_c(const ufk_qconv_args *args);
 void ufk_dwconv_u8_c(const ufk_qdwconv_args *a);
 void ufk_transpose_f32_c(float *out, size_t out_row_stride, const float *in, size_t in_row_stride,
                          size_t rows, size_t cols);
+void ufk_conv_i16_c(const ufk_word_conv_args *args);
+void ufk_dwconv_i16_c(const ufk_word_dwconv_args *args);
 /* The variant that AMX leaves small cases to; its panels are the same. */
 void ufk_conv_u8_avx512vnni(const ufk_qconv_args *args);
 

@@ -1,4 +1,5 @@
-/* The rewriting of an FP32 graph into bytes, node by node in topological order. */
+/* The rewriting of an FP32 graph into bytes or words, node by node in topological order. Where it
+ * says bytes it may be words. */
 #include "optimize/quantize.h"
 
 #include <math.h>
@@ -37,10 +38,36 @@ static bool is_constant(const quantizer *q, uint32_t v)
 
 /* ---- which nodes can work on bytes ---- */
 
-static bool act_is_supported(const ufi_node *n)
+static bool act_is_supported(const quantizer *q, const ufi_node *n)
 {
     int64_t act = ufi_node_int(n, UFI_ATTR_ACT, UFI_ACT_NONE);
-    return act != UFI_ACT_SILU && act != UFI_ACT_SIGMOID;
+    return !(q->options->words && act == UFI_ACT_HARD_SWISH) && act != UFI_ACT_SILU &&
+           act != UFI_ACT_SIGMOID;
+}
+
+/* Attribute `key`, of a convolution of images, asks for nothing. */
+static bool are_ones(const ufi_node *n, ufi_attr_key key)
+{
+    const ufi_attr *a = ufi_node_attr(n, key);
+    return !a || (a->u.ints[0] == 1 && a->u.ints[1] == 1);
+}
+
+/* Plain 3x3 kernels over many channels, for which FP32 by Winograd is faster than words. */
+static bool has_fewer_products(const ufi_node *n, const ufi_shape *w)
+{
+    const int64_t *d = w->dims;
+    return d[0] >= 32 && d[1] >= 32 && d[2] == 3 && d[3] == 3 && are_ones(n, UFI_ATTR_STRIDES);
+}
+
+/* Words need filters whose rounding is small beside what they may add up to, and a fast kernel:
+ * there is none for dilated ones, nor for depthwise ones but 3x3 over 8 channels and more. */
+static bool fits_words(const ufi_node *n, const ufi_shape *w)
+{
+    const int64_t *d = w->dims, group = ufi_node_int(n, UFI_ATTR_GROUP, 1);
+    const bool depthwise = group == d[0] && d[0] >= 8 && d[1] == 1 && d[2] == 3 && d[3] == 3;
+    return are_ones(n, UFI_ATTR_DILATIONS) &&
+           (depthwise || (group == 1 && !has_fewer_products(n, w))) &&
+           d[1] * d[2] * d[3] <= UFI_WORDS_MOST / 8;
 }
 
 static bool is_quantised_conv(const quantizer *q, uint32_t node)
@@ -50,7 +77,8 @@ static bool is_quantised_conv(const quantizer *q, uint32_t node)
         return false;
     const ufi_value *x = &q->g->values[n->in[0]], *w = &q->g->values[n->in[1]];
     return w->data && w->dtype == UF_F32 && w->shape.rank == 4 && x->dtype == UF_F32 &&
-           act_is_supported(n) && (!ufi_node_has(n, 2) || is_constant(q, n->in[2])) &&
+           (!q->options->words || fits_words(n, &w->shape)) && act_is_supported(q, n) &&
+           (!ufi_node_has(n, 2) || is_constant(q, n->in[2])) &&
            (!ufi_node_has(n, 3) || is_constant(q, n->in[3])) &&
            (!ufi_node_has(n, 4) || !is_constant(q, n->in[4]));
 }
@@ -60,8 +88,9 @@ static bool is_quantised_conv(const quantizer *q, uint32_t node)
 static uint32_t gemm_source(const quantizer *q, uint32_t node)
 {
     const ufi_node *n = &q->g->nodes[node];
-    if (n->op != UFI_OP_GEMM || (q->options->keep_float && q->options->keep_float[node]) ||
-        q->producer[n->in[0]] == UFI_NONE || !is_constant(q, n->in[1]) || !act_is_supported(n) ||
+    if (n->op != UFI_OP_GEMM || q->options->words ||
+        (q->options->keep_float && q->options->keep_float[node]) ||
+        q->producer[n->in[0]] == UFI_NONE || !is_constant(q, n->in[1]) || !act_is_supported(q, n) ||
         ufi_node_int(n, UFI_ATTR_TRANS_A, 0) || !ufi_node_int(n, UFI_ATTR_TRANS_B, 0) ||
         ufi_node_float(n, UFI_ATTR_ALPHA, 1) != 1.0f || ufi_node_float(n, UFI_ATTR_BETA, 1) != 1.0f)
         return UFI_NONE;
@@ -106,7 +135,8 @@ static bool is_addition(const quantizer *q, const ufi_node *n)
  * the weight is the sign and its scale the size. */
 static bool is_scaling(const quantizer *q, const ufi_node *n)
 {
-    if (n->op != UFI_OP_AFFINE || !is_constant(q, n->in[1]) || !is_constant(q, n->in[2]))
+    if (n->op != UFI_OP_AFFINE || q->options->words || !is_constant(q, n->in[1]) ||
+        !is_constant(q, n->in[2]))
         return false;
     const ufi_value *x = &q->g->values[n->in[0]];
     return !x->data && x->dtype == UF_F32 && x->has_shape && x->shape.rank == 4 &&
@@ -156,12 +186,26 @@ static uf_status add_floats(quantizer *q, const char *name, const float *data, i
     return ufi_graph_add_constant(q->to, name, &t, true, id, q->err);
 }
 
+static uf_dtype byte_type(const quantizer *q)
+{
+    return q->options->words ? UF_I16 : UF_U8;
+}
+
 static uf_status add_scale(quantizer *q, place *p, float scale, uint8_t zero)
 {
+    int16_t none = 0;
     const ufi_tensor s = {UF_F32, UFI_PLAIN, {0, {0}}, &scale};
-    const ufi_tensor z = {UF_U8, UFI_PLAIN, {0, {0}}, &zero};
+    const ufi_tensor z = {
+        byte_type(q), UFI_PLAIN, {0, {0}}, q->options->words ? (void *)&none : (void *)&zero};
     uf_status st = ufi_graph_add_constant(q->to, "scale", &s, true, &p->scale, q->err);
     return st ? st : ufi_graph_add_constant(q->to, "zero", &z, true, &p->zero, q->err);
+}
+
+/* With a quarter to spare for what was not seen: words have more steps than detectors need. */
+static float word_scale(float lo, float hi)
+{
+    const float scale = 1.25f * fmaxf(-lo, hi) / INT16_MAX;
+    return scale > 0 && !isinf(scale) ? scale : 1;
 }
 
 /* Scale and zero point of value `v` by what was observed. */
@@ -172,8 +216,11 @@ static uf_status need_scale(quantizer *q, uint32_t v)
     uint8_t zero;
     if (p->scale != UFI_NONE)
         return UF_OK;
-    if (!ufi_observer_range(q->observer, v, q->options->method, &lo, &hi))
+    if (!ufi_observer_range(q->observer, v,
+                            q->options->words ? UFI_RANGE_MINMAX : q->options->method, &lo, &hi))
         return ufi_fail(q->err, UF_E_STATE, "value \"%s\" was not observed", q->g->values[v].name);
+    if (q->options->words)
+        return add_scale(q, p, word_scale(lo, hi), 0);
     ufi_range_to_u8(lo, hi, &scale, &zero);
     return add_scale(q, p, scale, zero);
 }
@@ -186,7 +233,7 @@ static uf_status need_bytes(quantizer *q, uint32_t v)
         return UF_OK;
     uf_status st = need_scale(q, v);
     if (!st)
-        st = new_value(q, v, UF_U8, &p->as_bytes);
+        st = new_value(q, v, byte_type(q), &p->as_bytes);
     const uint32_t in[3] = {p->as_float, p->scale, p->zero};
     return st ? st
               : ufi_graph_add_node(q->to, UFI_OP_QUANTIZE_LINEAR, q->g->values[v].name, in, 3,
@@ -387,6 +434,47 @@ static uf_status add_weights(quantizer *q, const ufi_node *n, uint32_t x, const 
     return st;
 }
 
+/* Rows of `per_row` weights to words, a scale each: as large as the row's sum allows. */
+static void rows_to_words(int16_t *out, float *scales, const float *w, size_t rows, size_t per_row)
+{
+    for (size_t r = 0; r < rows; r++, w += per_row, out += per_row) {
+        double most = 0, sum = 0;
+        for (size_t i = 0; i < per_row; i++) {
+            most = fmax(most, fabs((double)w[i]));
+            sum += fabs((double)w[i]);
+        }
+        /* Rounding adds half a step to each; one is for the rounding of the scale. */
+        const double room = UFI_WORDS_MOST - 1 - 0.5 * (double)per_row;
+        scales[r] = (float)fmax(sum / room, most / (INT16_MAX - 1));
+        if (!(scales[r] > 1e-30f))
+            scales[r] = 1;
+        for (size_t i = 0; i < per_row; i++)
+            out[i] = (int16_t)rintf(fmaxf(fminf(w[i] / scales[r], INT16_MAX), -INT16_MAX));
+    }
+}
+
+/* As add_weights, with nothing else rounded. */
+static uf_status add_word_weights(quantizer *q, const ufi_node *n, uint32_t in[12])
+{
+    const ufi_value *w = &q->g->values[n->in[1]];
+    const size_t rows = (size_t)w->shape.dims[0], count = (size_t)ufi_shape_count(&w->shape);
+    int16_t *words = ufi_malloc(count, sizeof *words);
+    float *scales = ufi_malloc(rows, sizeof *scales);
+    uf_status st = words && scales ? UF_OK : no_memory(q);
+    if (!st) {
+        const ufi_tensor t = {UF_I16, UFI_PLAIN, w->shape, words};
+        rows_to_words(words, scales, w->data, rows, count / rows);
+        st = ufi_graph_add_constant(q->to, w->name, &t, true, &in[1], q->err);
+    }
+    if (!st)
+        st = add_floats(q, w->name, scales, (int64_t)rows, &in[4]);
+    if (!st && ufi_node_has(n, 2))
+        st = add_floats(q, n->name, q->g->values[n->in[2]].data, (int64_t)rows, &in[5]);
+    ufi_free(words);
+    ufi_free(scales);
+    return st;
+}
+
 /* The slopes of a PReLU, constant `v`. */
 static uf_status add_slopes(quantizer *q, uint32_t v, uint32_t *id)
 {
@@ -397,7 +485,8 @@ static uf_status add_slopes(quantizer *q, uint32_t v, uint32_t *id)
         return st;
     const size_t count = (size_t)ufi_shape_count(&from->shape);
     memcpy(slopes, from->data, count * sizeof *slopes);
-    round_to_f16(slopes, count);
+    if (!q->options->words)
+        round_to_f16(slopes, count);
     return UF_OK;
 }
 
@@ -413,7 +502,7 @@ static uf_status add_qconv(quantizer *q, const ufi_node *n, uint32_t x, const uf
     uint32_t residual = n->op == UFI_OP_CONV && ufi_node_has(n, 4) ? n->in[4] : UFI_NONE;
     uf_status st = need_bytes(q, x);
     if (!st)
-        st = add_weights(q, n, x, w_shape, in);
+        st = q->options->words ? add_word_weights(q, n, in) : add_weights(q, n, x, w_shape, in);
     if (!st && n->op == UFI_OP_CONV && ufi_node_has(n, 3))
         st = add_slopes(q, n->in[3], &in[6]);
     if (!st && residual != UFI_NONE)
@@ -445,7 +534,7 @@ static uf_status quantise_conv(quantizer *q, const ufi_node *n)
     place *p = &q->places[n->out[0]];
     bool floats = p->readers == 0;
     uint32_t *out = floats ? &p->as_float : &p->as_bytes;
-    uf_status st = new_value(q, n->out[0], floats ? UF_F32 : UF_U8, out);
+    uf_status st = new_value(q, n->out[0], floats ? UF_F32 : byte_type(q), out);
     return st ? st
               : add_qconv(q, n, n->in[0], &q->g->values[n->in[1]].shape, n->out[0], floats, out);
 }
@@ -498,8 +587,7 @@ static uf_status quantise_scaling(quantizer *q, const ufi_node *n)
                                   q->err);
 }
 
-/* Gemm of a flattened image: a convolution with a kernel of the image's size, then the flattening.
- */
+/* Gemm of a flattened image: a convolution with a kernel of its size, then the flattening. */
 static uf_status quantise_gemm(quantizer *q, const ufi_node *n, uint32_t source)
 {
     const int64_t *d = q->g->values[source].shape.dims;
@@ -529,7 +617,7 @@ static uf_status pass_bytes(quantizer *q, const ufi_node *n)
         if (ufi_node_has(n, i) && !(st = need_float(q, n->in[i])))
             in[i] = q->places[n->in[i]].as_float;
     if (!st)
-        st = new_value(q, n->out[0], UF_U8, &to->as_bytes);
+        st = new_value(q, n->out[0], byte_type(q), &to->as_bytes);
     if (st)
         return st;
     in[0] = from->as_bytes;
@@ -549,7 +637,7 @@ static uf_status quantise_addition(quantizer *q, const ufi_node *n)
     if (!st)
         st = need_scale(q, n->out[0]);
     if (!st)
-        st = new_value(q, n->out[0], UF_U8, &to->as_bytes);
+        st = new_value(q, n->out[0], byte_type(q), &to->as_bytes);
     const uint32_t in[8] = {a->as_bytes, a->scale, a->zero,   b->as_bytes,
                             b->scale,    b->zero,  to->scale, to->zero};
     return st ? st
@@ -683,9 +771,10 @@ static void close_tables(quantizer *q)
     ufi_free(q->producer);
 }
 
-uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool *yes, uf_error *err)
+uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool words, bool *yes,
+                                uf_error *err)
 {
-    const ufi_quantize_options none = {.method = UFI_RANGE_MINMAX};
+    const ufi_quantize_options none = {.method = UFI_RANGE_MINMAX, .words = words};
     quantizer q = {.g = g, .observer = o, .options = &none, .err = err};
     uf_status st = open_tables(&q);
     for (uint32_t i = 0; !st && i < g->node_count; i++)

@@ -5,6 +5,10 @@
  * bytes with one scale and a zero point (Krishnamoorthi 2018; Nagel et al. 2021). Convolutions and
  * fully connected layers are carried out as QConv; maxima, enlargements and additions between them
  * stay in bytes; everything else runs in FP32, and conversions are put in where the two meet.
+ *
+ * Or in words (INT16): activations and weights have 16 bits and no zero points, a filter's absolute
+ * weights add up to UFI_WORDS_MOST at most. Convolutions only, those in groups if they are
+ * depthwise; those that Winograd's way suits stay in FP32, which is faster.
  */
 #ifndef UFI_OPTIMIZE_QUANTIZE_H
 #define UFI_OPTIMIZE_QUANTIZE_H
@@ -14,6 +18,7 @@
 
 typedef struct ufi_quantize_options {
     ufi_range_method method;
+    bool words;             /* INT16; ranges are all that was seen and a quarter more */
     bool correct_bias;      /* add what rounding the weights takes from the mean output */
     const bool *keep_float; /* per node of the source: left in FP32; NULL: none */
     /* Per node of the source: weights are rounded by them where they are known (rounding.h); NULL:
@@ -23,8 +28,8 @@ typedef struct ufi_quantize_options {
     bool narrow;
 } ufi_quantize_options;
 
-/* yes[i]: node i of `g` can become a QConv. */
-uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool *yes,
+/* yes[i]: node i of `g` can become a QConv, of bytes or of words. */
+uf_status ufi_quantizable_nodes(const ufi_graph *g, const ufi_observer *o, bool words, bool *yes,
                                 uf_error *err);
 
 /* `out` is a new graph that owns all its data. Ranges are those of

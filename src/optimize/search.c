@@ -14,6 +14,7 @@
 
 typedef struct search {
     const ufi_graph *g;
+    const ufi_observer *observer; /* of g */
     const ufi_samples *samples;
     const ufi_search_options *options;
     ufi_judge judge;
@@ -60,8 +61,9 @@ static uf_status find_heads(search *s, const ufi_observer *o)
     const uint32_t count = s->g->node_count;
     bool *quantizable = ufi_calloc(count + 1, sizeof *quantizable);
     s->heads = ufi_calloc(count + 1, sizeof *s->heads);
-    uf_status st = quantizable && s->heads ? ufi_quantizable_nodes(s->g, o, quantizable, s->err)
-                                           : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    uf_status st = quantizable && s->heads
+                       ? ufi_quantizable_nodes(s->g, o, false, quantizable, s->err)
+                       : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
     if (!st && s->options->float_heads)
         st = mark_last_layers(s->g, s->heads, s->err);
     for (uint32_t i = 0; !st && i < count; i++) {
@@ -97,6 +99,7 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
 {
     ufi_graph made;
     const ufi_quantize_options options = {.method = trial.method,
+                                          .words = trial.words,
                                           .correct_bias = trial.bias_corrected,
                                           .keep_float = keep_float,
                                           .narrow = trial.narrow,
@@ -105,7 +108,8 @@ static uf_status try_one(search *s, const ufi_graph *g, const ufi_observer *o, u
     *agreement = 0;
     if (st)
         return st;
-    st = ufi_store_weights_half(&made, s->err); /* of the layers that stay in FP32 */
+    if (!trial.words) /* of the layers that stay in FP32; half is less than words keep */
+        st = ufi_store_weights_half(&made, s->err);
     if (!st)
         st = ufi_judge_graph(&s->judge, &made, &trial.agreement, s->err);
     *agreement = trial.agreement;
@@ -163,6 +167,24 @@ static uf_status try_rounded(search *s, const ufi_graph *g, const ufi_observer *
     return st ? st : try_one(s, g, o, trial, s->heads, &agreement);
 }
 
+/* ---- 16 bits ---- */
+
+static uf_status try_words(search *s)
+{
+    ufi_trial trial = {.words = true, .kept = s->layers, .layers = s->layers};
+    double agreement;
+    bool *able = ufi_calloc(s->g->node_count + 1, sizeof *able);
+    uf_status st = able ? ufi_quantizable_nodes(s->g, s->observer, true, able, s->err)
+                        : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
+    for (uint32_t i = 0; !st && i < s->g->node_count; i++)
+        trial.kept -= able[i] && !s->heads[i];
+    ufi_free(able);
+    s->total++;
+    if (!st && trial.kept < s->layers)
+        st = try_one(s, s->g, s->observer, trial, s->heads, &agreement);
+    return st;
+}
+
 /* ---- layers that stay in FP32 ---- */
 
 typedef struct layer {
@@ -196,7 +218,7 @@ static uf_status measure_layers(search *s, const ufi_graph *g, const ufi_observe
 {
     bool *keep = ufi_malloc(g->node_count + 1, sizeof *keep);
     bool *quantizable = ufi_malloc(g->node_count + 1, sizeof *quantizable);
-    uf_status st = keep && quantizable ? ufi_quantizable_nodes(g, o, quantizable, s->err)
+    uf_status st = keep && quantizable ? ufi_quantizable_nodes(g, o, false, quantizable, s->err)
                                        : ufi_fail(s->err, UF_E_NOMEM, "no memory for a search");
     ufi_graph sized = {0};
     ufi_judge judge = s->judge;
@@ -244,10 +266,10 @@ static uf_status try_kept(search *s, const ufi_graph *g, const ufi_observer *o, 
     return st;
 }
 
-/* As few layers in FP32 as it takes to reach min_agreement; found by halving. */
-static uf_status keep_layers(search *s, const ufi_graph *g, const ufi_observer *o)
+/* As few layers in FP32 as it takes to reach min_agreement; found by halving. `trial` is the best
+ * way in bytes. */
+static uf_status keep_layers(search *s, ufi_trial trial, const ufi_graph *g, const ufi_observer *o)
 {
-    const ufi_trial trial = *s->best;
     const ufi_quantize_options base = {.method = trial.method,
                                        .correct_bias = trial.bias_corrected,
                                        .patches = trial.rounded ? s->patches : NULL};
@@ -316,9 +338,12 @@ static uf_status try_equalized(search *s, const ufi_observer *o)
     const bool equalized = !st && s->best->equalized;
     if (!st)
         st = try_rounded(s, equalized ? &g : s->g, equalized ? again : o);
+    const ufi_trial bytes = st ? (ufi_trial){0} : *s->best;
+    if (!st && s->options->words && s->best->agreement < s->options->min_agreement)
+        st = try_words(s);
     if (!st && s->best->agreement < s->options->min_agreement)
-        st = keep_layers(s, equalized ? &g : s->g, equalized ? again : o);
-    if (!st)
+        st = keep_layers(s, bytes, equalized ? &g : s->g, equalized ? again : o);
+    if (!st && !s->best->words)
         st = try_narrow(s, equalized ? &g : s->g, equalized ? again : o);
     ufi_runner_close(&r);
     ufi_observer_destroy(again);
@@ -330,8 +355,13 @@ uf_status ufi_quantize_search(ufi_graph *out, const ufi_graph *g, const ufi_obse
                               const ufi_samples *samples, const ufi_search_options *options,
                               ufi_trial *best, uf_error *err)
 {
-    search s = {
-        .g = g, .samples = samples, .options = options, .out = out, .best = best, .err = err};
+    search s = {.g = g,
+                .observer = o,
+                .samples = samples,
+                .options = options,
+                .out = out,
+                .best = best,
+                .err = err};
     ufi_graph_init(out);
     s.total = options->all_methods ? 18 : 6;
     s.kept = ufi_malloc(g->node_count + 1, sizeof *s.kept);

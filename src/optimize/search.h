@@ -10,6 +10,7 @@
 /* What was tried and what it gave. */
 typedef struct ufi_trial {
     bool equalized, bias_corrected;
+    bool words;   /* 16 bits instead of eight; ranges and biases do not matter then */
     bool rounded; /* weights by what the inputs are like (rounding.h) */
     bool narrow;  /* weights whose sums fit 16 bits (quantize.h) */
     ufi_range_method method;
@@ -21,9 +22,11 @@ typedef struct ufi_trial {
 typedef struct ufi_search_options {
     ufi_agreement_fn *agreement; /* NULL: the cosine of the outputs */
     void *agreement_arg;
-    /* When the best way falls short of this mean agreement (0: never), the layers that lose most
-     * for their cost stay in FP32, as few as it takes. */
+    /* When the best way falls short of this mean agreement (0: never), all layers get 16 bits if
+     * `words` allows that; when that falls short too, the layers that lose most for their cost stay
+     * in FP32, as few as it takes. */
     double min_agreement;
+    bool words;
     /* The last layers before each output stay in FP32 in every trial: a detector's are small, and
      * boxes and landmarks are read from them to a fraction of a pixel. */
     bool float_heads;

@@ -10,7 +10,7 @@
 typedef struct layer {
     const char *name;
     uint32_t values[2]; /* its output in each graph, as floats */
-    bool in_bytes;
+    int bits;           /* see ufi_layer_fn */
     size_t channels;
     double *sums; /* of each channel: a a, a b, b b, where a is the signal */
 } layer;
@@ -35,14 +35,20 @@ static const ufi_node *layer_named(const ufi_graph *g, const char *name)
     return NULL;
 }
 
+/* 8 or 16 where it works on bytes or words, 0 elsewhere. */
+static int bits_of(const ufi_graph *g, const ufi_node *n)
+{
+    if (n->op != UFI_OP_QCONV)
+        return 0;
+    return g->values[n->in[0]].dtype == UF_I16 ? 16 : 8;
+}
+
 /* The layer's output as floats: bytes are led through a conversion that is added. */
-static uf_status float_output(ufi_graph *g, const ufi_node *n, uint32_t *value, bool *in_bytes,
-                              uf_error *err)
+static uf_status float_output(ufi_graph *g, const ufi_node *n, uint32_t *value, uf_error *err)
 {
     const uint32_t out = n->out[0];
     uint32_t index;
     *value = out;
-    *in_bytes = n->op == UFI_OP_QCONV;
     if (n->op != UFI_OP_QCONV || n->in_count < 12 || n->in[10] == UFI_NONE)
         return UF_OK;
     const uint32_t in[3] = {out, n->in[10], n->in[11]};
@@ -61,14 +67,13 @@ static uf_status find_layers(comparison *c, uf_error *err)
     for (uint32_t i = 0; !st && i < nodes; i++) {
         const ufi_node *n = &c->graphs[0].nodes[i];
         const ufi_node *m = is_layer(n) ? layer_named(&c->graphs[1], n->name) : NULL;
-        bool bytes;
         if (!m || n->op == UFI_OP_QCONV)
             continue;
         layer *l = &c->layers[c->count++];
         l->name = n->name;
         l->values[0] = n->out[0];
-        st = float_output(&c->graphs[1], m, &l->values[1], &bytes, err);
-        l->in_bytes = bytes;
+        l->bits = bits_of(&c->graphs[1], m);
+        st = float_output(&c->graphs[1], m, &l->values[1], err);
     }
     return st || c->count ? st
                           : ufi_fail(err, UF_E_MISMATCH, "the networks have no layer in common");
@@ -168,7 +173,7 @@ uf_status ufi_layer_snr(const ufi_graph *g, const ufi_graph *changed, const ufi_
     for (uint32_t i = 0; i < c.count; i++) {
         double db;
         if (!st && layer_ratio(&c.layers[i], &db))
-            fn(arg, c.layers[i].name, c.layers[i].in_bytes, db);
+            fn(arg, c.layers[i].name, c.layers[i].bits, db);
         ufi_free(c.layers[i].sums);
     }
     for (int k = 0; k < 2; k++) {

@@ -6,8 +6,8 @@
 
 /* Of a layer that both graphs have: 10 log10 of the signal's energy over that of the difference,
  * each channel scaled as suits it best (equalisation scales channels); INFINITY when there is none.
- * `in_bytes`: the second graph carries it out in bytes. */
-typedef void ufi_layer_fn(void *arg, const char *layer, bool in_bytes, double snr_db);
+ * `bits`: 8 or 16 where the second graph carries it out in INT8 or INT16, 0 elsewhere. */
+typedef void ufi_layer_fn(void *arg, const char *layer, int bits, double snr_db);
 
 /* Runs both graphs on the samples and calls `fn` for each convolution and fully connected layer of
  * `g` whose name `changed` has too, in order. Errors: UF_E_MISMATCH when they have none in common.

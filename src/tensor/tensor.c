@@ -149,3 +149,11 @@ void ufi_range_to_u8(float lo, float hi, float *scale, uint8_t *zero)
         *scale = 1;
     *zero = (uint8_t)rintf(fminf(fmaxf(0 - lo / *scale, 0), 255));
 }
+
+int64_t ufi_words_sum(const int16_t *w, size_t count)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += w[i] < 0 ? -w[i] : w[i];
+    return sum;
+}

@@ -45,6 +45,11 @@ size_t ufi_tensor_bytes(const ufi_tensor *t);
  * range has scale 1 (ONNX's DynamicQuantizeLinear). */
 void ufi_range_to_u8(float lo, float hi, float *scale, uint8_t *zero);
 
+/* The absolute INT16 weights of one output add up to so much at most: times 32768, the largest
+ * word, that is below 2^31. */
+enum { UFI_WORDS_MOST = 65535 };
+int64_t ufi_words_sum(const int16_t *w, size_t count); /* of absolute values */
+
 /* FP16 / BF16 to FP32 and back, round to nearest even. */
 float ufi_f16_to_f32(uint16_t h);
 uint16_t ufi_f32_to_f16(float f);

@@ -369,7 +369,7 @@ else:
           0.98 < r["cosine_p1"] <= r["cosine_mean"] <= 1 and r["mcnemar_p"] > 0.05, done.stdout + done.stderr)
     page = os.path.join(folder, "pages", "compare.html")
     r = json.loads(call(*gates, "--layers", "--report", page).stdout)
-    check("layers", len(r["layers"]) > 40 and all(x["in_bytes"] and 5 < x["snr_db"] < 60 for x in r["layers"]),
+    check("layers", len(r["layers"]) > 40 and all(x["bits"] == 8 and 5 < x["snr_db"] < 60 for x in r["layers"]),
           r["layers"][:3])
     html = open(page).read()
     check("the page of compare", "<svg" in html and "verdict: the second is" in html and "McNemar" in html, html[:200])

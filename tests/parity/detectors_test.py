@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""INT8 detectors against FP32 on real photos: each is quantised on the shared group photos and some portraits,
-then both look at those photos and at portraits that were not used. Of the faces FP32 finds, the share that INT8
+"""Quantised detectors against FP32 on real photos: each is quantised on the shared group photos and some portraits,
+then both look at those photos and at portraits that were not used. Of the faces FP32 finds, the share that the quantised one
 finds too (boxes overlap by 0.9 or more, every landmark within 1 % of the face's width on average over its five),
-and of INT8's faces the share that FP32 has not (no overlap of 0.5), are held to what is reached.
+and of its faces the share that FP32 has not (no overlap of 0.5), are held to what is reached.
 
 usage: detectors_test.py UNIFACE
 """
@@ -20,8 +20,8 @@ shared = os.environ.get("UNIFACE_SHARED", os.path.join(root, "..", "shared"))
 passed = failed = 0
 # percent: least share of FP32's faces matched by box, by box and landmarks, greatest share of new faces
 # The search judges by FP32 instructions, on AMX machines too; margins are for other orders of summation.
-FLOORS = {"yunet_n_320": (97.8, 74.0, 0.5), "scrfd_500m_kps_dynamic": (98.8, 87.0, 0.5),
-          "ultraface_slim_320": (98.1, 98.1, 0.6), "retinaface_mnet025_320": (97.8, 86.0, 1.1)}
+FLOORS = {"yunet_n_320": (99.5, 99.5, 0.5), "scrfd_500m_kps_dynamic": (99.5, 99.5, 0.5),
+          "ultraface_slim_320": (99.5, 99.5, 0.5), "retinaface_mnet025_320": (99.5, 99.5, 0.5)}
 
 groups = sorted(glob.glob(os.path.join(shared, "testdata", "photos", "*.jpg")))
 portraits = sorted(glob.glob(os.path.join(shared, "testdata", "lfw", "images", "*.jpg")))
@@ -61,7 +61,7 @@ def same_points(a, b):
 
 
 def compare(want, got):
-    """Faces of FP32, how many are matched by box, by box and landmarks, faces of INT8, how many are new."""
+    """Faces of FP32, how many are matched by box, by box and landmarks, faces of the quantised one, how many are new."""
     counts = [0] * 5
     for a, b in zip(want, got):
         counts[0] += len(a["faces"])

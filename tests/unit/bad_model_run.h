@@ -33,6 +33,8 @@ static inline uf_status open_and_run(const bytes *file, float *first, float *las
             ((float *)x)[i] = 10 * (float)(i + 1);
         for (size_t i = 0; shape.dtype == UF_I64 && i < size / 8; i++)
             ((int64_t *)x)[i] = 9; /* an index that is too large */
+        for (size_t i = 0; shape.dtype == UF_I16 && i < size / 2; i++)
+            ((int16_t *)x)[i] = INT16_MIN; /* sums as large as they can be */
         st = uf_engine_run(e, err);
     }
     if (!st) {

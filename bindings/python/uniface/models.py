@@ -150,7 +150,7 @@ class Model:
 
     @property
     def precision(self) -> str:
-        """"fp32", "fp16", "bf16" or "int8": how the weights are kept."""
+        """"fp32", "fp16", "bf16", "int8" or "int16": how the weights are kept."""
         return self.metadata.get("precision", "fp32")
 
     @property

@@ -79,6 +79,9 @@ cpu_build_fn cpu_build_conv, cpu_build_gemm, cpu_build_matmul, cpu_build_pool,
     cpu_build_dequantize, cpu_build_qlinear_add, cpu_build_dynamic_quantize, cpu_build_pow,
     cpu_build_reduce, cpu_build_layer_norm, cpu_build_reference;
 
+/* step_words.c: a QConv of INT16. */
+uf_status cpu_build_words(cpu_builder *b, const ufi_node *n);
+
 /* step_fused.c: `first` and the next node, a 1x1 convolution and a depthwise one, in one step. */
 bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *second);
 uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node *second);

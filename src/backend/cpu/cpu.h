@@ -29,7 +29,9 @@ typedef enum cpu_pack_kind {
     CPU_PACK_F16_ROWS,
     CPU_PACK_F16_FLAT,
     CPU_PACK_BF16X3_ROWS,
-    CPU_PACK_BF16X3_FLAT
+    CPU_PACK_BF16X3_FLAT,
+    CPU_PACK_WORDS,          /* INT16, as CPU_PACK_QCONV_ROWS, one group */
+    CPU_PACK_WORDS_DEPTHWISE /* INT16, as CPU_PACK_DEPTHWISE */
 } cpu_pack_kind;
 
 typedef struct cpu_program cpu_program;
@@ -45,6 +47,9 @@ uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, c
 /* The same for the 16-bit forms. */
 uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
                           const uint16_t **out, uf_error *err);
+/* The same for the INT16 forms. */
+uf_status cpu_pack_words(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                         const int16_t **out, uf_error *err);
 /* UF_BF16 or UF_F16 for FP32 constants that the model stores so, otherwise UF_F32. */
 uf_dtype cpu_program_stored_as(const cpu_program *p, const void *data);
 /* Whether FP32 layers must be computed by FP32 instructions. */
@@ -83,9 +88,10 @@ typedef enum cpu_arithmetic {
     CPU_ARITHMETIC_BF16,
     CPU_ARITHMETIC_F16,
     CPU_ARITHMETIC_BF16X3,
-    CPU_ARITHMETIC_U8
+    CPU_ARITHMETIC_U8,
+    CPU_ARITHMETIC_I16
 } cpu_arithmetic;
-enum { CPU_ARITHMETICS = CPU_ARITHMETIC_U8 + 1 };
+enum { CPU_ARITHMETICS = CPU_ARITHMETIC_I16 + 1 };
 
 /* The most that the table's kernels reach on one thread, measured (3 ms and more); 0 when there is
  * no memory for that. */

@@ -68,6 +68,22 @@ static void multiply_u8(const ufk_table *k, operands *o)
     k->conv_u8(&a);
 }
 
+static void multiply_i16(const ufk_table *k, operands *o)
+{
+    const float *numbers = (const float *)(const void *)(o->b + OPERAND_BYTES / 2);
+    const ufk_word_conv_args a = {.a = (const int16_t *)(const void *)o->a,
+                                  .a_stride = SIDE,
+                                  .runs = 1,
+                                  .run_length = SIDE,
+                                  .b = (const int16_t *)(const void *)o->b,
+                                  .c = (int16_t *)(void *)o->c,
+                                  .c_stride = SIDE,
+                                  .m = SIDE,
+                                  .n = SIDE,
+                                  .epilogue = {.scale = numbers, .bias = numbers, .hi = 32767}};
+    k->conv_i16(&a);
+}
+
 /* Weights so small that a kernel whose speed depends on them (AVX2) is at its best. */
 static void pack_u8(const ufk_table *k, operands *o)
 {
@@ -93,6 +109,9 @@ static void multiply(const ufk_table *k, cpu_arithmetic kind, operands *o)
     case CPU_ARITHMETIC_U8:
         multiply_u8(k, o);
         break;
+    case CPU_ARITHMETIC_I16:
+        multiply_i16(k, o);
+        break;
     }
 }
 
@@ -104,6 +123,8 @@ double cpu_peak_macs_per_ns(const ufk_table *k, cpu_arithmetic kind)
     memset(o, FILL, sizeof *o);
     if (kind == CPU_ARITHMETIC_U8)
         pack_u8(k, o);
+    if (kind == CPU_ARITHMETIC_I16) /* sums stay within 32 bits */
+        memset(o->b, 0, SIDE * SIDE * sizeof(int16_t));
     multiply(k, kind, o); /* wakes the unit up */
     const uint64_t start = ufi_clock_ns();
     uint64_t before = start, least = UINT64_MAX;

@@ -256,6 +256,31 @@ static void pack_qdepthwise(int8_t *out, const ufi_tensor *w)
             out[t * c + i] = src[i * taps + t];
 }
 
+/* ---- INT16 ---- */
+
+/* [O][I][kh][kw] -> matrix [(kh, kw, I)][O], then panels, a run for each row of the kernel. */
+static void pack_words(const ufk_table *t, int16_t *out, const ufi_tensor *w, int16_t *matrix)
+{
+    const int64_t *d = w->shape.dims;
+    const size_t o = (size_t)d[0], in = (size_t)d[1], taps = (size_t)(d[2] * d[3]);
+    const int16_t *src = w->data;
+    for (size_t j = 0; j < o; j++)
+        for (size_t i = 0; i < in; i++)
+            for (size_t k = 0; k < taps; k++)
+                matrix[(k * in + i) * o + j] = src[(j * in + i) * taps + k];
+    ufk_words_pack(t, out, matrix, (size_t)d[2], in * (size_t)d[3], o);
+}
+
+static void pack_words_depthwise(int16_t *out, const ufi_tensor *w)
+{
+    const size_t c = (size_t)w->shape.dims[0];
+    const size_t taps = (size_t)(w->shape.dims[2] * w->shape.dims[3]);
+    const int16_t *src = w->data;
+    for (size_t t = 0; t < taps; t++)
+        for (size_t i = 0; i < c; i++)
+            out[t * c + i] = src[i * taps + t];
+}
+
 /* ---- 16 bits ---- */
 
 static void pack_hconv(const ufk_table *k, const ufk_hconv *h, uint16_t *out, const ufi_tensor *w,
@@ -332,6 +357,12 @@ static size_t packed_size(const ufk_table *k, cpu_pack_kind kind, const ufi_tens
     case CPU_PACK_BF16X3_FLAT:
         *scratch = count * sizeof(float);
         return packed_hconv_bytes(&k->bf16x3, w, kind == CPU_PACK_BF16X3_ROWS);
+    case CPU_PACK_WORDS:
+        *scratch = count * sizeof(int16_t);
+        return ufk_words_packed(k, (size_t)d[2], (size_t)(d[1] * d[3]), (size_t)d[0]) *
+               sizeof(int16_t);
+    case CPU_PACK_WORDS_DEPTHWISE:
+        return count * sizeof(int16_t);
     }
     return floats * sizeof(float);
 }
@@ -381,6 +412,12 @@ static void pack_into(const ufk_table *k, void *out, cpu_pack_kind kind, const u
     case CPU_PACK_BF16X3_ROWS:
     case CPU_PACK_BF16X3_FLAT:
         pack_hconv(k, &k->bf16x3, out, w, kind == CPU_PACK_BF16X3_ROWS, scratch);
+        break;
+    case CPU_PACK_WORDS:
+        pack_words(k, out, w, scratch);
+        break;
+    case CPU_PACK_WORDS_DEPTHWISE:
+        pack_words_depthwise(out, w);
         break;
     }
 }
@@ -516,6 +553,15 @@ uf_status cpu_pack_bytes(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, c
 
 uf_status cpu_pack_halves(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
                           const uint16_t **out, uf_error *err)
+{
+    const void *form = NULL;
+    uf_status st = find_or_pack(p, arena, kind, w, 1, &form, err);
+    *out = form;
+    return st;
+}
+
+uf_status cpu_pack_words(cpu_program *p, ufi_arena *arena, cpu_pack_kind kind, const ufi_tensor *w,
+                         const int16_t **out, uf_error *err)
 {
     const void *form = NULL;
     uf_status st = find_or_pack(p, arena, kind, w, 1, &form, err);

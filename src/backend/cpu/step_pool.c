@@ -4,7 +4,7 @@
 typedef struct pool_params {
     ufk_pool_args args; /* in, out and y range are filled in for each task */
     size_t batch, rows; /* output rows of one task */
-    bool maximum, bytes;
+    bool maximum, bytes, words;
 } pool_params;
 
 typedef struct pool_job {
@@ -25,6 +25,11 @@ static void pool_task(void *arg, size_t task, size_t worker)
     if (p->bytes) {
         job->k->max_pool_u8((uint8_t *)job->step->out[0].t.data + out_at,
                             (const uint8_t *)job->step->in[0].t.data + in_at, &a);
+        return;
+    }
+    if (p->words) {
+        job->k->max_pool_i16((int16_t *)job->step->out[0].t.data + out_at,
+                             (const int16_t *)job->step->in[0].t.data + in_at, &a);
         return;
     }
     a.in = (const float *)job->step->in[0].t.data + in_at;
@@ -53,7 +58,8 @@ static bool read_pool(const cpu_builder *b, const ufi_node *n, pool_params *p)
     const ufi_attr *pads = ufi_node_attr(n, UFI_ATTR_PADS);
     p->maximum = n->op == UFI_OP_MAX_POOL;
     p->bytes = b->g->values[n->in[0]].dtype == UF_U8 && p->maximum;
-    if (x->rank != 4 || (!cpu_is_f32(b, n->in[0]) && !p->bytes) ||
+    p->words = b->g->values[n->in[0]].dtype == UF_I16 && p->maximum;
+    if (x->rank != 4 || (!cpu_is_f32(b, n->in[0]) && !p->bytes && !p->words) ||
         ufi_node_attr(n, UFI_ATTR_AUTO_PAD))
         return false;
     p->batch = (size_t)x->dims[0];
@@ -92,8 +98,11 @@ uf_status cpu_build_pool(cpu_builder *b, const ufi_node *n)
     if (!st)
         st = cpu_out(b, n->out[0], UFI_NHWC, NULL, &out);
     if (!st)
-        st = cpu_add_step(b, n, run_pool, p->bytes ? b->k->quant_u8_name : b->k->pool_f32_name, &in,
-                          1, &out, 1, p, NULL);
+        st = cpu_add_step(b, n, run_pool,
+                          p->bytes   ? b->k->quant_u8_name
+                          : p->words ? b->k->words_name
+                                     : b->k->pool_f32_name,
+                          &in, 1, &out, 1, p, NULL);
     return st;
 }
 

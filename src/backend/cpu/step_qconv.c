@@ -472,6 +472,8 @@ static uf_status add_step(cpu_builder *b, const ufi_node *n, qconv_params *p, si
 
 uf_status cpu_build_qconv(cpu_builder *b, const ufi_node *n)
 {
+    if (b->g->values[n->in[IN_X]].dtype == UF_I16)
+        return cpu_build_words(b, n);
     qconv_params *p = cpu_params(b, sizeof *p);
     size_t scratch_bytes;
     if (!p)

@@ -124,8 +124,9 @@ uf_status cpu_build_resize(cpu_builder *b, const ufi_node *n)
     const char *mode = ufi_node_string(n, UFI_ATTR_MODE, "nearest");
     const char *transform =
         ufi_node_string(n, UFI_ATTR_COORDINATE_TRANSFORMATION_MODE, "half_pixel");
-    bool bytes = b->g->values[n->in[0]].dtype == UF_U8 && strcmp(mode, "nearest") == 0;
-    if (x->rank != 4 || (!cpu_is_f32(b, n->in[0]) && !bytes) || x->dims[0] != y->dims[0] ||
+    const uf_dtype type = b->g->values[n->in[0]].dtype;
+    const bool moved = (type == UF_U8 || type == UF_I16) && strcmp(mode, "nearest") == 0;
+    if (x->rank != 4 || (!cpu_is_f32(b, n->in[0]) && !moved) || x->dims[0] != y->dims[0] ||
         x->dims[1] != y->dims[1] || ufi_node_attr(n, UFI_ATTR_AXES) || !scales_exact(b, n, x, y))
         return UF_E_UNSUPPORTED;
     resize_params *p = cpu_params(b, sizeof *p);
