@@ -83,8 +83,7 @@ static bool is_quantised_conv(const quantizer *q, uint32_t node)
            (!ufi_node_has(n, 4) || !is_constant(q, n->in[4]));
 }
 
-/* A fully connected layer behind a flattening of [N,C,H,W]: a convolution over the whole image.
- * Returns the value before the flattening, or UFI_NONE. */
+/* The [N,C,H,W] before a flattening and a fully connected layer (a convolution), or UFI_NONE. */
 static uint32_t gemm_source(const quantizer *q, uint32_t node)
 {
     const ufi_node *n = &q->g->nodes[node];
