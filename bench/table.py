@@ -108,7 +108,8 @@ def bf16_beside_onednn(title, report):
 
 def speed():
     say("## Speed\n\nOne thread, batch 1, ms; in brackets how many times as slow as UniFace in the same precision class "
-        "(INT8 where there is one). oneDNN runs the convolutions alone.\n")
+        "(INT8 where there is one). oneDNN runs the convolutions alone. Detectors are as `quantize` makes them, which may "
+        "be INT16.\n")
     columns = ["network", "UniFace FP32", "BF16", "FP16", "INT8", "ONNX Runtime FP32", "its INT8", "OpenVINO FP32",
                "OpenCV FP32", "MNN FP32", "ncnn FP32", "oneDNN FP32", "its BF16", "its INT8"]
     say(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
