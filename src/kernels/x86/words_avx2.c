@@ -340,7 +340,9 @@ ALWAYS_INLINE void slide(const window *d, const ufk_word_dwconv_args *a, size_t 
     __m256i sums[2][2] = {{_mm256_setzero_si256(), _mm256_setzero_si256()},
                           {_mm256_setzero_si256(), _mm256_setzero_si256()}};
     UNROLL
-    for (size_t k = from; k < to; k++) {
+    for (size_t k = 0; k < 3; k++) {
+        if (k < from || k >= to)
+            continue;
         const size_t at = first + k * a->channels;
         UNROLL
         for (int pair = 0; pair < 2; pair++) {
