@@ -517,14 +517,13 @@ static uf_status check_log(const char *file, uf_error *err)
     if (!log)
         return ufi_fail(err, UF_E_NOMEM, "no memory to open the gallery");
     snprintf(log, size, "%s-wal", file);
-    if (!ufi_log_look(log, header))
-        st = UF_OK;
-    else if (stat(file, &info) != 0)
+    const bool is_there = ufi_log_look(log, header);
+    if (is_there && stat(file, &info) != 0)
         st = ufi_fail(err, UF_E_STATE,
                       "the log %s is there, and its gallery is not: put the gallery back, or "
                       "remove the log to make a new one",
                       log);
-    else if (!version_of(file, &version) && ufi_log_is_foreign(log, header, version))
+    else if (is_there && !version_of(file, &version) && ufi_log_is_foreign(log, header, version))
         st =
             ufi_fail(err, UF_E_STATE,
                      "the log %s is of another gallery, or of another state of this one, and would "

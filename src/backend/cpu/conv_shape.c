@@ -1,6 +1,8 @@
 /* What FP32 and INT8 convolutions share: reading the node, and cutting the work into tasks. */
 #include "backend/cpu/conv_shape.h"
 
+#include <string.h>
+
 bool cpu_conv_shape_any(const cpu_builder *b, const ufi_node *n, cpu_conv_shape *s)
 {
     const ufi_shape *x = cpu_shape(b, n->in[0]), *w = cpu_shape(b, n->in[1]);
@@ -64,4 +66,33 @@ cpu_blocks cpu_cut(size_t columns, size_t images, size_t m, size_t most, size_t 
     c.n_block = (panels + splits - 1) / splits * nr;
     c.n_tasks = (columns + c.n_block - 1) / c.n_block;
     return c;
+}
+
+cpu_band cpu_band_of(const cpu_conv_shape *s, const cpu_blocks *cut, size_t task)
+{
+    const size_t bands = (s->out_h + cut->m_block - 1) / cut->m_block, at = task / cut->n_tasks;
+    cpu_band band = {
+        .image = at / bands, .first = at % bands * cut->m_block, .columns = task % cut->n_tasks};
+    band.rows = s->out_h - band.first < cut->m_block ? s->out_h - band.first : cut->m_block;
+    return band;
+}
+
+void cpu_copy_band(void *to, const cpu_conv_shape *s, const void *in, size_t size, int fill,
+                   const cpu_band *band)
+{
+    const size_t pixel = s->in_c * size, row = s->in_w * pixel, left = s->pads[1] * pixel;
+    const size_t whole = cpu_conv_padded_width(s) * pixel;
+    const size_t rows = cpu_conv_band_rows(s, band->rows);
+    const uint8_t *image = (const uint8_t *)in + band->image * s->in_h * row;
+    uint8_t *at = to;
+    for (size_t r = 0; r < rows; r++, at += whole) {
+        const size_t y = band->first * s->stride_h + r - s->pads[0]; /* wraps below zero */
+        if (y >= s->in_h) {
+            memset(at, fill, whole);
+            continue;
+        }
+        memset(at, fill, left);
+        memcpy(at + left, image + y * row, row);
+        memset(at + left + row, fill, whole - left - row);
+    }
 }

@@ -31,6 +31,31 @@ cpu_blocks cpu_cut(size_t columns, size_t images, size_t m, size_t most, size_t 
 uf_status cpu_conv_operands(cpu_builder *b, const ufi_node *n, cpu_operand in[2],
                             uint32_t *in_count, cpu_operand *out);
 
+/* Whether each output pixel is made of the input pixel at its place alone. */
+static inline bool cpu_conv_is_pointwise(const cpu_conv_shape *s)
+{
+    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
+           !(s->pads[0] | s->pads[1] | s->pads[2] | s->pads[3]);
+}
+
+/* A row of the input with its padding, in pixels. */
+static inline size_t cpu_conv_padded_width(const cpu_conv_shape *s)
+{
+    return s->in_w + s->pads[1] + s->pads[3];
+}
+
+/* Output rows first .. first + rows - 1 of an image, block `columns` of the columns: what a task
+ * does where m counts rows. */
+typedef struct cpu_band {
+    size_t image, first, rows, columns;
+} cpu_band;
+cpu_band cpu_band_of(const cpu_conv_shape *s, const cpu_blocks *cut, size_t task);
+
+/* Copies the rows of input `in` (the batch, channels last, `size` bytes a number) behind a band,
+ * with their padding, which is bytes of `fill`. */
+void cpu_copy_band(void *to, const cpu_conv_shape *s, const void *in, size_t size, int fill,
+                   const cpu_band *band);
+
 /* Input rows, with padding, behind `rows` output rows. */
 static inline size_t cpu_conv_band_rows(const cpu_conv_shape *s, size_t rows)
 {

@@ -134,52 +134,29 @@ static void im2col_task(void *arg, size_t task, size_t worker)
     }
 }
 
-/* Input rows first .. first + rows - 1 (in padded coordinates) with left and right padding. */
-static void copy_band(float *to, const cpu_conv_shape *s, const float *image, size_t first,
-                      size_t rows, size_t padded_w)
-{
-    size_t row = s->in_w * s->in_c, left = s->pads[1] * s->in_c;
-    size_t right = padded_w * s->in_c - left - row;
-    for (size_t r = 0; r < rows; r++, to += padded_w * s->in_c) {
-        size_t y = first + r - s->pads[0];
-        if (y >= s->in_h) {
-            memset(to, 0, padded_w * s->in_c * sizeof *to);
-            continue;
-        }
-        memset(to, 0, left * sizeof *to);
-        memcpy(to + left, image + y * row, row * sizeof *to);
-        memset(to + left + row, 0, right * sizeof *to);
-    }
-}
-
 static void direct_task(void *arg, size_t task, size_t worker)
 {
     const conv_job *job = arg;
     const conv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
-    size_t nt = task % p->cut.n_tasks, mt = task / p->cut.n_tasks;
-    size_t image = mt / bands, y0 = mt % bands * p->cut.m_block;
-    size_t rows = s->out_h - y0 < p->cut.m_block ? s->out_h - y0 : p->cut.m_block;
-    size_t padded_w = s->in_w + s->pads[1] + s->pads[3];
-    size_t span = cpu_conv_band_rows(s, rows);
-    const float *in = (const float *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c;
+    const cpu_band d = cpu_band_of(s, &p->cut, task);
+    const size_t row = cpu_conv_padded_width(s) * s->in_c;
     float *band = cpu_worker_scratch(job->plan, worker);
-    copy_band(band, s, in, y0 * s->stride_h, span, padded_w);
+    cpu_copy_band(band, s, job->step->in[0].t.data, sizeof *band, 0, &d);
     size_t channels = s->in_c / s->groups;
     for (size_t g = 0; g < s->groups; g++) {
-        ufk_conv_args a = base_args(p, g, nt, job->plan->k->conv_nr);
+        ufk_conv_args a = base_args(p, g, d.columns, job->plan->k->conv_nr);
         bool joined = s->dilation_w == 1 && s->groups == 1;
         a.runs_y = s->kernel_h;
-        a.run_stride_y = s->dilation_h * padded_w * s->in_c;
+        a.run_stride_y = s->dilation_h * row;
         a.runs_x = joined ? 1 : s->kernel_w;
         a.run_stride_x = s->dilation_w * s->in_c;
         a.run_length = joined ? s->kernel_w * channels : channels;
         a.a_stride = s->stride_w * s->in_c;
         a.m = s->out_w;
-        for (size_t r = 0; r < rows; r++) {
-            a.a = band + r * s->stride_h * padded_w * s->in_c + g * channels;
-            set_output(&a, job, (image * s->out_h + y0 + r) * s->out_w, g, nt);
+        for (size_t r = 0; r < d.rows; r++) {
+            a.a = band + r * s->stride_h * row + g * channels;
+            set_output(&a, job, (d.image * s->out_h + d.first + r) * s->out_w, g, d.columns);
             job->plan->k->conv_f32(&a);
         }
     }
@@ -271,10 +248,8 @@ static cpu_run_fn *choose(const cpu_builder *b, conv_params *p, size_t *bytes)
     const cpu_conv_shape *s = &p->s;
     size_t k = s->in_c / s->groups * s->kernel_h * s->kernel_w, mr = b->k->conv_mr;
     size_t pixels = s->out_h * s->out_w, nr = b->k->conv_nr;
-    bool padded = s->pads[0] || s->pads[1] || s->pads[2] || s->pads[3];
-    bool pointwise = s->kernel_h == 1 && s->kernel_w == 1;
     *bytes = 0;
-    if (pointwise && s->stride_h == 1 && s->stride_w == 1 && !padded) {
+    if (cpu_conv_is_pointwise(s)) {
         size_t most = BLOCK_BYTES / (s->in_c * sizeof(float));
         p->cut = cpu_cut(s->out_c / s->groups, 1, s->batch * pixels, most > 4 * mr ? most : 4 * mr,
                          mr, b->workers, nr);
@@ -287,7 +262,7 @@ static cpu_run_fn *choose(const cpu_builder *b, conv_params *p, size_t *bytes)
         *bytes = p->cut.m_block * k * sizeof(float);
         return run_im2col;
     }
-    size_t row_bytes = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c * sizeof(float);
+    size_t row_bytes = cpu_conv_padded_width(s) * s->in_c * sizeof(float);
     size_t most = BLOCK_BYTES / (row_bytes * s->stride_h);
     p->cut =
         cpu_cut(s->out_c / s->groups, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, nr);

@@ -166,10 +166,9 @@ static uf_status run_fused(const cpu_step *s, cpu_plan *plan, uf_error *err)
 
 /* ---- planning ---- */
 
-static bool is_pointwise(const cpu_conv_shape *s)
+static bool is_dense_pointwise(const cpu_conv_shape *s)
 {
-    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
-           s->groups == 1 && !(s->pads[0] | s->pads[1] | s->pads[2] | s->pads[3]);
+    return s->groups == 1 && cpu_conv_is_pointwise(s);
 }
 
 static bool is_depthwise_3x3(const cpu_conv_shape *s)
@@ -189,8 +188,8 @@ bool cpu_can_fuse(const cpu_builder *b, const ufi_node *first, const ufi_node *s
     if (cpu_has_input(second, 4) && second->in[4] == first->out[0])
         return false;
     const bool is_planar = cpu_is_planar_conv(b, first) && !cpu_half_kernels(b, first);
-    return (is_pointwise(&point) || is_planar) && is_depthwise_3x3(&depth) && depth.out_h >= 8 &&
-           depth.in_h * depth.in_w * depth.in_c * sizeof(float) >= MIN_BYTES;
+    return (is_dense_pointwise(&point) || is_planar) && is_depthwise_3x3(&depth) &&
+           depth.out_h >= 8 && depth.in_h * depth.in_w * depth.in_c * sizeof(float) >= MIN_BYTES;
 }
 
 static const char *step_name(const cpu_builder *b, const fused_params *p)
@@ -238,7 +237,7 @@ uf_status cpu_build_fused(cpu_builder *b, const ufi_node *first, const ufi_node 
         return UF_E_NOMEM;
     cpu_conv_shape_read(b, first, &p->point);
     cpu_conv_shape_read(b, second, &p->depth);
-    p->is_planar = !is_pointwise(&p->point);
+    p->is_planar = !is_dense_pointwise(&p->point);
     ufi_tensor w = cpu_constant(b, first->in[1]);
     p->half = cpu_half_kernels(b, first);
     uf_status st =

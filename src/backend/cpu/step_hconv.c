@@ -186,15 +186,17 @@ static void narrow_row(const hconv_job *job, uint16_t *to, float *row, const flo
     p->h->narrow(to, to + p->a_low, from, s->in_w * s->in_c);
 }
 
-/* Input rows first .. first + rows - 1 (in padded coordinates) with left and right padding. */
-static void narrow_band(const hconv_job *job, uint16_t *to, const float *image, size_t first,
-                        size_t rows, size_t padded_w)
+/* As cpu_copy_band, from floats in any layout. */
+static void narrow_band(const hconv_job *job, uint16_t *to, const cpu_band *band)
 {
     const cpu_conv_shape *s = &job->p->s;
-    const size_t row = s->in_w * s->in_c, left = s->pads[1] * s->in_c, whole = padded_w * s->in_c;
+    const size_t row = s->in_w * s->in_c, left = s->pads[1] * s->in_c;
+    const size_t whole = cpu_conv_padded_width(s) * s->in_c;
+    const size_t rows = cpu_conv_band_rows(s, band->rows);
+    const float *image = (const float *)job->step->in[0].t.data + band->image * s->in_h * row;
     float *wide = (float *)(void *)(to + (job->p->h->pairs ? 2 : 1) * job->p->a_low);
     for (size_t r = 0; r < rows; r++, to += whole) {
-        const size_t y = first + r - s->pads[0];
+        const size_t y = band->first * s->stride_h + r - s->pads[0];
         if (y >= s->in_h) { /* wraps around below zero */
             clear(job->p, to, whole);
             continue;
@@ -210,25 +212,20 @@ static void direct_task(void *arg, size_t task, size_t worker)
     const hconv_job *job = arg;
     const hconv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    const size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
-    const size_t nt = task % p->cut.n_tasks, mt = task / p->cut.n_tasks;
-    const size_t image = mt / bands, y0 = mt % bands * p->cut.m_block;
-    const size_t rows = s->out_h - y0 < p->cut.m_block ? s->out_h - y0 : p->cut.m_block;
-    const size_t padded_w = s->in_w + s->pads[1] + s->pads[3];
+    const cpu_band d = cpu_band_of(s, &p->cut, task);
+    const size_t row = cpu_conv_padded_width(s) * s->in_c;
     uint16_t *band = cpu_worker_scratch(job->plan, worker);
-    narrow_band(job, band,
-                (const float *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c,
-                y0 * s->stride_h, cpu_conv_band_rows(s, rows), padded_w);
-    ufk_hconv_args a = base_args(p, nt);
+    narrow_band(job, band, &d);
+    ufk_hconv_args a = base_args(p, d.columns);
     a.runs_y = s->kernel_h;
-    a.run_stride_y = s->dilation_h * padded_w * s->in_c;
+    a.run_stride_y = s->dilation_h * row;
     a.run_length = s->kernel_w * s->in_c;
     a.a_stride = s->stride_w * s->in_c;
-    a.a_line_stride = s->stride_h * padded_w * s->in_c;
+    a.a_line_stride = s->stride_h * row;
     a.m = s->out_w;
-    a.lines = rows;
+    a.lines = d.rows;
     a.a = band;
-    set_output(&a, job, (image * s->out_h + y0) * s->out_w, nt);
+    set_output(&a, job, (d.image * s->out_h + d.first) * s->out_w, d.columns);
     p->h->conv(&a);
 }
 
@@ -240,12 +237,6 @@ static uf_status run_hconv(const cpu_step *s, cpu_plan *plan, uf_error *err)
 }
 
 /* ---- plans ---- */
-
-static bool is_pointwise(const cpu_conv_shape *s)
-{
-    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
-           !(s->pads[0] | s->pads[1] | s->pads[2] | s->pads[3]);
-}
 
 static bool is_direct(const cpu_conv_shape *s)
 {
@@ -259,8 +250,8 @@ static bool choose(const cpu_builder *b, hconv_params *p, size_t *bytes)
     const cpu_conv_shape *s = &p->s;
     const size_t parts = p->h->pairs ? 2 : 1, mr = p->h->mr;
     const size_t patch = s->in_c * s->kernel_h * s->kernel_w;
-    const size_t row = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c;
-    const bool rows = !is_pointwise(s) && is_direct(s);
+    const size_t row = cpu_conv_padded_width(s) * s->in_c;
+    const bool rows = !cpu_conv_is_pointwise(s) && is_direct(s);
     if (rows) {
         const size_t most = BLOCK_HALVES / (parts * row * s->stride_h);
         p->cut =
@@ -272,7 +263,7 @@ static bool choose(const cpu_builder *b, hconv_params *p, size_t *bytes)
         p->cut =
             cpu_cut(s->out_c, 1, total, most > 2 * mr ? most : 2 * mr, mr, b->workers, p->h->nr);
         p->a_low = (p->cut.m_block < total ? p->cut.m_block : total) * patch;
-        p->task = is_pointwise(s) ? pointwise_task : im2col_task;
+        p->task = cpu_conv_is_pointwise(s) ? pointwise_task : im2col_task;
     }
     p->a_low = (p->a_low + 31) / 32 * 32;
     *bytes = parts * p->a_low * sizeof(uint16_t);
@@ -304,8 +295,8 @@ uf_status cpu_build_half_conv(cpu_builder *b, const ufi_node *n)
     if (!p)
         return UF_E_NOMEM;
     *p = (hconv_params){.s = s, .h = h, .has_residual = cpu_has_input(n, 4)};
-    p->planar = !p->has_residual && s.in_c <= MAX_PLANES && !is_pointwise(&s) && is_direct(&s) &&
-                b->places[n->in[0]].buffer[UFI_NHWC] < 0;
+    p->planar = !p->has_residual && s.in_c <= MAX_PLANES && !cpu_conv_is_pointwise(&s) &&
+                is_direct(&s) && b->places[n->in[0]].buffer[UFI_NHWC] < 0;
     size_t bytes;
     uf_status st = cpu_epilogue(b, n, cpu_has_input(n, 2) ? n->in[2] : UFI_NONE,
                                 cpu_has_input(n, 3) ? n->in[3] : UFI_NONE, s.out_c, &p->epilogue);

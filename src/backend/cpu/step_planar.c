@@ -42,21 +42,16 @@ static void copy_planes(float *to, const cpu_conv_shape *s, const float *image, 
     }
 }
 
-static size_t padded_width(const cpu_conv_shape *s)
-{
-    return s->in_w + s->pads[1] + s->pads[3];
-}
-
 size_t cpu_planar_scratch_floats(const cpu_planar *p, size_t rows)
 {
-    return cpu_conv_band_rows(&p->s, rows) * padded_width(&p->s) * p->s.in_c;
+    return cpu_conv_band_rows(&p->s, rows) * cpu_conv_padded_width(&p->s) * p->s.in_c;
 }
 
 void cpu_planar_rows(const cpu_planar *p, const ufk_table *k, const float *image, size_t y,
                      size_t rows, float *scratch, float *out)
 {
     const cpu_conv_shape *s = &p->s;
-    const size_t padded_w = padded_width(s), span = cpu_conv_band_rows(s, rows);
+    const size_t padded_w = cpu_conv_padded_width(s), span = cpu_conv_band_rows(s, rows);
     copy_planes(scratch, s, image, y * s->stride_h, span, padded_w);
     ufk_conv_args a = {.a_stride = s->stride_w,
                        .runs_y = s->in_c,
@@ -136,7 +131,7 @@ uf_status cpu_build_planar(cpu_builder *b, const ufi_node *n)
         st = cpu_add_step(b, n, run_planar, b->k->conv_f32_name, &in, 1, &out, 1, p, &step);
     if (st)
         return st;
-    size_t row_bytes = padded_width(s) * s->in_c * sizeof(float);
+    size_t row_bytes = cpu_conv_padded_width(s) * s->in_c * sizeof(float);
     size_t most = BAND_BYTES / (row_bytes * s->stride_h), tasks = 2 * b->workers;
     p->band = most ? most : 1;
     if (b->workers > 1 && s->batch < tasks && p->band > (s->out_h + tasks - 1) / tasks)

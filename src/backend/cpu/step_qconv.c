@@ -193,53 +193,30 @@ static void im2col_task(void *arg, size_t task, size_t worker)
     }
 }
 
-/* Input rows first .. first + rows - 1 (in padded coordinates) with left and right padding. */
-static void copy_band(uint8_t *to, const qconv_params *p, const uint8_t *image, size_t first,
-                      size_t rows, size_t padded_w)
-{
-    const cpu_conv_shape *s = &p->s;
-    size_t row = s->in_w * s->in_c, left = s->pads[1] * s->in_c, whole = padded_w * s->in_c;
-    for (size_t r = 0; r < rows; r++, to += whole) {
-        size_t y = first + r - s->pads[0];
-        if (y >= s->in_h) {
-            memset(to, p->x_zero, whole);
-            continue;
-        }
-        memset(to, p->x_zero, left);
-        memcpy(to + left, image + y * row, row);
-        memset(to + left + row, p->x_zero, whole - left - row);
-    }
-}
-
 static void direct_task(void *arg, size_t task, size_t worker)
 {
     const qconv_job *job = arg;
     const qconv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
-    size_t nt = task % p->cut.n_tasks, mt = task / p->cut.n_tasks;
-    size_t image = mt / bands, y0 = mt % bands * p->cut.m_block;
-    size_t rows = s->out_h - y0 < p->cut.m_block ? s->out_h - y0 : p->cut.m_block;
-    size_t padded_w = s->in_w + s->pads[1] + s->pads[3];
+    const cpu_band d = cpu_band_of(s, &p->cut, task);
+    const size_t row = cpu_conv_padded_width(s) * s->in_c;
     uint8_t *band = cpu_worker_scratch(job->plan, worker);
-    copy_band(band, p,
-              (const uint8_t *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c,
-              y0 * s->stride_h, cpu_conv_band_rows(s, rows), padded_w);
-    ufk_qconv_args a = base_args(p, 0, nt);
+    cpu_copy_band(band, s, job->step->in[0].t.data, sizeof *band, p->x_zero, &d);
+    ufk_qconv_args a = base_args(p, 0, d.columns);
     a.runs_y = s->kernel_h;
-    a.run_stride_y = s->dilation_h * padded_w * s->in_c;
+    a.run_stride_y = s->dilation_h * row;
     a.run_length = s->kernel_w * s->in_c;
     a.a_stride = s->stride_w * s->in_c;
-    a.a_line_stride = s->stride_h * padded_w * s->in_c;
+    a.a_line_stride = s->stride_h * row;
     a.m = s->out_w;
-    a.lines = rows;
+    a.lines = d.rows;
     a.a = band;
-    set_output(&a, job, (image * s->out_h + y0) * s->out_w, 0, nt);
+    set_output(&a, job, (d.image * s->out_h + d.first) * s->out_w, 0, d.columns);
     if (job->plan->k->qconv_lines) {
         job->plan->k->conv_u8(&a);
         return;
     }
-    for (size_t r = 0; r < rows; r++) {
+    for (size_t r = 0; r < d.rows; r++) {
         const ufk_qconv_args line = ufk_qconv_line(&a, r);
         job->plan->k->conv_u8(&line);
     }
@@ -250,11 +227,10 @@ static void depthwise_task(void *arg, size_t task, size_t worker)
     const qconv_job *job = arg;
     const qconv_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
-    size_t image = task / bands, y0 = task % bands * p->cut.m_block;
-    size_t out_image = image * s->out_h * s->out_w * s->out_c;
+    const cpu_band d = cpu_band_of(s, &p->cut, task);
+    size_t out_image = d.image * s->out_h * s->out_w * s->out_c;
     ufk_qdwconv_args a = {
-        .in = (const uint8_t *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c,
+        .in = (const uint8_t *)job->step->in[0].t.data + d.image * s->in_h * s->in_w * s->in_c,
         .in_h = s->in_h,
         .in_w = s->in_w,
         .out_h = s->out_h,
@@ -268,8 +244,8 @@ static void depthwise_task(void *arg, size_t task, size_t worker)
         .dilation_w = s->dilation_w,
         .pad_top = s->pads[0],
         .pad_left = s->pads[1],
-        .y_begin = y0,
-        .y_end = y0 + p->cut.m_block < s->out_h ? y0 + p->cut.m_block : s->out_h,
+        .y_begin = d.first,
+        .y_end = d.first + d.rows,
         .weights = p->weights,
         .in_zero = p->x_zero,
         .epilogue = p->epilogue,
@@ -410,7 +386,6 @@ static cpu_pack_kind choose(const cpu_builder *b, qconv_params *p, size_t *bytes
     const cpu_conv_shape *s = &p->s;
     size_t k = s->in_c / s->groups * s->kernel_h * s->kernel_w, mr = b->k->qconv_mr;
     size_t nr = b->k->qconv_nr, out = s->out_c / s->groups, pixels = s->out_h * s->out_w;
-    bool padded = s->pads[0] || s->pads[1] || s->pads[2] || s->pads[3];
     *bytes = 0;
     if (p->depthwise) {
         p->task = depthwise_task;
@@ -418,7 +393,7 @@ static cpu_pack_kind choose(const cpu_builder *b, qconv_params *p, size_t *bytes
         return CPU_PACK_QDEPTHWISE;
     }
     size_t most = BLOCK_BYTES / k > 4 * mr ? BLOCK_BYTES / k : 4 * mr;
-    if (s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 && !padded) {
+    if (cpu_conv_is_pointwise(s)) {
         p->cut = cpu_cut(out, 1, s->batch * pixels, most, mr, b->workers, nr);
         p->task = pointwise_task;
         return CPU_PACK_QCONV_FLAT;
@@ -432,7 +407,7 @@ static cpu_pack_kind choose(const cpu_builder *b, qconv_params *p, size_t *bytes
         p->task = im2col_task;
         return CPU_PACK_QCONV_FLAT;
     }
-    size_t row_bytes = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c;
+    size_t row_bytes = cpu_conv_padded_width(s) * s->in_c;
     most = BLOCK_BYTES / (row_bytes * s->stride_h);
     p->cut = cpu_cut(out, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers, nr);
     *bytes = cpu_conv_band_rows(s, p->cut.m_block) * row_bytes;

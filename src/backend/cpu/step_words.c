@@ -75,42 +75,21 @@ static void pointwise_task(void *arg, size_t task, size_t worker)
     job->plan->k->conv_i16(&a);
 }
 
-/* Input rows first .. first + rows - 1 (in padded coordinates) with left and right padding. */
-static void copy_band(int16_t *to, const cpu_conv_shape *s, const int16_t *image, size_t first,
-                      size_t rows, size_t padded_w)
-{
-    const size_t row = s->in_w * s->in_c, left = s->pads[1] * s->in_c, whole = padded_w * s->in_c;
-    for (size_t r = 0; r < rows; r++, to += whole) {
-        const size_t y = first + r - s->pads[0]; /* wraps below zero */
-        if (y >= s->in_h) {
-            memset(to, 0, whole * sizeof *to);
-            continue;
-        }
-        memset(to, 0, left * sizeof *to);
-        memcpy(to + left, image + y * row, row * sizeof *to);
-        memset(to + left + row, 0, (whole - left - row) * sizeof *to);
-    }
-}
-
 static void band_task(void *arg, size_t task, size_t worker)
 {
     const words_job *job = arg;
     const words_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    const size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
-    const size_t nt = task % p->cut.n_tasks, mt = task / p->cut.n_tasks;
-    const size_t image = mt / bands, y0 = mt % bands * p->cut.m_block;
-    const size_t rows = s->out_h - y0 < p->cut.m_block ? s->out_h - y0 : p->cut.m_block;
-    const size_t padded_w = s->in_w + s->pads[1] + s->pads[3];
+    const cpu_band d = cpu_band_of(s, &p->cut, task);
+    const size_t row = cpu_conv_padded_width(s) * s->in_c;
     int16_t *band = cpu_worker_scratch(job->plan, worker);
-    copy_band(band, s,
-              (const int16_t *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c,
-              y0 * s->stride_h, cpu_conv_band_rows(s, rows), padded_w);
-    for (size_t r = 0; r < rows; r++) {
-        ufk_word_conv_args a = base_args(job, (image * s->out_h + y0 + r) * s->out_w, nt);
-        a.a = band + r * s->stride_h * padded_w * s->in_c;
+    cpu_copy_band(band, s, job->step->in[0].t.data, sizeof *band, 0, &d);
+    for (size_t r = 0; r < d.rows; r++) {
+        ufk_word_conv_args a =
+            base_args(job, (d.image * s->out_h + d.first + r) * s->out_w, d.columns);
+        a.a = band + r * s->stride_h * row;
         a.a_stride = s->stride_w * s->in_c;
-        a.run_stride = s->dilation_h * padded_w * s->in_c;
+        a.run_stride = s->dilation_h * row;
         a.m = s->out_w;
         job->plan->k->conv_i16(&a);
     }
@@ -121,28 +100,27 @@ static void depthwise_task(void *arg, size_t task, size_t worker)
     const words_job *job = arg;
     const words_params *p = job->p;
     const cpu_conv_shape *s = &p->s;
-    const size_t bands = (s->out_h + p->cut.m_block - 1) / p->cut.m_block;
-    const size_t image = task / bands, y0 = task % bands * p->cut.m_block;
-    const size_t first = image * s->out_h * s->out_w * s->out_c;
-    ufk_word_dwconv_args a = {
-        .in = (const int16_t *)job->step->in[0].t.data + image * s->in_h * s->in_w * s->in_c,
-        .in_h = s->in_h,
-        .in_w = s->in_w,
-        .out_h = s->out_h,
-        .out_w = s->out_w,
-        .channels = s->in_c,
-        .kernel_h = s->kernel_h,
-        .kernel_w = s->kernel_w,
-        .stride_h = s->stride_h,
-        .stride_w = s->stride_w,
-        .dilation_h = s->dilation_h,
-        .dilation_w = s->dilation_w,
-        .pad_top = s->pads[0],
-        .pad_left = s->pads[1],
-        .y_begin = y0,
-        .y_end = y0 + p->cut.m_block < s->out_h ? y0 + p->cut.m_block : s->out_h,
-        .weights = p->weights,
-        .epilogue = p->epilogue};
+    const cpu_band d = cpu_band_of(s, &p->cut, task);
+    const size_t first = d.image * s->out_h * s->out_w * s->out_c;
+    ufk_word_dwconv_args a = {.in = (const int16_t *)job->step->in[0].t.data +
+                                    d.image * s->in_h * s->in_w * s->in_c,
+                              .in_h = s->in_h,
+                              .in_w = s->in_w,
+                              .out_h = s->out_h,
+                              .out_w = s->out_w,
+                              .channels = s->in_c,
+                              .kernel_h = s->kernel_h,
+                              .kernel_w = s->kernel_w,
+                              .stride_h = s->stride_h,
+                              .stride_w = s->stride_w,
+                              .dilation_h = s->dilation_h,
+                              .dilation_w = s->dilation_w,
+                              .pad_top = s->pads[0],
+                              .pad_left = s->pads[1],
+                              .y_begin = d.first,
+                              .y_end = d.first + d.rows,
+                              .weights = p->weights,
+                              .epilogue = p->epilogue};
     if (p->floats)
         a.out_f32 = (float *)job->step->out[0].t.data + first;
     else
@@ -252,19 +230,17 @@ static uf_status fill_epilogue(cpu_builder *b, const ufi_node *n, words_params *
 static void choose(const cpu_builder *b, words_params *p, bool depthwise, size_t *bytes)
 {
     const cpu_conv_shape *s = &p->s;
-    const bool padded = s->pads[0] || s->pads[1] || s->pads[2] || s->pads[3];
     *bytes = 0;
     if (depthwise) {
         p->task = depthwise_task;
         p->cut = cpu_cut(1, s->batch, s->out_h, s->out_h, 2, b->workers, 1);
-    } else if (s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
-               !padded) {
+    } else if (cpu_conv_is_pointwise(s)) {
         const size_t most = BLOCK_BYTES / (s->in_c * sizeof(int16_t)) + 24;
         p->task = pointwise_task;
         p->cut = cpu_cut(s->out_c, 1, s->batch * s->out_h * s->out_w, most, 12, b->workers,
                          b->k->words_nr);
     } else {
-        const size_t row = (s->in_w + s->pads[1] + s->pads[3]) * s->in_c * sizeof(int16_t);
+        const size_t row = cpu_conv_padded_width(s) * s->in_c * sizeof(int16_t);
         const size_t most = BLOCK_BYTES / (row * s->stride_h);
         p->task = band_task;
         p->cut = cpu_cut(s->out_c, s->batch, s->out_h, most > 1 ? most : 1, 1, b->workers,
