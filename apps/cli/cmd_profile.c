@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "session.h"
+#include "uniface/pipeline.h"
 
 /* X(name, what it is) */
 #define STAGE_LIST(X)                                    \
@@ -106,9 +107,7 @@ static uf_status find_face(profiling *p, const uf_image *view, uf_face *face, uf
 /* Once more, as large as the face needs, where it has been reduced for the detector. */
 static uf_status decode_larger(profiling *p, uf_picture **picture, uf_face *face, uf_error *err)
 {
-    enum { JUDGED = 80 }; /* uf_face_quality counts up to so many pixels */
-    const float detail =
-        fminf(uf_embedder_detail(p->s.embedder, face), fminf(face->width, face->height) / JUDGED);
+    const float detail = fminf(uf_embedder_detail(p->s.embedder, face), uf_face_detail(face));
     const uf_image view = uf_picture_view(*picture);
     const int32_t side = view.width < view.height ? view.width : view.height;
     uf_decode_options o = UF_DECODE_OPTIONS_INIT;
@@ -156,12 +155,11 @@ static uf_status embed_face(profiling *p, const uf_image *view, const uf_face *f
 
 static uf_status take_picture(profiling *p, uf_error *err)
 {
-    const int32_t side = uf_detector_min_side(p->s.detector);
     double since = cli_now_ms();
     uf_decode_options o = UF_DECODE_OPTIONS_INIT;
     uf_picture *picture = NULL;
     uf_face face;
-    o.min_side = side < UF_IMAGE_MAX_SIDE / 2 ? 2 * side : UF_IMAGE_MAX_SIDE;
+    o.min_side = uf_pipeline_min_side(p->s.detector);
     for (int i = 0; i <= TOTAL; i++)
         p->ms[i][p->run] = 0;
     p->plan_ms = 0;

@@ -86,15 +86,13 @@ static void decode_larger(srv_request *q, srv_photo *p, float least)
     p->view = uf_picture_view(larger);
 }
 
-/* uf_face_quality counts pixels, up to so many along a side. */
 static void decode_to_judge(srv_request *q, srv_photo *p)
 {
-    enum { JUDGED = 80 };
     float least = 1;
     for (size_t i = 0; i < p->count && p->view.width != p->width; i++) {
         const uf_face scaled = face_in_view(p, &p->faces[i]);
-        const float side = fminf(scaled.width, scaled.height);
-        least = side > 0 ? fminf(least, side / JUDGED) : least;
+        const float detail = uf_face_detail(&scaled);
+        least = detail > 0 ? fminf(least, detail) : least;
     }
     decode_larger(q, p, least);
 }

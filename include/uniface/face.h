@@ -122,6 +122,9 @@ UF_API int32_t uf_face_main(const uf_face *faces, size_t count, int32_t width, i
 /* Judges a face for enrolment. Needs no model; landmarks are used where the face has them. */
 UF_API uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_quality *out,
                                  uf_error *err);
+/* As uf_embedder_detail, of the pixels that uf_face_quality counts: below 1 the face of a larger
+ * picture would be judged as larger. Any thread. Since 0.5. */
+UF_API float uf_face_detail(const uf_face *face);
 
 /* Turns five points into a crop of size x size RGB8 (dense, into `out`): least-squares similarity
  * (Umeyama 1991) to `template_points` (fractions of the side, 10 numbers; NULL: ArcFace's),

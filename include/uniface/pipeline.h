@@ -72,6 +72,10 @@ UF_API uf_status uf_pipeline_create(uf_pipeline **out, uf_model *detector, uf_mo
 /* Stops the decoders, each after the picture it is at. NULL is accepted. */
 UF_API void uf_pipeline_destroy(uf_pipeline *p);
 
+/* Shorter side, in pixels, down to which JPEGs are decoded for this detector where decode.min_side
+ * is 0. Since 0.5. */
+UF_API int32_t uf_pipeline_min_side(const uf_detector *d);
+
 UF_API size_t uf_pipeline_dimension(const uf_pipeline *p); /* of a template; 0: no embedder */
 UF_API size_t uf_pipeline_room(const uf_pipeline *p);      /* pictures that can be put now */
 UF_API size_t uf_pipeline_pending(const uf_pipeline *p);   /* put, and not yet given by next */

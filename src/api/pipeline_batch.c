@@ -20,7 +20,7 @@
 /* What the detector then still reduces by 2 or more is averaged as the whole picture would be. Of
  * pictures of exactly its size small faces came out elsewhere: of 64 in group photos the median
  * similarity to templates of whole pictures was 0.84, so it is 0.999. */
-static int32_t wanted_side(const uf_detector *d)
+int32_t uf_pipeline_min_side(const uf_detector *d)
 {
     const int32_t side = uf_detector_min_side(d);
     return side > UF_IMAGE_MAX_SIDE / 2 ? UF_IMAGE_MAX_SIDE : 2 * side;
@@ -49,7 +49,7 @@ uf_status ufi_lane_open(ufi_lane *lane, uf_pipeline *p, uf_error *err)
     }
     p->decode = o->decode;
     if (o->decode.min_side == 0)
-        p->decode.min_side = lane->detector ? wanted_side(lane->detector) : p->crop_side;
+        p->decode.min_side = lane->detector ? uf_pipeline_min_side(lane->detector) : p->crop_side;
     p->seen_cap = o->max_faces > UFI_PIPELINE_SEEN_FACES ? o->max_faces : UFI_PIPELINE_SEEN_FACES;
     lane->seen = ufi_calloc(o->batch * p->seen_cap, sizeof *lane->seen);
     lane->crops = ufi_malloc(o->batch, p->crop_bytes + 1);
@@ -191,17 +191,15 @@ static void scale_to(ufi_place *at, int32_t width, int32_t height)
 
 /* ---- pictures that were decoded too small ---- */
 
-/* What there is of the pixels that a face should have, along a side. uf_face_quality counts up to
- * so many. */
+/* What there is of the pixels that a face should have, along a side. */
 static float detail_of(const ufi_lane *lane, const uf_face *f)
 {
-    enum { JUDGED = 80 };
     float detail = lane->embedder ? uf_embedder_detail(lane->embedder, f) : 1;
     const int32_t side = lane->pipeline->options.crop_side, own = lane->pipeline->crop_side;
     if (side > own && lane->embedder)
         detail *= (float)own / (float)side;
     if (lane->pipeline->options.judge)
-        detail = fminf(detail, fminf(f->width, f->height) / JUDGED);
+        detail = fminf(detail, uf_face_detail(f));
     return detail;
 }
 

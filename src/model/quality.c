@@ -12,6 +12,7 @@
 
 /* The face is looked at in this size, so that sharpness means the same for every face. */
 #define GRID 64
+#define COUNTED_PIXELS 80 /* of a face, along a side: more make it no better */
 #define POOR 0.3f
 
 static float ramp(double v, double zero, double one)
@@ -121,6 +122,11 @@ static void explain(const uf_face *f, uf_quality *q)
         snprintf(q->reason, sizeof q->reason, "the detector is not sure that this is a face");
 }
 
+float uf_face_detail(const uf_face *face)
+{
+    return fminf(face->width, face->height) / COUNTED_PIXELS;
+}
+
 uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_quality *out,
                           uf_error *err)
 {
@@ -138,7 +144,7 @@ uf_status uf_face_quality(const uf_image *image, const uf_face *face, uf_quality
     memset(out, 0, sizeof *out);
     st = sample(&rgb, face, luma, err);
     if (!st) {
-        out->size = ramp((double)fminf(face->width, face->height), 16, 80);
+        out->size = ramp((double)fminf(face->width, face->height), 16, COUNTED_PIXELS);
         out->sharpness = ramp(laplacian_variance(luma), 8, 120);
         out->exposure = judge_exposure(luma);
         out->border = judge_border(&rgb, face);
